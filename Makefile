@@ -1,0 +1,42 @@
+# make demo | test | nightly | lint | clean. Everything is installed into .venv, nothing outside.
+
+PYTHON ?= python3
+JOBS ?= 2
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test nightly lint format clean
+.DEFAULT_GOAL := test
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.PHONY: .venv
+.venv: $(STAMP)
+
+demo: .venv
+	$(BIN)/einchip run examples/japanese_vowels --arch small
+
+lint: .venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -n $(JOBS)
+
+# The long version: more random programs, larger machines.
+nightly: lint
+	$(BIN)/pytest -n $(JOBS) --nightly
+
+format: .venv
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf src/*.egg-info

@@ -1,0 +1,1 @@
+"""The accelerator in Amaranth: one component per file, `einchip_top` above them."""

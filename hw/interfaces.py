@@ -1,0 +1,126 @@
+"""Signatures between the RTL's components: instruction issue, scratchpad requests, tokens, faults.
+
+Handshake of every request and stream here, in four rules: (1) a transfer happens in each cycle in
+which `valid` and `ready` are both 1; (2) `ready` never depends on the same request's `valid`;
+(3) the payload matters only while `valid` is 1; (4) a requester that is not granted may withdraw.
+"""
+
+from amaranth import signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture, clog2
+from einchip.program import (
+    ADDRESS_BITS,
+    REGISTER_BITS,
+    WORD_BITS,
+    Contract,
+    Instruction,
+    Load,
+    Lstm,
+)
+
+
+def offset_bits(arch: Architecture) -> int:
+    """Width of addresses inside the machine: no legal step from a legal address can wrap it."""
+    return ADDRESS_BITS + clog2(arch.lanes) + 1
+
+
+def instruction_layout(kind: type[Instruction]) -> data.StructLayout:
+    """Return the bits of an instruction as a structure, derived from `Instruction.layout`."""
+    members: dict[str, object] = {"opcode": unsigned(8)}
+    for s in kind.layout():
+        members[s.name] = data.ArrayLayout(unsigned(s.bits), s.n) if s.n else unsigned(s.bits)
+    used = data.StructLayout(members).size
+    return data.StructLayout({**members, "unused": unsigned(kind.WORDS * WORD_BITS - used)})
+
+
+def issue_layout(kind: type[Instruction], addresses: tuple[str, ...]) -> data.StructLayout:
+    """An instruction, and its first addresses with the sequencer's registers already added."""
+    members: dict[str, object] = {"raw": instruction_layout(kind)}
+    for name in addresses:
+        members[name] = unsigned(REGISTER_BITS if name == "ext" else ADDRESS_BITS)
+    return data.StructLayout(members)
+
+
+#: What the sequencer hands to each unit. The vector unit tells LSTM, COPY, FILL by `raw.opcode`,
+#: the DMA unit LOAD and STORE likewise.
+DMA_ISSUE = issue_layout(Load, ("ext", "addr"))
+ARRAY_ISSUE = issue_layout(Contract, ("x", "y", "z", "d"))
+VECTOR_ISSUE = issue_layout(Lstm, ("src", "dst", "cell"))
+
+
+class IssueSignature(wiring.Signature):
+    """Sequencer to unit: one decoded instruction. `ready` = the unit's slot is empty."""
+
+    def __init__(self, layout: data.StructLayout) -> None:
+        super().__init__({"payload": Out(layout), "valid": Out(1), "ready": In(1)})
+
+
+def elements(arch: Architecture) -> data.ArrayLayout:
+    """One element per lane."""
+    return data.ArrayLayout(signed(arch.data_bits), arch.lanes)
+
+
+def offsets(arch: Architecture) -> data.ArrayLayout:
+    """One address offset per lane."""
+    return data.ArrayLayout(unsigned(offset_bits(arch)), arch.lanes)
+
+
+class ReadSignature(wiring.Signature):
+    """A client's read of a scratchpad: lane p reads element base + offsets[p] where enable[p].
+
+    Granted in cycle t (`valid & ready`), `data` holds the elements in cycle t + READ_LATENCY;
+    lanes not enabled read 0. `ready` = no client of higher priority requests.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "base": Out(offset_bits(arch)),
+                "offsets": Out(offsets(arch)),
+                "enable": Out(arch.lanes),
+                "data": In(elements(arch)),
+            }
+        )
+
+
+class WriteSignature(wiring.Signature):
+    """A client's write: element base + offsets[p] := data[p] where enable[p].
+
+    Granted in cycle t, the banks are written at the clock edge that ends cycle
+    t + WRITE_LATENCY - 1.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "base": Out(offset_bits(arch)),
+                "offsets": Out(offsets(arch)),
+                "enable": Out(arch.lanes),
+                "data": Out(elements(arch)),
+            }
+        )
+
+
+#: Clients of each scratchpad's ports, highest priority first.
+READ_CLIENTS = ("drain", "vector", "array", "dma")
+WRITE_CLIENTS = ("drain", "vector", "dma")
+
+
+class TokenSignature(wiring.Signature):
+    """A unit and the tokens: the positive ones; those it takes (launch) and gives (end)."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__({"positive": In(tokens), "take": Out(tokens), "give": Out(tokens)})
+
+
+class FaultSignature(wiring.Signature):
+    """An error: `code` is `program.Error`, 0 for none; held or pulsed, the first one wins."""
+
+    def __init__(self) -> None:
+        super().__init__({"code": Out(4), "address": Out(32)})

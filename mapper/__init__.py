@@ -1,0 +1,1 @@
+"""The mapper: from a tensor network and an architecture to a program."""

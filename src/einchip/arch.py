@@ -1,0 +1,243 @@
+"""The Architecture: one frozen, validated description of a machine, with named presets.
+
+Everything that the mapper, the simulator and the RTL must agree on about a machine's shape and its
+pipeline depths is stated or derived here, once. `docs/timing.md` says what the depths mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+#: Cycles from a read's grant to the cycle in which its data stand in the port's output register:
+#: lane addresses, bank, crossbar.
+READ_LATENCY: Final = 3
+#: Cycles from a write's grant to the clock edge that writes the banks: lane addresses, bank.
+WRITE_LATENCY: Final = 2
+#: Cycles of the multiplier.
+MULTIPLY_LATENCY: Final = 1
+#: Cycles from an iteration's issue to the cycle in which the accumulators hold its products.
+ACCUMULATE_LATENCY: Final = READ_LATENCY + MULTIPLY_LATENCY + 1
+#: Cycles of a requantiser: shift, then round and saturate.
+REQUANTISE_LATENCY: Final = 2
+#: Cycles of an activation: table address, table, interpolation, sign.
+ACTIVATION_LATENCY: Final = 4
+#: Cycles from an LSTM vector's last read grant to the first of its writes being ready.
+LSTM_LATENCY: Final = (
+    READ_LATENCY + 4 * REQUANTISE_LATENCY + 2 * ACTIVATION_LATENCY + 2 * MULTIPLY_LATENCY
+)
+#: Cycles from a copied vector's read grant (or a filled vector's issue) to its write being ready.
+COPY_LATENCY: Final = READ_LATENCY
+#: Writes that the vector unit may have between issue and grant.
+VECTOR_WRITES: Final = 8
+#: Read bursts that the DMA may have in flight.
+READ_BURSTS: Final = 4
+#: Beats that a store may hold between its read grant and the memory port.
+STORE_BEATS: Final = 8
+
+
+class ArchError(ValueError):
+    """An architecture that cannot be built; the message is one line: source, field, what to do."""
+
+
+def clog2(n: int) -> int:
+    """Return the number of bits that count `n` values: ceil(log2(n))."""
+    return (n - 1).bit_length()
+
+
+class Architecture(BaseModel):
+    """One machine.
+
+    A scratchpad has `lanes` banks of `x_depth` (`y_depth`) elements of `data_bits` bits; element
+    address a lies in bank a mod lanes, row a div lanes. The array has rows x cols processing
+    elements; rows take their operand from X, columns from Y. One beat of the memory port carries
+    `port_bytes` bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    rows: int = Field(ge=4, le=64, description="rows of PEs, fed from X")
+    cols: int = Field(ge=4, le=64, description="columns of PEs, fed from Y")
+    lanes: int = Field(ge=4, le=64, description="elements per scratchpad access = banks")
+    data_bits: Literal[8, 16] = Field(default=8, description="width of weights and activations")
+    acc_bits: int = Field(default=0, description="width of an accumulator; 0 = 2 * data_bits + 16")
+    x_depth: int = Field(ge=16, description="rows of scratchpad X (elements per bank)")
+    y_depth: int = Field(ge=16, description="rows of scratchpad Y (elements per bank)")
+    port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
+    program_words: int = Field(
+        default=512, ge=32, le=65536, description="128-bit words of program memory"
+    )
+    burst_beats: int = Field(
+        default=64, ge=1, le=256, description="longest burst of the memory port"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for field in (
+            "rows",
+            "cols",
+            "lanes",
+            "x_depth",
+            "y_depth",
+            "program_words",
+            "burst_beats",
+        ):
+            n = getattr(self, field)
+            if n & (n - 1):
+                raise ValueError(f"{field}: found {n}, expected a power of two")
+        for field in ("rows", "cols"):
+            if getattr(self, field) > self.lanes:
+                raise ValueError(
+                    f"{field}: found {getattr(self, field)}, expected at most the {self.lanes} "
+                    "lanes that feed it; raise lanes or lower it"
+                )
+        if self.acc_bits == 0:
+            object.__setattr__(self, "acc_bits", 2 * self.data_bits + 16)
+        low, high = 2 * self.data_bits + 1, 62
+        if not low <= self.acc_bits <= high:
+            raise ValueError(f"acc_bits: found {self.acc_bits}, expected {low} to {high}")
+        if self.port_elements > self.lanes:
+            raise ValueError(
+                f"port_bytes: found {self.port_bytes} ({self.port_elements} elements a beat), "
+                f"expected at most the {self.lanes} lanes that take them"
+            )
+        for space, depth in (("x_depth", self.x_depth), ("y_depth", self.y_depth)):
+            if depth * self.lanes > 1 << 20:
+                raise ValueError(
+                    f"{space}: found {depth} rows of {self.lanes} elements, expected at most "
+                    "1048576 elements, which an instruction can address"
+                )
+        return self
+
+    # --- derived ---------------------------------------------------------------------------
+    @property
+    def n_pes(self) -> int:
+        """Multipliers of the array."""
+        return self.rows * self.cols
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of one element in external memory."""
+        return self.data_bits // 8
+
+    @property
+    def port_elements(self) -> int:
+        """Elements per beat of the memory port."""
+        return self.port_bytes // self.element_bytes
+
+    @property
+    def cell_planes(self) -> int:
+        """Vectors of elements that one vector of 16-bit cell states takes."""
+        return 16 // self.data_bits
+
+    def capacity(self, space: int) -> int:
+        """Elements of scratchpad X (0) or Y (1)."""
+        return self.lanes * (self.y_depth if space else self.x_depth)
+
+    def address_bits(self, space: int) -> int:
+        """Bits of an element address in scratchpad X (0) or Y (1)."""
+        return clog2(self.capacity(space))
+
+    @property
+    def drain_latency(self) -> int:
+        """Cycles from a drained row's issue to its write's grant.
+
+        Accumulator select, one stage per level of the adder tree, addend, requantise, activation,
+        requantise of the activation's result.
+        """
+        return 1 + clog2(self.cols) + 1 + 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
+
+    @property
+    def setup_cycles(self) -> int:
+        """Cycles that generate an instruction's lane offsets, one lane a cycle."""
+        return self.lanes
+
+    @property
+    def config_hash(self) -> int:
+        """32 bits that tell one hardware configuration from another (the name is left out)."""
+        text = json.dumps(self.model_dump(exclude={"name"}), sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+    def override(self, source: str = "override", **fields: object) -> Architecture:
+        """Return a copy with some fields changed, validated anew.
+
+        Raises ArchError when a field is unknown or the result cannot be built.
+        """
+        base = self.model_dump()
+        if "data_bits" in fields and "acc_bits" not in fields:
+            base["acc_bits"] = 0
+        return _build({**base, **fields}, source)
+
+
+def _build(fields: Mapping[str, object], source: str) -> Architecture:
+    try:
+        return Architecture.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = str(first["msg"]).removeprefix("Value error, ")
+        if where:
+            found = f"found {first['input']!r}, " if first["type"] != "missing" else ""
+            what = f"{where}: {found}{what[0].lower()}{what[1:]}"
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(Architecture.model_fields)
+                what = f"{where}: unknown field, expected one of {known}"
+        raise ArchError(f"{source}: {what}") from None
+
+
+PRESETS: Final[dict[str, Architecture]] = {
+    a.name: a
+    for a in (
+        Architecture(
+            name="nano", rows=4, cols=4, lanes=4, x_depth=2048, y_depth=2048, port_bytes=4
+        ),
+        Architecture(
+            name="small", rows=8, cols=8, lanes=8, x_depth=4096, y_depth=4096, port_bytes=8
+        ),
+        Architecture(
+            name="base", rows=16, cols=16, lanes=16, x_depth=4096, y_depth=4096, port_bytes=16
+        ),
+    )
+}
+
+
+def load(text: str, overrides: Mapping[str, object] | None = None) -> Architecture:
+    """Return the preset of that name, or the architecture of that YAML file, with overrides.
+
+    A YAML file gives fields, and may name a preset to start from by `preset: NAME`.
+    Raises ArchError with one line on an unknown preset, a bad file or a contradictory parameter.
+    """
+    if text in PRESETS:
+        machine = PRESETS[text]
+    elif Path(text).suffix in (".yaml", ".yml"):
+        try:
+            fields = yaml.safe_load(Path(text).read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchError(f"{text}: cannot read the file: {error}") from None
+        except yaml.YAMLError as error:
+            line = " ".join(str(error).split())
+            raise ArchError(f"{text}: not a YAML file: {line}") from None
+        if not isinstance(fields, dict):
+            raise ArchError(f"{text}: found {type(fields).__name__}, expected a mapping of fields")
+        preset = fields.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise ArchError(
+                f"{text}: preset: found {preset!r}, expected one of {', '.join(PRESETS)}"
+            )
+        if preset:
+            fields.setdefault("name", f"{preset}*")
+            machine = PRESETS[preset].override(text, **fields)
+        else:
+            machine = _build({"name": Path(text).stem, **fields}, text)
+    else:
+        raise ArchError(
+            f"--arch: found {text!r}, expected one of {', '.join(PRESETS)} or a .yaml file"
+        )
+    return machine.override("--set", **overrides) if overrides else machine

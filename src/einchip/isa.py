@@ -1,0 +1,90 @@
+"""Prints `docs/isa.md` from the instruction classes and the registers: `python -m einchip.isa`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+
+from einchip import program, registers
+from einchip.program import INSTRUCTIONS, Error, Instruction, Slot, Unit
+
+_HEAD = """# Instructions and registers
+
+This page is printed from `einchip.program` and `einchip.registers` by `make docs`; a test fails
+when it is stale.
+
+A program is a sequence of {bits}-bit words, little endian. Bits 0 to 7 of an instruction are its
+opcode; its other fields follow in the order of the table. A field *n x b* holds n numbers of b
+bits, number 0 lowest. Unused bits are ignored. `einchip.reference` is the meaning of every
+instruction in NumPy; `timing.md` says how many cycles each takes.
+"""
+
+
+def _rows(slots: list[Slot]) -> Iterator[str]:
+    yield "| field | bits | width | meaning |"
+    yield "|---|---|---|---|"
+    for s in slots:
+        width = f"{s.n} x {s.bits}" if s.n else str(s.bits)
+        end = s.offset + s.bits * max(1, s.n) - 1
+        doc = s.doc
+        if s.enum:
+            doc += ": " + ", ".join(f"{e.value} {e.name}" for e in s.enum)
+        yield f"| `{s.name}` | {s.offset} to {end} | {width} | {doc} |"
+
+
+def _docstring(kind: type[Instruction]) -> str:
+    """Return the docstring, its indented loop nests as code blocks."""
+    text = inspect.getdoc(kind) or ""
+    return re.sub(
+        r"(?:^ {4}.*(?:\n(?: {4}.*|(?=\n {4})))*)",
+        lambda m: "```\n" + textwrap.dedent(m.group()) + "\n```",
+        text,
+        flags=re.MULTILINE,
+    )
+
+
+def _instruction(kind: type[Instruction]) -> Iterator[str]:
+    yield f"\n## {kind.__name__}\n"
+    plural = "s" if kind.WORDS > 1 else ""
+    unit = "sequencer" if kind.UNIT == Unit.SEQUENCER else f"{kind.UNIT.name.lower()} unit"
+    yield f"Opcode {kind.OPCODE}, {kind.WORDS} word{plural}, executed by the {unit}.\n"
+    yield _docstring(kind) + "\n"
+    if kind.layout():
+        yield from _rows(kind.layout())
+
+
+def _errors() -> Iterator[str]:
+    source = inspect.getsource(Error)
+    yield "\n## Error codes\n\nThe machine stops at the first error.\n"
+    yield "| code | name | meaning and address |"
+    yield "|---|---|---|"
+    for e in Error:
+        found = re.search(rf"^    {e.name} = \d+(?:  # (.*))?$", source, re.MULTILINE)
+        yield f"| {e.value} | {e.name} | {(found and found.group(1)) or 'no error'} |"
+
+
+def _registers() -> Iterator[str]:
+    yield "\n## Registers (AXI4-Lite)\n\n" + (inspect.getdoc(registers) or "").split("\n\n", 1)[1]
+    yield "\n| address | name | access | meaning |"
+    yield "|---|---|---|---|"
+    for r in registers.REGISTERS:
+        if not r.name.endswith("_HI"):
+            name = r.name.removesuffix("_LO").lower() if r.name.endswith("_LO") else r.name
+            yield f"| {r.address:#05x} | `{name}` | {r.access} | {r.doc} |"
+
+
+def page() -> str:
+    """Return the whole page."""
+    doc = (inspect.getdoc(program) or "").split("\n\n")
+    lines = [_HEAD.format(bits=program.WORD_BITS), "\n\n".join(doc[2:])]
+    for kind in INSTRUCTIONS:
+        lines.extend(_instruction(kind))
+    lines.extend(_errors())
+    lines.extend(_registers())
+    return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

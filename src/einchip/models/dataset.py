@@ -1,0 +1,120 @@
+"""Labelled sequences of different lengths, from one compressed NumPy file."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from einchip.models.errors import model_error
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Labelled sequences.
+
+    Attributes:
+        sequences: one ``[n_steps, channels]`` float32 array for each sequence.
+        labels: class of each sequence, int64, from 0.
+    """
+
+    sequences: tuple[NDArray[np.float32], ...]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of values in one time step."""
+        return int(self.sequences[0].shape[1])
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, taken from the largest label."""
+        return int(self.labels.max()) + 1
+
+
+def load_npz(path: str | Path, split: Split = "test") -> Sequences:
+    """Load one split, each channel normalised and clipped.
+
+    The file is an ``.npz`` without pickled objects, with these arrays:
+
+    * ``{split}_frames``: float ``[sum of lengths, channels]``, all sequences one after the other;
+    * ``{split}_lengths``: integer ``[n]``, time steps of each sequence, all positive;
+    * ``{split}_labels``: integer ``[n]``, classes from 0;
+    * ``mean``, ``std``: float ``[channels]``; ``clip``: one float.
+
+    A sequence is returned as ``clip((frames - mean) / std, -clip, +clip)``.
+
+    Raises:
+        ModelError: the file is missing or damaged, or its arrays do not fit one another.
+    """
+    names = [f"{split}_frames", f"{split}_lengths", f"{split}_labels", "mean", "std", "clip"]
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, NpzFile):
+            raise ValueError("one array")
+        with file:
+            arrays = {name: file[name] for name in names if name in file}
+    except FileNotFoundError:
+        raise model_error(path, "file", "nothing", "an .npz file", "check the path") from None
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        expected = "an .npz file without pickled objects"
+        raise model_error(path, "file", e, expected, "write it with numpy.savez") from None
+    for name in names:
+        if name not in arrays:
+            raise model_error(path, name, "no such array", "an array", "add it, or change split")
+    return _cut(path, split, arrays)
+
+
+def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Sequences:
+    """Check the arrays against one another and cut the frames into sequences."""
+    frames, lengths, labels, mean, std, clip = arrays.values()
+    for name, array in arrays.items():
+        kinds = "iu" if name.endswith(("lengths", "labels")) else "f"
+        if array.dtype.kind not in kinds:
+            expected = "integers" if kinds == "iu" else "floats"
+            raise model_error(path, name, array.dtype, expected, "store it in that type")
+        if kinds == "f" and not np.isfinite(array).all():
+            raise model_error(path, name, "NaN or infinity", "finite values", "clean the data")
+    if frames.ndim != 2 or 0 in frames.shape:
+        raise model_error(
+            path, f"{split}_frames", frames.shape, "[frames, channels]", "fix the shape"
+        )
+    for name, array in (("mean", mean), ("std", std)):
+        if array.shape != frames.shape[1:]:
+            raise model_error(
+                path, name, array.shape, frames.shape[1:], "give one value for each channel"
+            )
+    if clip.size != 1 or clip.item() <= 0 or (std.astype(np.float64) <= 0).any():
+        raise model_error(
+            path, "clip, std", "a value that is not positive", "positive values", "fix them"
+        )
+    if lengths.ndim != 1 or labels.shape != lengths.shape:
+        raise model_error(
+            path, f"{split}_labels", labels.shape, lengths.shape, "give one label per length"
+        )
+    n_steps = lengths.astype(np.int64)
+    if (n_steps <= 0).any() or n_steps.sum() != len(frames):
+        raise model_error(
+            path,
+            f"{split}_lengths",
+            f"lengths with sum {n_steps.sum()}",
+            f"positive lengths with sum {len(frames)}",
+            "make lengths and frames agree",
+        )
+    if (labels.astype(np.int64) < 0).any():
+        raise model_error(path, f"{split}_labels", "a negative label", "labels from 0", "renumber")
+    limit = float(clip.item())
+    x = np.clip((frames.astype(np.float64) - mean) / std, -limit, limit).astype(np.float32)
+    cuts = np.cumsum(n_steps)[:-1]
+    return Sequences(tuple(np.split(x, cuts)), labels.astype(np.int64))

@@ -1,0 +1,115 @@
+"""Tensor networks: indices with sizes, tensors, an output; einsum text in and out.
+
+An index may appear in any number of tensors (hyperedges: CP and block-term need them). An index
+that is not in the output is summed over, wherever it appears.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class NetworkError(ValueError):
+    """A network that makes no sense; the message is one line and names the tensor and the index."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A tensor network.
+
+    Parameters
+    ----------
+    tensors : name -> its index names, in the order of the array's axes.
+    sizes : index name -> size (>= 1).
+    output : index names of the result, in order; empty for a scalar.
+
+    Raises
+    ------
+    NetworkError : no tensor, a repeated index inside one tensor or the output (a trace), an index
+        without a size or without a tensor, a size below 1.
+    """
+
+    tensors: Mapping[str, tuple[str, ...]]
+    sizes: Mapping[str, int]
+    output: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tensors:
+            raise NetworkError("network: found no tensor, expected at least one")
+        used: set[str] = set()
+        for name, indices in (*self.tensors.items(), ("output", self.output)):
+            if len(set(indices)) != len(indices):
+                raise NetworkError(
+                    f"{name}: an index appears twice in {indices}; traces are not supported"
+                )
+            for i in indices:
+                if self.sizes.get(i, 0) < 1:
+                    raise NetworkError(
+                        f"{name}: index {i} has size {self.sizes.get(i)}, expected at least 1"
+                    )
+            if name != "output":
+                used.update(indices)
+        missing = [i for i in self.output if i not in used]
+        if missing:
+            raise NetworkError(f"output: index {missing[0]} is in no tensor")
+
+    @classmethod
+    def from_einsum(cls, text: str, shapes: Iterable[tuple[int, ...]]) -> Network:
+        """Read `"ab,bc->ac"` and one shape per operand; tensors are named T0, T1, ..."""
+        if "->" not in text:
+            raise NetworkError(f"einsum {text!r}: found no '->', expected an explicit output")
+        left, right = text.replace(" ", "").split("->")
+        terms, shapes = left.split(","), list(shapes)
+        if len(terms) != len(shapes):
+            raise NetworkError(
+                f"einsum {text!r}: found {len(shapes)} shapes, expected {len(terms)}"
+            )
+        sizes: dict[str, int] = {}
+        for term, shape in zip(terms, shapes, strict=True):
+            if len(term) != len(shape):
+                raise NetworkError(f"einsum {text!r}: term {term} does not fit shape {shape}")
+            for i, n in zip(term, shape, strict=True):
+                if sizes.setdefault(i, n) != n:
+                    raise NetworkError(f"einsum {text!r}: index {i} has sizes {sizes[i]} and {n}")
+        return cls({f"T{k}": tuple(t) for k, t in enumerate(terms)}, sizes, tuple(right))
+
+    def einsum(self) -> str:
+        """Return the network as einsum text, its indices renamed to single letters."""
+        letters = dict(zip(self.sizes, string.ascii_letters, strict=False))
+        if len(letters) < len(self.sizes):
+            raise NetworkError(
+                f"network: {len(self.sizes)} indices, einsum text has {len(letters)} letters"
+            )
+
+        def word(indices: Iterable[str]) -> str:
+            return "".join(letters[i] for i in indices)
+
+        return ",".join(word(t) for t in self.tensors.values()) + "->" + word(self.output)
+
+    def size(self, indices: Iterable[str]) -> int:
+        """Return the number of elements over `indices`."""
+        return math.prod(self.sizes[i] for i in indices)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of one tensor."""
+        return tuple(self.sizes[i] for i in self.tensors[name])
+
+    def holders(self) -> dict[str, tuple[str, ...]]:
+        """Return index -> the tensors that carry it."""
+        return {i: tuple(n for n, t in self.tensors.items() if i in t) for i in self.sizes}
+
+    def contract(self, arrays: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the result by `numpy.einsum` in float64: the outer oracle for values."""
+        operands = [np.asarray(arrays[n], dtype=np.float64) for n in self.tensors]
+        for name, array in zip(self.tensors, operands, strict=True):
+            if array.shape != self.shape(name):
+                raise NetworkError(
+                    f"{name}: found shape {array.shape}, expected {self.shape(name)}"
+                )
+        return np.asarray(np.einsum(self.einsum(), *operands, optimize="greedy"))

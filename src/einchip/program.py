@@ -1,0 +1,473 @@
+"""The instruction set: plain dataclasses whose field declarations state widths and meanings once.
+
+An instruction is a whole number of 128-bit words, little endian; its fields lie one after the other
+from bit 0 in the order of declaration. The encoder, the RTL's decoder (`layout`) and the tables of
+`docs/isa.md` all derive from these classes.
+
+Units run beside each other: DMA, array, vector unit. Every unit executes its own instructions in
+program order; between units, and between an array instruction and an earlier one whose result it
+reads, order is kept by *tokens*. An instruction starts once every token of its `wait` mask is
+positive, taking one of each, and gives one of each token of its `signal` mask when its last write
+(or, for LOAD, its last beat) has been granted. Every token has one giving unit (GIVE apart) and one
+taking unit. A start clears all tokens.
+
+A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
+it; register 0 always reads 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import Any, ClassVar, Final, NamedTuple, Self
+
+WORD_BITS: Final = 128
+WORD_BYTES: Final = WORD_BITS // 8
+ADDRESS_BITS: Final = 20
+TOKENS: Final = 16
+TOKEN_MAX: Final = 15
+REGISTERS: Final = 8
+REGISTER_BITS: Final = 32
+LOOP_DEPTH: Final = 4
+ARRAY_LOOPS: Final = 6
+VECTOR_LOOPS: Final = 4
+HOST_BASES: Final = 4
+HOST_ARGS: Final = 4
+
+
+class Space(IntEnum):
+    """A scratchpad."""
+
+    X = 0
+    Y = 1
+
+
+class Act(IntEnum):
+    """An activation on the drain path."""
+
+    NONE = 0
+    SIGMOID = 1
+    TANH = 2
+
+
+class SetMode(IntEnum):
+    """What SETR does to its register."""
+
+    SET = 0  # r := value
+    ADD = 1  # r := r + value, modulo 2**32
+    TOGGLE = 2  # r := value - r, modulo 2**32: alternates between a and value - a
+
+
+class Unit(IntEnum):
+    """Who executes an instruction."""
+
+    SEQUENCER = 0
+    DMA = 1
+    ARRAY = 2
+    VECTOR = 3
+
+
+class Error(IntEnum):
+    """The machine's error codes; ERROR_ADDRESS holds what the comment says."""
+
+    NONE = 0
+    OPCODE = 1  # illegal opcode: word index of the instruction
+    FIELD = 2  # a field out of its range: word index of the instruction
+    ADDRESS = 3  # a scratchpad address out of range: space << 31 | address
+    NO_HALT = 4  # the program ran past its end: word index
+    LOOP = 5  # ENDLOOP without LOOP, or nested too deep: word index
+    AXI_READ = 6  # a read answered an error: low 32 bits of the burst's address
+    AXI_WRITE = 7  # a write answered an error: low 32 bits of the burst's address
+    TOKEN = 8  # a token counter overflowed: token number
+    TIMEOUT = 9  # nothing moved for WATCHDOG cycles: word index of the sequencer
+    ALIGNMENT = 10  # a DMA address that is not a multiple of a beat: word index
+
+
+def f(bits: int, doc: str, default: int = 0, enum: type[IntEnum] | None = None) -> Any:
+    """Declare an unsigned instruction field of `bits` bits."""
+    return field(default=default, metadata={"bits": bits, "doc": doc, "enum": enum})
+
+
+def words(n: int, bits: int, doc: str, default: int = 0) -> Any:
+    """Declare a field that is a tuple of `n` unsigned numbers of `bits` bits, number 0 lowest."""
+    return field(default=(default,) * n, metadata={"bits": bits, "n": n, "doc": doc, "enum": None})
+
+
+class Slot(NamedTuple):
+    """Where one field lies: bit offset, width of one number, how many numbers (0: a scalar)."""
+
+    name: str
+    offset: int
+    bits: int
+    n: int
+    doc: str
+    enum: type[IntEnum] | None
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What all instructions share; `opcode` lies in bits 0 to 7."""
+
+    OPCODE: ClassVar[int] = 0
+    UNIT: ClassVar[Unit] = Unit.SEQUENCER
+    WORDS: ClassVar[int] = 1
+
+    @classmethod
+    def layout(cls) -> list[Slot]:
+        """Return every field's place, the opcode left out."""
+        slots, at = [], 8
+        for d in fields(cls):
+            m = d.metadata
+            slots.append(Slot(d.name, at, m["bits"], m.get("n", 0), m["doc"], m["enum"]))
+            at += m["bits"] * max(1, m.get("n", 0))
+        if at > cls.WORDS * WORD_BITS:
+            raise AssertionError(f"{cls.__name__}: {at} bits do not fit {cls.WORDS} words")
+        return slots
+
+    def encode(self) -> bytes:
+        """Return the instruction's words; ProgramError when a value does not fit its field."""
+        value = self.OPCODE
+        for s in self.layout():
+            given = getattr(self, s.name)
+            numbers = given if s.n else (given,)
+            if s.n and len(numbers) != s.n:
+                raise ProgramError(f"{self}: {s.name} has {len(numbers)} numbers, expected {s.n}")
+            for k, v in enumerate(numbers):
+                if not 0 <= v < 1 << s.bits:
+                    top = (1 << s.bits) - 1
+                    raise ProgramError(
+                        f"{type(self).__name__}: {s.name}: found {v}, expected 0 to {top}"
+                    )
+                value |= int(v) << (s.offset + k * s.bits)
+        return value.to_bytes(self.WORDS * WORD_BYTES, "little")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the instruction of these words (unknown bits are ignored, as the RTL does)."""
+        value = int.from_bytes(data[: cls.WORDS * WORD_BYTES], "little")
+        given: dict[str, Any] = {}
+        for s in cls.layout():
+            parts = [
+                value >> (s.offset + k * s.bits) & ((1 << s.bits) - 1) for k in range(max(1, s.n))
+            ]
+            given[s.name] = tuple(parts) if s.n else parts[0]
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Halt(Instruction):
+    """Wait until every unit is idle, then stop."""
+
+    OPCODE: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Loop(Instruction):
+    """Run the instructions up to the matching ENDLOOP `count` times; loops nest LOOP_DEPTH deep.
+
+    A count of 0 is a FIELD error.
+    """
+
+    OPCODE: ClassVar[int] = 2
+    count: int = f(32, "iterations, where `arg` is 0")
+    arg: int = f(3, "0: `count`; 1 to 4: host register ARG0 to ARG3")
+
+
+@dataclass(frozen=True)
+class EndLoop(Instruction):
+    """End the innermost loop's body."""
+
+    OPCODE: ClassVar[int] = 3
+
+
+@dataclass(frozen=True)
+class SetRegister(Instruction):
+    """Change sequencer register `reg` (1 to 7)."""
+
+    OPCODE: ClassVar[int] = 4
+    reg: int = f(3, "register; 0 is a FIELD error")
+    mode: int = f(2, "what to do; 3 is a FIELD error", enum=SetMode)
+    value: int = f(REGISTER_BITS, "operand, modulo 2**32")
+
+
+@dataclass(frozen=True)
+class Give(Instruction):
+    """Give one of each token of `mask`: credits before a loop, for what its body gives back."""
+
+    OPCODE: ClassVar[int] = 5
+    mask: int = f(TOKENS, "mask of tokens given")
+
+
+@dataclass(frozen=True)
+class UnitInstruction(Instruction):
+    """What the instructions of DMA, array and vector unit share."""
+
+    wait: int = f(TOKENS, "mask of tokens taken before the start")
+    signal: int = f(TOKENS, "mask of tokens given at the end")
+
+
+@dataclass(frozen=True)
+class _Transfer(UnitInstruction):
+    UNIT: ClassVar[Unit] = Unit.DMA
+    ext_base: int = f(2, "host register BASE0 to BASE3")
+    ext_reg: int = f(3, "sequencer register added to the external address")
+    ext_offset: int = f(32, "bytes added to the external address")
+    space: int = f(1, "scratchpad", enum=Space)
+    addr: int = f(ADDRESS_BITS, "first element in the scratchpad")
+    addr_reg: int = f(3, "sequencer register added to it")
+    beats: int = f(20, "beats of the memory port, at least 1")
+
+
+@dataclass(frozen=True)
+class Load(_Transfer):
+    """scratchpad[addr + i] := external[...] for `beats` beats of consecutive elements.
+
+    The external address (BASE + register + offset, modulo 2**32) and the scratchpad address must
+    be multiples of a beat, else ALIGNMENT.
+    """
+
+    OPCODE: ClassVar[int] = 8
+
+
+@dataclass(frozen=True)
+class Store(_Transfer):
+    """external[...] := scratchpad[addr + i] for `beats` beats of consecutive elements."""
+
+    OPCODE: ClassVar[int] = 9
+
+
+@dataclass(frozen=True)
+class Contract(UnitInstruction):
+    """One pairwise contraction: Z[b, m, n] = finish( sum_k X[b, m, k] * Y[b, k, n] ).
+
+    Rows of the array hold (k, b, m), columns (k, b, n); the lanes of one iteration are
+
+        m = m0 + nm0 * m1,  n = n0 + nn0 * n1,  k = k0 + nk0 * k1,  b
+
+    and the PE (row, column) multiplies when its k and its b agree. With K = 2**ceil(log2(nk0*nk1))
+    and B = 2**ceil(log2(nb)) blocks, lane (k, b, m) is row (k*B + b) * (rows/(K*B)) + m; columns
+    alike. Six temporal loops run around that, loop 0 innermost; the `n_reduce` innermost ones are
+    reductions (their z strides must be 0). One pass through the reduction loops is a *tile*:
+
+        for i5.. for i_{n_reduce}:                                    # tiles
+            acc[:, :, :] = 0
+            for i_{n_reduce - 1}.. for i0:                            # iterations, one a cycle
+                acc[b, m, n] += sum_k X[x + m0*xs_m0 + m1*xs_m1 + k0*xs_k0 + k1*xs_k1 + b*xs_b]
+                                    * Y[y + n0*ys_n0 + n1*ys_n1 + k0*ys_k0 + k1*ys_k1 + b*ys_b]
+            for m:                                                    # drained rows, one a cycle
+                Z[z + m0*zs_m0 + m1*zs_m1 + n0*zs_n0 + n1*zs_n1 + b*zs_b] = finish(acc[b, m, n])
+
+    where x = x_base + r[x_reg] + sum_i i * loop_x[i], and so on. `finish` adds, with `has_addend`,
+    the element of space d at the same offsets from d_base (shifted left by d_shift), requantises
+    by `shift` and, with an activation, requantises to 16 bit (12 fractional bits), applies it and
+    requantises its 15 fractional bits by `act_shift`. Accumulation wraps at `acc_bits`.
+    """
+
+    OPCODE: ClassVar[int] = 16
+    UNIT: ClassVar[Unit] = Unit.ARRAY
+    WORDS: ClassVar[int] = 8
+    nm0: int = f(7, "row lanes of the first output factor of X", 1)
+    nm1: int = f(7, "row lanes of the second output factor of X", 1)
+    nn0: int = f(7, "column lanes of the first output factor of Y", 1)
+    nn1: int = f(7, "column lanes of the second output factor of Y", 1)
+    nk0: int = f(7, "lanes of the first reduced factor", 1)
+    nk1: int = f(7, "lanes of the second reduced factor", 1)
+    nb: int = f(7, "lanes of the factor that X, Y and Z share", 1)
+    x_base: int = f(ADDRESS_BITS, "address in X")
+    x_reg: int = f(3, "register added to it")
+    xs_m0: int = f(ADDRESS_BITS, "stride in X")
+    xs_m1: int = f(ADDRESS_BITS, "stride in X")
+    xs_k0: int = f(ADDRESS_BITS, "stride in X")
+    xs_k1: int = f(ADDRESS_BITS, "stride in X")
+    xs_b: int = f(ADDRESS_BITS, "stride in X")
+    y_base: int = f(ADDRESS_BITS, "address in Y")
+    y_reg: int = f(3, "register added to it")
+    ys_n0: int = f(ADDRESS_BITS, "stride in Y")
+    ys_n1: int = f(ADDRESS_BITS, "stride in Y")
+    ys_k0: int = f(ADDRESS_BITS, "stride in Y")
+    ys_k1: int = f(ADDRESS_BITS, "stride in Y")
+    ys_b: int = f(ADDRESS_BITS, "stride in Y")
+    z_space: int = f(1, "scratchpad of the result", enum=Space)
+    z_base: int = f(ADDRESS_BITS, "address of the result")
+    z_reg: int = f(3, "register added to it")
+    zs_m0: int = f(ADDRESS_BITS, "stride of the result")
+    zs_m1: int = f(ADDRESS_BITS, "stride of the result")
+    zs_n0: int = f(ADDRESS_BITS, "stride of the result")
+    zs_n1: int = f(ADDRESS_BITS, "stride of the result")
+    zs_b: int = f(ADDRESS_BITS, "stride of the result")
+    n_reduce: int = f(3, "how many of the innermost loops reduce, 0 to 6")
+    loop_count: tuple[int, ...] = words(ARRAY_LOOPS, 16, "iterations, at least 1", 1)
+    loop_x: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in X per iteration")
+    loop_y: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in Y per iteration")
+    loop_z: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride of the result per iteration")
+    has_addend: int = f(1, "add an element before requantising")
+    d_space: int = f(1, "scratchpad of the addend", enum=Space)
+    d_base: int = f(ADDRESS_BITS, "address of the addend")
+    d_reg: int = f(3, "register added to it")
+    d_shift: int = f(6, "left shift of the addend")
+    shift: int = f(6, "right shift of the accumulator")
+    act: int = f(2, "activation; 3 is a FIELD error", enum=Act)
+    act_shift: int = f(5, "right shift of the activation's result, 0 to 15")
+
+    @property
+    def n_m(self) -> int:
+        """Row lanes of one block: rows drained per tile."""
+        return self.nm0 * self.nm1
+
+    @property
+    def n_n(self) -> int:
+        """Column lanes of one block."""
+        return self.nn0 * self.nn1
+
+    @property
+    def n_k(self) -> int:
+        """Lanes that are summed."""
+        return self.nk0 * self.nk1
+
+    @property
+    def tile_iterations(self) -> int:
+        """Iterations of one tile."""
+        return _product(self.loop_count[: self.n_reduce])
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the instruction."""
+        return _product(self.loop_count[self.n_reduce :])
+
+    @property
+    def macs(self) -> int:
+        """Useful multiply-adds."""
+        return self.tiles * self.tile_iterations * self.n_m * self.n_n * self.n_k * self.nb
+
+
+@dataclass(frozen=True)
+class _Vector(UnitInstruction):
+    UNIT: ClassVar[Unit] = Unit.VECTOR
+    WORDS: ClassVar[int] = 4
+    nl0: int = f(7, "lanes of the first factor", 1)
+    nl1: int = f(7, "lanes of the second factor; nl0 * nl1 is at most the machine's lanes", 1)
+    loop_count: tuple[int, ...] = words(VECTOR_LOOPS, 16, "iterations, at least 1", 1)
+    loop_src: tuple[int, ...] = words(VECTOR_LOOPS, ADDRESS_BITS, "stride of the source")
+    loop_dst: tuple[int, ...] = words(VECTOR_LOOPS, ADDRESS_BITS, "stride of the destination")
+    src_space: int = f(1, "scratchpad of the source", enum=Space)
+    src_base: int = f(ADDRESS_BITS, "address of the source")
+    src_reg: int = f(3, "register added to it")
+    src_l0: int = f(ADDRESS_BITS, "lane stride of the source")
+    src_l1: int = f(ADDRESS_BITS, "lane stride of the source")
+    dst_space: int = f(1, "scratchpad of the destination", enum=Space)
+    dst_base: int = f(ADDRESS_BITS, "address of the destination")
+    dst_reg: int = f(3, "register added to it")
+    dst_l0: int = f(ADDRESS_BITS, "lane stride of the destination")
+    dst_l1: int = f(ADDRESS_BITS, "lane stride of the destination")
+    gate_stride: int = f(ADDRESS_BITS, "LSTM: stride between the gates i, f, g, o in the source")
+    cell_space: int = f(1, "LSTM: scratchpad of the cell state", enum=Space)
+    cell_base: int = f(ADDRESS_BITS, "LSTM: address of the cell state, a multiple of the lanes")
+    cell_reg: int = f(3, "LSTM: register added to it")
+    gate_frac: int = f(4, "LSTM: fractional bits of the pre-activations")
+    cell_frac: int = f(4, "LSTM: fractional bits of the cell state")
+    hidden_frac: int = f(4, "LSTM: fractional bits of the hidden state")
+    value: int = f(16, "FILL: the element, its low data_bits bits")
+
+    @property
+    def n_lanes(self) -> int:
+        """Lanes of one vector."""
+        return self.nl0 * self.nl1
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of the instruction."""
+        return _product(self.loop_count)
+
+
+@dataclass(frozen=True)
+class Lstm(_Vector):
+    """The pointwise part of an LSTM (`numeric.lstm_cell`), vector by vector.
+
+        for i3.. for i0:                                  # vector v = 0, 1, ..
+            for lane l = l0 + nl0 * l1:
+                gate q in i, f, g, o:  src[s + l0*src_l0 + l1*src_l1 + q*gate_stride]
+                cell: plane p of lane l is cell[cell_base + (v*planes + p)*lanes + l], low first
+                dst[d + l0*dst_l0 + l1*dst_l1] = h;  cell = c'
+
+    with s = src_base + r[src_reg] + sum_i i * loop_src[i] and d alike; planes = 16 / data_bits.
+    Reads of one vector in order: i, f, g, the cell's planes, o. Writes: the cell's planes, then h.
+    """
+
+    OPCODE: ClassVar[int] = 24
+
+
+@dataclass(frozen=True)
+class Copy(_Vector):
+    """dst[...] := src[...], vector by vector: an explicit change of layout or scratchpad."""
+
+    OPCODE: ClassVar[int] = 25
+
+
+@dataclass(frozen=True)
+class Fill(_Vector):
+    """dst[...] := value, vector by vector."""
+
+    OPCODE: ClassVar[int] = 26
+
+
+INSTRUCTIONS: Final[tuple[type[Instruction], ...]] = (
+    Halt, Loop, EndLoop, SetRegister, Give, Load, Store, Contract, Lstm, Copy, Fill,
+)  # fmt: skip
+BY_OPCODE: Final[dict[int, type[Instruction]]] = {c.OPCODE: c for c in INSTRUCTIONS}
+
+
+class ProgramError(ValueError):
+    """A program that the machine cannot run; one line."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Instructions in order; `encode` and `decode` are exact inverses."""
+
+    instructions: tuple[Instruction, ...]
+
+    def encode(self) -> bytes:
+        """Return the binary that the machine fetches."""
+        return b"".join(i.encode() for i in self.instructions)
+
+    @classmethod
+    def decode(cls, data: bytes, source: str = "program") -> Program:
+        """Read a binary. Raises ProgramError on an unknown opcode or a cut instruction."""
+        found: list[Instruction] = []
+        at = 0
+        while at < len(data):
+            kind = BY_OPCODE.get(data[at])
+            if kind is None:
+                raise ProgramError(
+                    f"{source}: word {at // WORD_BYTES}: opcode: found {data[at]}, expected one of "
+                    f"{', '.join(map(str, BY_OPCODE))}"
+                )
+            size = kind.WORDS * WORD_BYTES
+            if at + size > len(data):
+                raise ProgramError(
+                    f"{source}: word {at // WORD_BYTES}: {kind.__name__}: found {len(data) - at} "
+                    f"bytes, expected {size}; the file is cut short"
+                )
+            found.append(kind.decode(data[at : at + size]))
+            at += size
+        return cls(tuple(found))
+
+    @property
+    def n_words(self) -> int:
+        """128-bit words of the binary."""
+        return sum(i.WORDS for i in self.instructions)
+
+    def addresses(self) -> Iterator[tuple[int, Instruction]]:
+        """Yield every instruction with the index of its first word."""
+        at = 0
+        for i in self.instructions:
+            yield at, i
+            at += i.WORDS
+
+
+def _product(numbers: tuple[int, ...]) -> int:
+    result = 1
+    for n in numbers:
+        result *= n
+    return result

@@ -1,0 +1,400 @@
+"""The meaning of a program in NumPy, with no notion of time.
+
+Instructions run one after the other in program order; tokens are ignored. What the machine leaves
+in its scratchpads and in external memory must equal what `run` leaves here, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from einchip import numeric
+from einchip.arch import Architecture, clog2
+from einchip.numeric import Ints
+from einchip.program import (
+    HOST_ARGS,
+    HOST_BASES,
+    LOOP_DEPTH,
+    REGISTER_BITS,
+    REGISTERS,
+    Act,
+    Contract,
+    Copy,
+    EndLoop,
+    Error,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    SetMode,
+    SetRegister,
+    Store,
+    UnitInstruction,
+)
+
+_MASK = (1 << REGISTER_BITS) - 1
+
+
+class MachineError(Exception):
+    """The machine would stop with this error code and address."""
+
+    def __init__(self, code: Error, address: int) -> None:
+        super().__init__(f"machine error {code.name} at {address:#x}")
+        self.code, self.address = code, address
+
+
+@dataclass
+class Host:
+    """What the host sets before a start: external base addresses and loop counts."""
+
+    bases: tuple[int, ...] = (0,) * HOST_BASES
+    args: tuple[int, ...] = (0,) * HOST_ARGS
+
+
+@dataclass
+class Memory:
+    """The machine's state that a program can see.
+
+    `x` and `y` hold one int64 per element (values of `data_bits` bits), `external` is bytes from
+    address 0. Memory survives from one run to the next: weights stay resident.
+    """
+
+    x: Ints
+    y: Ints
+    external: bytearray
+
+    @classmethod
+    def empty(cls, arch: Architecture, external_bytes: int) -> Memory:
+        """Return zeroed scratchpads and an external memory of that many bytes."""
+        x, y = (np.zeros(arch.capacity(s), dtype=np.int64) for s in (0, 1))
+        return cls(x, y, bytearray(external_bytes))
+
+    def space(self, number: int) -> Ints:
+        """Return scratchpad X (0) or Y (1)."""
+        return self.y if number else self.x
+
+    def copy(self) -> Memory:
+        """Return an independent copy."""
+        return Memory(self.x.copy(), self.y.copy(), bytearray(self.external))
+
+
+class Step(NamedTuple):
+    """One executed instruction: its word index, itself, and the registers it saw."""
+
+    pc: int
+    instruction: Instruction
+    registers: tuple[int, ...]
+
+
+def trace(program: Program, host: Host) -> Iterator[Step]:
+    """Yield the unit instructions in the order of execution, loops unrolled, and last the HALT.
+
+    Raises MachineError for FIELD, LOOP and NO_HALT errors of the sequencer.
+    """
+    code = list(program.addresses())
+    registers = [0] * REGISTERS
+    stack: list[list[int]] = []  # [index of the first instruction of the body, iterations left]
+    at = 0
+    while True:
+        if at >= len(code):
+            raise MachineError(Error.NO_HALT, program.n_words)
+        pc, i = code[at]
+        at += 1
+        if isinstance(i, Loop):
+            if i.arg > HOST_ARGS:
+                raise MachineError(Error.FIELD, pc)
+            count = host.args[i.arg - 1] & _MASK if i.arg else i.count
+            if count == 0:
+                raise MachineError(Error.FIELD, pc)
+            if len(stack) == LOOP_DEPTH:
+                raise MachineError(Error.LOOP, pc)
+            stack.append([at, count])
+        elif isinstance(i, EndLoop):
+            if not stack:
+                raise MachineError(Error.LOOP, pc)
+            stack[-1][1] -= 1
+            if stack[-1][1]:
+                at = stack[-1][0]
+            else:
+                stack.pop()
+        elif isinstance(i, SetRegister):
+            if i.reg == 0 or i.mode > max(SetMode):
+                raise MachineError(Error.FIELD, pc)
+            old = registers[i.reg]
+            new = {SetMode.SET: i.value, SetMode.ADD: old + i.value, SetMode.TOGGLE: i.value - old}
+            registers[i.reg] = new[SetMode(i.mode)] & _MASK
+        elif not isinstance(i, Give):
+            yield Step(pc, i, tuple(registers))
+            if isinstance(i, Halt):
+                return
+
+
+def first(base: int, reg: int, registers: tuple[int, ...]) -> int:
+    """Return an instruction's first address: its base field plus a register, modulo 2**32."""
+    return (base + registers[reg]) & _MASK
+
+
+def blocks(i: Contract) -> tuple[int, int]:
+    """Return (K, B): how many row blocks `n_k` and `nb` lanes take, each a power of two."""
+    return 1 << clog2(i.n_k), 1 << clog2(i.nb)
+
+
+def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
+    """Raise MachineError(FIELD) where the machine does: a count of 0, or lanes that do not fit."""
+    good = True
+    if isinstance(i, Contract):
+        counts = (i.nm0, i.nm1, i.nn0, i.nn1, i.nk0, i.nk1, i.nb, *i.loop_count)
+        good = all(counts) and i.n_reduce <= len(i.loop_count) and i.act in set(Act)
+        good = good and i.act_shift <= numeric.ACT_OUT_FRAC
+        if good:
+            k, b = blocks(i)
+            good = i.n_m * k * b <= arch.rows and i.n_n * k * b <= arch.cols
+    elif isinstance(i, Lstm | Copy | Fill):
+        good = all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
+    elif isinstance(i, Load | Store):
+        good = i.beats > 0
+    if not good:
+        raise MachineError(Error.FIELD, pc)
+
+
+def _grid(terms: list[tuple[int, int]]) -> Ints:
+    """Return sum_t i_t * stride_t for all i, as an array of shape (count_0, count_1, ...)."""
+    total = np.zeros((), dtype=np.int64)
+    for count, stride in terms:
+        total = total[..., None] + np.arange(count, dtype=np.int64) * stride
+    return total
+
+
+def _nest(base: int, counts: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
+    """Return the addresses of a temporal nest, flat, loop 0 fastest."""
+    return base + _grid(list(zip(counts[::-1], strides[::-1], strict=True))).ravel()
+
+
+def _checked(addresses: Ints, space: int, arch: Architecture) -> Ints:
+    bad = addresses >= arch.capacity(space)
+    if bad.any():
+        raise MachineError(Error.ADDRESS, space << 31 | int(addresses[bad][0]))
+    return addresses
+
+
+class ContractAddresses(NamedTuple):
+    """Element addresses of a CONTRACT.
+
+    x: (tiles, iterations, k, b, m); y: (tiles, iterations, k, b, n); z, d: (tiles, b, m, n).
+    """
+
+    x: Ints
+    y: Ints
+    z: Ints
+    d: Ints
+
+
+def contract_addresses(i: Contract, registers: tuple[int, ...]) -> ContractAddresses:
+    """Return every address that a CONTRACT touches (unchecked), loops flattened, loop 0 fastest."""
+    n, tiles = i.n_reduce, i.tiles
+    x0, y0 = (
+        _nest(first(base, reg, registers), i.loop_count, strides).reshape(tiles, i.tile_iterations)
+        for base, reg, strides in ((i.x_base, i.x_reg, i.loop_x), (i.y_base, i.y_reg, i.loop_y))
+    )
+    z0 = _nest(0, i.loop_count[n:], i.loop_z[n:])
+    xl = _grid(
+        [(i.nk1, i.xs_k1), (i.nk0, i.xs_k0), (i.nb, i.xs_b), (i.nm1, i.xs_m1), (i.nm0, i.xs_m0)]
+    )
+    yl = _grid(
+        [(i.nk1, i.ys_k1), (i.nk0, i.ys_k0), (i.nb, i.ys_b), (i.nn1, i.ys_n1), (i.nn0, i.ys_n0)]
+    )
+    zl = _grid(
+        [(i.nb, i.zs_b), (i.nm1, i.zs_m1), (i.nm0, i.zs_m0), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0)]
+    )
+    zl = zl.reshape(i.nb, i.n_m, i.n_n)
+    offsets = z0[:, None, None, None] + zl
+    return ContractAddresses(
+        x0[:, :, None, None, None] + xl.reshape(i.n_k, i.nb, i.n_m),
+        y0[:, :, None, None, None] + yl.reshape(i.n_k, i.nb, i.n_n),
+        first(i.z_base, i.z_reg, registers) + offsets,
+        first(i.d_base, i.d_reg, registers) + offsets,
+    )
+
+
+def finish(i: Contract, acc: Ints, addend: Ints | None, arch: Architecture) -> Ints:
+    """Return the drain path's result for accumulators (any shape)."""
+    if addend is not None:
+        acc = numeric.wrap(acc + (addend << i.d_shift), arch.acc_bits)
+    if i.act == Act.NONE:
+        return numeric.requantise(acc, i.shift, arch.data_bits)
+    wide = numeric.requantise(acc, i.shift, numeric.WIDE_BITS)
+    function = numeric.sigmoid if i.act == Act.SIGMOID else numeric.tanh
+    return numeric.requantise(function(wide), i.act_shift, arch.data_bits)
+
+
+def run_contract(
+    i: Contract, registers: tuple[int, ...], arch: Architecture, memory: Memory
+) -> None:
+    """Execute a CONTRACT."""
+    a = contract_addresses(i, registers)
+    x = memory.x[_checked(a.x, 0, arch)]
+    y = memory.y[_checked(a.y, 1, arch)]
+    # exact: |products| < 2**32 and reference programs are verified not to overflow 62 bits
+    acc = numeric.wrap(np.einsum("tikbm,tikbn->tbmn", x, y), arch.acc_bits)
+    addend = memory.space(i.d_space)[_checked(a.d, i.d_space, arch)] if i.has_addend else None
+    result = finish(i, acc, addend, arch)
+    memory.space(i.z_space)[_checked(a.z, i.z_space, arch)] = result
+
+
+def vector_addresses(i: Lstm | Copy | Fill, registers: tuple[int, ...]) -> tuple[Ints, Ints]:
+    """Return (source, destination) addresses, each (vectors, lanes)."""
+    src, dst = (
+        _nest(first(base, reg, registers), i.loop_count, strides)[:, None]
+        + _grid([(i.nl1, l1), (i.nl0, l0)]).ravel()
+        for base, reg, strides, l0, l1 in (
+            (i.src_base, i.src_reg, i.loop_src, i.src_l0, i.src_l1),
+            (i.dst_base, i.dst_reg, i.loop_dst, i.dst_l0, i.dst_l1),
+        )
+    )
+    return src, dst
+
+
+def run_vector(
+    i: Lstm | Copy | Fill, registers: tuple[int, ...], arch: Architecture, memory: Memory
+) -> None:
+    """Execute an LSTM, COPY or FILL."""
+    source, target = vector_addresses(i, registers)
+    into = memory.space(i.dst_space)
+    if isinstance(i, Fill):
+        into[_checked(target, i.dst_space, arch)] = numeric.wrap(i.value, arch.data_bits)
+        return
+    read = memory.space(i.src_space)
+    if isinstance(i, Copy):
+        source, target = _checked(source, i.src_space, arch), _checked(target, i.dst_space, arch)
+        for s, d in zip(source, target, strict=True):  # in order: a copy may overlap itself
+            into[d] = read[s]
+        return
+    q = np.arange(4)[:, None, None] * i.gate_stride
+    gates = read[_checked(source + q, i.src_space, arch)]
+    planes, lanes = arch.cell_planes, arch.lanes
+    v, p = np.arange(i.vectors)[:, None, None], np.arange(planes)[None, :, None]
+    cells = first(i.cell_base, i.cell_reg, registers)
+    where = cells + (v * planes + p) * lanes + np.arange(i.n_lanes)
+    store = memory.space(i.cell_space)
+    parts = store[_checked(where, i.cell_space, arch)] & ((1 << arch.data_bits) - 1)
+    cell = numeric.wrap(
+        sum(parts[:, k] << (k * arch.data_bits) for k in range(planes)), numeric.WIDE_BITS
+    )
+    new, hidden = numeric.lstm_cell(
+        (gates[0], gates[1], gates[2], gates[3]), cell,
+        gate_frac=i.gate_frac, cell_frac=i.cell_frac, hidden_frac=i.hidden_frac,
+        data_bits=arch.data_bits,
+    )  # fmt: skip
+    for k in range(planes):
+        store[where[:, k]] = numeric.wrap(new >> (k * arch.data_bits), arch.data_bits)
+    into[_checked(target, i.dst_space, arch)] = hidden
+
+
+def transfer_addresses(
+    i: Load | Store, registers: tuple[int, ...], arch: Architecture, host: Host, pc: int
+) -> tuple[int, int]:
+    """Return (external byte address, scratchpad address) of a transfer.
+
+    Raises MachineError: ALIGNMENT; ADDRESS when it leaves the scratchpad.
+    """
+    external = (host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset) & _MASK
+    address = first(i.addr, i.addr_reg, registers)
+    if external % arch.port_bytes or address % arch.port_elements:
+        raise MachineError(Error.ALIGNMENT, pc)
+    return external, address
+
+
+def to_bytes(values: Ints, arch: Architecture) -> bytes:
+    """Return elements as they lie in external memory: little endian, `data_bits` each."""
+    return values.astype(f"<i{arch.element_bytes}").tobytes()
+
+
+def from_bytes(data: bytes | bytearray, arch: Architecture) -> Ints:
+    """Return the elements that lie in these bytes of external memory."""
+    return np.frombuffer(bytes(data), dtype=f"<i{arch.element_bytes}").astype(np.int64)
+
+
+def run_transfer(
+    i: Load | Store,
+    registers: tuple[int, ...],
+    arch: Architecture,
+    memory: Memory,
+    host: Host,
+    pc: int,
+) -> None:
+    """Execute a LOAD or STORE; an external address beyond the memory answers a bus error."""
+    external, address = transfer_addresses(i, registers, arch, host, pc)
+    size, count = i.beats * arch.port_bytes, i.beats * arch.port_elements
+    if external + size > len(memory.external):
+        code = Error.AXI_READ if isinstance(i, Load) else Error.AXI_WRITE
+        raise MachineError(code, external)
+    where = _checked(address + np.arange(count, dtype=np.int64), i.space, arch)
+    if isinstance(i, Load):
+        memory.space(i.space)[where] = from_bytes(memory.external[external : external + size], arch)
+    else:
+        memory.external[external : external + size] = to_bytes(memory.space(i.space)[where], arch)
+
+
+def _check_bases(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> None:
+    """Raise MachineError(ADDRESS) for a first address outside its scratchpad."""
+    firsts: list[tuple[int, int]] = []
+    if isinstance(i, Load | Store):
+        firsts = [(i.space, first(i.addr, i.addr_reg, registers))]
+    elif isinstance(i, Contract):
+        firsts = [
+            (0, first(i.x_base, i.x_reg, registers)),
+            (1, first(i.y_base, i.y_reg, registers)),
+            (i.z_space, first(i.z_base, i.z_reg, registers)),
+        ]
+        if i.has_addend:
+            firsts.append((i.d_space, first(i.d_base, i.d_reg, registers)))
+    elif isinstance(i, Lstm | Copy | Fill):
+        if not isinstance(i, Fill):
+            firsts.append((i.src_space, first(i.src_base, i.src_reg, registers)))
+        firsts.append((i.dst_space, first(i.dst_base, i.dst_reg, registers)))
+        if isinstance(i, Lstm):
+            firsts.append((i.cell_space, first(i.cell_base, i.cell_reg, registers)))
+    for space, address in firsts:
+        if address >= arch.capacity(space):
+            raise MachineError(Error.ADDRESS, space << 31 | address & ~(1 << 31))
+
+
+@dataclass
+class Result:
+    """What a reference run did: executed unit instructions by kind."""
+
+    executed: dict[str, int] = field(default_factory=dict)
+
+
+def run(program: Program, arch: Architecture, memory: Memory, host: Host | None = None) -> Result:
+    """Execute `program` on `memory` in place.
+
+    Raises MachineError with the code and the address with which the machine stops. (After an error
+    the memory holds the effects of the instructions before it.)
+    """
+    host = host or Host()
+    result = Result()
+    for pc, i, registers in trace(program, host):
+        name = type(i).__name__
+        result.executed[name] = result.executed.get(name, 0) + 1
+        if isinstance(i, Halt):
+            break
+        if not isinstance(i, UnitInstruction):
+            raise TypeError(f"{name} is no unit instruction")
+        check_fields(i, arch, pc)
+        _check_bases(i, registers, arch)
+        if isinstance(i, Contract):
+            run_contract(i, registers, arch, memory)
+        elif isinstance(i, Load | Store):
+            run_transfer(i, registers, arch, memory, host, pc)
+        elif isinstance(i, Lstm | Copy | Fill):
+            run_vector(i, registers, arch, memory)
+    return result

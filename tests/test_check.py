@@ -1,0 +1,88 @@
+"""Static verification: each rule finds the program that breaks it, and only that."""
+
+from dataclasses import replace
+
+import pytest
+
+from einchip import check
+from einchip.arch import PRESETS
+from einchip.program import (
+    Contract,
+    EndLoop,
+    Fill,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    ProgramError,
+    SetRegister,
+)
+
+NANO = PRESETS["nano"]
+#: 4 x 5 by 5 x 4, X row-major with rows of 5, Y and Z with rows of 4: sound.
+SOUND = Contract(
+    nm0=4, nn0=4, xs_m0=5, ys_n0=1, zs_m0=4, zs_n0=1, z_base=64, n_reduce=1,
+    loop_count=(5, 1, 1, 1, 1, 1), loop_x=(1, 0, 0, 0, 0, 0), loop_y=(4, 0, 0, 0, 0, 0),
+)  # fmt: skip
+TOP = NANO.capacity(0)
+
+
+def rules(*instructions: Instruction) -> set[str]:
+    """Return the names of the rules that the instructions, then HALT, break on nano."""
+    return {v.rule for v in check.verify(Program((*instructions, Halt())), NANO)}
+
+
+def test_sound_program_breaks_no_rule() -> None:
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4)
+    body = (Load(beats=5), SOUND, Fill(nl0=4, dst_l0=1), cell)
+    assert rules(Loop(arg=1), *body, EndLoop()) == set()
+
+
+@pytest.mark.parametrize(
+    ("instruction", "rule"),
+    [
+        (replace(SOUND, nm0=5), "fields"),
+        (replace(SOUND, nk0=2), "fields"),
+        (replace(SOUND, nn1=0), "fields"),
+        (replace(SOUND, z_base=TOP - 15), "range"),
+        (replace(SOUND, loop_x=(TOP // 4, 0, 0, 0, 0, 0)), "range"),
+        (Load(beats=2, addr=TOP - 4), "range"),
+        (replace(SOUND, xs_m0=4), "banks"),
+        (replace(SOUND, has_addend=1, zs_n0=2), "banks"),
+        (Fill(nl0=2, dst_l0=8), "banks"),
+        (Load(beats=1, addr=2), "alignment"),
+        (Lstm(cell_base=2), "alignment"),
+        (replace(SOUND, loop_count=(0xFFFF, 4, 1, 1, 1, 1), n_reduce=2), "accumulator"),
+        (replace(SOUND, loop_z=(1, 0, 0, 0, 0, 0)), "reduction"),
+        (EndLoop(), "sequence"),
+        (Loop(count=0), "sequence"),
+        (SetRegister(reg=0), "sequence"),
+    ],
+)  # fmt: skip
+def test_rule_names_what_is_broken(instruction: Instruction, rule: str) -> None:
+    assert rule in rules(instruction)
+
+
+def test_lanes_of_stride_0_share_a_bank_only_when_there_are_two() -> None:
+    assert "banks" not in rules(replace(SOUND, nk0=1, xs_k0=0, ys_k0=0))
+
+
+def test_token_taken_by_two_units_is_refused() -> None:
+    takes = (replace(SOUND, wait=4), Fill(wait=4), Load(beats=1, signal=4))
+    assert rules(*takes) == {"tokens"}
+
+
+def test_program_larger_than_program_memory_is_refused() -> None:
+    small = NANO.override(program_words=32)
+    assert [v.rule for v in check.verify(Program((SOUND,) * 4 + (Halt(),)), small)] == ["memory"]
+
+
+def test_program_without_halt_is_refused() -> None:
+    assert [v.rule for v in check.verify(Program((SOUND,)), NANO)] == ["sequence"]
+
+
+def test_require_raises_the_first_broken_rule() -> None:
+    with pytest.raises(ProgramError, match="word 0: fields"):
+        check.require(Program((replace(SOUND, nm0=5), Halt())), NANO)
