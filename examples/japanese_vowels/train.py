@@ -316,7 +316,13 @@ def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("--models", nargs="+", choices=list(MATRICES), default=list(MATRICES))
+    p.add_argument(
+        "--models",
+        nargs="+",
+        choices=list(MATRICES),
+        default=list(MATRICES),
+        help="results.json will hold these only",
+    )
     p.add_argument("--out", type=Path, default=HERE, help="folder of the files written")
     p.add_argument("--validate", type=int, default=0, metavar="N", help="hold out N per speaker")
     p.add_argument("--fold", type=int, default=0, help="which N to hold out")

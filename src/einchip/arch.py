@@ -202,7 +202,7 @@ PRESETS: Final[dict[str, Architecture]] = {
             name="small", rows=8, cols=8, lanes=8, x_depth=4096, y_depth=4096, port_bytes=8
         ),
         Architecture(
-            name="base", rows=16, cols=16, lanes=16, x_depth=4096, y_depth=4096, port_bytes=16
+            name="base", rows=16, cols=16, lanes=16, x_depth=8192, y_depth=32768, port_bytes=16
         ),
     )
 }

@@ -63,7 +63,6 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
         load_npz(tmp_path / "no.npz")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_file_cut_at_any_byte_is_one_line(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "d.npz", **arrays())
     whole = (tmp_path / "d.npz").read_bytes()

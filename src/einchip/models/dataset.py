@@ -60,10 +60,10 @@ def load_npz(path: str | Path, split: Split = "test") -> Sequences:
     """
     names = [f"{split}_frames", f"{split}_lengths", f"{split}_labels", "mean", "std", "clip"]
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, NpzFile):
-            raise ValueError("one array")
-        with file:
+        with open(path, "rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, NpzFile):
+                raise ValueError("one array")
             arrays = {name: file[name] for name in names if name in file}
     except FileNotFoundError:
         raise model_error(path, "file", "nothing", "an .npz file", "check the path") from None
