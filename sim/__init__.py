@@ -2,6 +2,17 @@
 
 from einchip.reference import Host, Memory
 from einchip.sim.machine import simulate
+from einchip.sim.races import Order, Race, races
 from einchip.sim.run import Executed, Run, SimulationError
 
-__all__ = ["Executed", "Host", "Memory", "Run", "SimulationError", "simulate"]
+__all__ = [
+    "Executed",
+    "Host",
+    "Memory",
+    "Order",
+    "Race",
+    "Run",
+    "SimulationError",
+    "races",
+    "simulate",
+]

@@ -8,6 +8,7 @@ from einchip import check
 from einchip.arch import PRESETS
 from einchip.program import (
     Contract,
+    Copy,
     EndLoop,
     Fill,
     Halt,
@@ -35,7 +36,7 @@ def rules(*instructions: Instruction) -> set[str]:
 
 
 def test_sound_program_breaks_no_rule() -> None:
-    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4)
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=32, dst_base=64)
     body = (Load(beats=5), SOUND, Fill(nl0=4, dst_l0=1), cell)
     assert rules(Loop(arg=1), *body, EndLoop()) == set()
 
@@ -56,6 +57,8 @@ def test_sound_program_breaks_no_rule() -> None:
         (Lstm(cell_base=2), "alignment"),
         (replace(SOUND, loop_count=(0xFFFF, 4, 1, 1, 1, 1), n_reduce=2), "accumulator"),
         (replace(SOUND, loop_z=(1, 0, 0, 0, 0, 0)), "reduction"),
+        (Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=3), "overlap"),
+        (Lstm(src_base=64, cell_base=64), "overlap"),
         (EndLoop(), "sequence"),
         (Loop(count=0), "sequence"),
         (SetRegister(reg=0), "sequence"),

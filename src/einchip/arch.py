@@ -34,8 +34,9 @@ LSTM_LATENCY: Final = (
 )
 #: Cycles from a copied vector's read grant (or a filled vector's issue) to its write being ready.
 COPY_LATENCY: Final = READ_LATENCY
-#: Writes that the vector unit may have between issue and grant.
-VECTOR_WRITES: Final = 8
+#: Writes that the vector unit may have between issue and grant, a power of two. 16 cover the three
+#: writes of each vector in LSTM_LATENCY cycles; with 8 an LSTM takes twice as long.
+VECTOR_WRITES: Final = 16
 #: Read bursts that the DMA may have in flight.
 READ_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.

@@ -6,6 +6,7 @@ conflict and never overflows an accumulator.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -55,6 +56,13 @@ class Access(NamedTuple):
     def last(self) -> int:
         """The greatest address touched (strides are never negative)."""
         return self.base + sum((n - 1) * s for n, s in (*self.temporal, *self.lanes))
+
+    def elements(self) -> set[int]:
+        """Return every address touched."""
+        found = {self.base}
+        for count, stride in (*self.temporal, *self.lanes):
+            found = {a + k * stride for k in range(count) for a in found}
+        return found
 
     def residues(self, n_banks: int) -> list[int]:
         """Return the bank of every lane, relative to the first lane's."""
@@ -165,6 +173,18 @@ def _reduction(step: Step, arch: Architecture) -> Iterator[str]:
         yield f"z strides {i.loop_z[: i.n_reduce]} of the reduction loops, expected 0"
 
 
+def _overlap(step: Step, arch: Architecture) -> Iterator[str]:
+    """A vector instruction does not read what it writes: it reads ahead of its pending writes."""
+    i = step.instruction
+    if not isinstance(i, Lstm | Copy):
+        return
+    touched = {a.what: a for a in _vector(i, step.registers, arch)}
+    written = [touched[w] for w in ("destination", "cell state") if w in touched]
+    for a, b in itertools.combinations((touched["source"], *reversed(written)), 2):
+        if a.space == b.space and not a.elements().isdisjoint(b.elements()):
+            yield f"{a.what} and {b.what} share elements"
+
+
 Rule = Callable[[Step, Architecture], Iterator[str]]
 RULES: Final[dict[str, Rule]] = {
     "fields": _fields,
@@ -173,6 +193,7 @@ RULES: Final[dict[str, Rule]] = {
     "alignment": _alignment,
     "accumulator": _accumulator,
     "reduction": _reduction,
+    "overlap": _overlap,
 }
 
 

@@ -273,9 +273,7 @@ def run_vector(
         return
     read = memory.space(i.src_space)
     if isinstance(i, Copy):
-        source, target = _checked(source, i.src_space, arch), _checked(target, i.dst_space, arch)
-        for s, d in zip(source, target, strict=True):  # in order: a copy may overlap itself
-            into[d] = read[s]
+        into[_checked(target, i.dst_space, arch)] = read[_checked(source, i.src_space, arch)]
         return
     q = np.arange(4)[:, None, None] * i.gate_stride
     gates = read[_checked(source + q, i.src_space, arch)]

@@ -1,0 +1,340 @@
+"""The array unit: runs CONTRACTs, from the instruction slot to the last result's write."""
+
+from typing import Any
+
+from amaranth import Cat, Elaboratable, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from einchip.arch import ACCUMULATE_LATENCY, READ_LATENCY, Architecture, clog2
+from einchip.hw.array import ProcessingArray
+from einchip.hw.array_setup import ArraySetup, plan_layout
+from einchip.hw.drain import HISTORY, Drain
+from einchip.hw.interfaces import (
+    ARRAY_ISSUE,
+    IssueSignature,
+    ReadSignature,
+    TokenSignature,
+    WriteSignature,
+    offset_bits,
+)
+from einchip.hw.lanes import COUNT_BITS
+from einchip.hw.nest import Nest
+from einchip.hw.pipeline import delay
+from einchip.hw.unit import FrontEnd
+from einchip.program import ARRAY_LOOPS, TOKENS
+
+LOOP_BITS = 16
+
+
+def event_layout(arch: Architecture) -> data.StructLayout:
+    """What the unit adds to its performance counters in a cycle, by the names of `registers`."""
+    single = (
+        "array_issue",
+        "array_stall_port",
+        "array_stall_drain",
+        "array_stall_token",
+        "array_stall_setup",
+        "array_idle",
+    )
+    return data.StructLayout(
+        {
+            "macs": unsigned(clog2(arch.n_pes + 1)),
+            "drained": unsigned(clog2(arch.cols + 1)),
+            "activations": unsigned(clog2(arch.cols + 1)),
+            **dict.fromkeys(single, unsigned(1)),
+        }
+    )
+
+
+class Schedule(wiring.Component):
+    """Decides when a tile may start, from the cycles in which the drain ends earlier ones.
+
+    With f(j) as in docs/timing.md, two registers count down to f(j - 1) and f(j - 2), where tile j
+    is the next to start or under way.
+
+    Members
+    -------
+    end_tile, n_m : in
+        The last iteration of tile j is issued; rows that it drains.
+    may_start : out
+        Tile j may start in this cycle.
+    """
+
+    end_tile: Signal
+    n_m: Signal
+    may_start: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"end_tile": In(1), "n_m": In(COUNT_BITS), "may_start": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # f(j - 1) <= start of j + A + n_m(j - 1), and f(j) follows by as much
+        bits = (ACCUMULATE_LATENCY + 2 * (1 << COUNT_BITS)).bit_length()
+        newer, older = Signal(bits), Signal(bits)
+        starts = Mux(newer > ACCUMULATE_LATENCY, newer, ACCUMULATE_LATENCY)
+        m.d.comb += self.may_start.eq(older <= ACCUMULATE_LATENCY)
+        with m.If(self.end_tile):
+            m.d.sync += [newer.eq(starts + self.n_m - 1), older.eq(newer - newer.any())]
+        with m.Else():
+            m.d.sync += [newer.eq(newer - newer.any()), older.eq(older - older.any())]
+        return m
+
+
+class Iterations(wiring.Component):
+    """Steps through the iterations of an instruction and issues them, one a cycle.
+
+    Launched in cycle t, the first may be issued in t + 1. An iteration waits while its tile may not
+    start, or while a read port is taken. Its operands reach the array READ_LATENCY cycles after the
+    issue, where `valid`, `first` and `target` stand then.
+
+    Members
+    -------
+    launch, desc, plan : in
+        An instruction is launched: itself, and what ArraySetup derived from it.
+    read_x, read_y : ReadSignature, out
+        `valid` waits for both ports.
+    active, ends : out
+        An instruction is being executed; its last iteration is issued in this cycle.
+    valid, first, target : out
+        To the array, with the operands.
+    push, tile_z, tile_target : out
+        A tile's last iteration is issued: its result's address, from 0 at the launch, and its
+        accumulator set.
+    macs, stall_drain, stall_port : out
+        Multiply-adds issued in this cycle; or why none are.
+    """
+
+    launch: Signal
+    desc: Any
+    plan: Any
+    read_x: Any
+    read_y: Any
+    active: Signal
+    ends: Signal
+    valid: Signal
+    first: Signal
+    target: Signal
+    push: Signal
+    tile_z: Signal
+    tile_target: Signal
+    macs: Signal
+    issue: Signal
+    stall_drain: Signal
+    stall_port: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        plan = plan_layout(arch)
+        super().__init__(
+            {
+                "launch": In(1),
+                "desc": In(ARRAY_ISSUE),
+                "plan": In(plan),
+                "read_x": Out(ReadSignature(arch)),
+                "read_y": Out(ReadSignature(arch)),
+                "active": Out(1),
+                "ends": Out(1),
+                "valid": Out(1),
+                "first": Out(1),
+                "target": Out(1),
+                "push": Out(1),
+                "tile_z": Out(offset_bits(arch)),
+                "tile_target": Out(1),
+                "macs": Out(plan["macs"].shape),
+                "issue": Out(1),
+                "stall_drain": Out(1),
+                "stall_port": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        nest = self._load(m)
+        m.submodules.schedule = schedule = Schedule()
+        plan: Any = Signal(plan_layout(self.arch), reset_less=True)
+        first = Signal()
+        outer = Signal(ARRAY_LOOPS)  # loops that do not reduce
+        with m.If(self.launch):
+            reduces = Cat(self.desc.raw.n_reduce > i for i in range(ARRAY_LOOPS))
+            m.d.sync += [plan.eq(self.plan), outer.eq(~reduces), first.eq(1), self.active.eq(1)]
+        with m.Elif(self.issue):
+            m.d.sync += [first.eq(self.push), self.active.eq(~self.ends)]
+        with m.If(self.push):
+            m.d.sync += self.tile_target.eq(~self.tile_target)
+        may_start = ~first | schedule.may_start
+        ports = self.read_x.ready & self.read_y.ready
+        m.d.comb += [
+            self.issue.eq(self.active & may_start & ports),
+            self.stall_drain.eq(self.active & ~may_start),
+            self.stall_port.eq(self.active & may_start & ~ports),
+            self.ends.eq(self.issue & nest.last.all()),
+            self.push.eq(self.issue & (nest.last | outer).all()),
+            self.tile_z.eq(nest.address[2]),
+            self.macs.eq(Mux(self.issue, plan.macs, 0)),
+            nest.advance.eq(self.issue),
+            schedule.end_tile.eq(self.push),
+            schedule.n_m.eq(plan.n_m),
+            Cat(self.valid, self.first, self.target).eq(
+                delay(m, Cat(self.issue, first, self.tile_target), READ_LATENCY, "operands")
+            ),
+        ]
+        for port, lanes, address in (
+            (self.read_x, plan.x, nest.address[0]),
+            (self.read_y, plan.y, nest.address[1]),
+        ):
+            m.d.comb += [
+                port.valid.eq(self.issue),
+                port.base.eq(address),
+                port.offsets.eq(lanes.offsets),
+                port.enable.eq(lanes.enable),
+            ]
+        return m
+
+    def _load(self, m: Module) -> Nest:
+        """Load the loops at a launch; the result's address counts from 0."""
+        raw = self.desc.raw
+        m.submodules.nest = nest = Nest(ARRAY_LOOPS, 3, LOOP_BITS, offset_bits(self.arch))
+        m.d.comb += [
+            nest.load.eq(self.launch),
+            nest.count.eq(raw.loop_count),
+            nest.stride.eq(Cat(raw.loop_x, raw.loop_y, raw.loop_z)),
+            nest.start[0].eq(self.desc.x),
+            nest.start[1].eq(self.desc.y),
+        ]
+        return nest
+
+
+class ArrayUnit(wiring.Component):
+    """Runs CONTRACTs by the rules of docs/timing.md, section "Array".
+
+    An instruction passes slot and setup stage (`FrontEnd`), where the lane offsets of X, Y and the
+    result are generated; its launch copies what the iterations need. Then an iteration is issued
+    in each cycle unless the accumulators or a read port are in use. Nothing stalls behind the
+    issue, so that instructions follow one another without a bubble while their predecessors drain.
+
+    Parameters: the machine. Instructions must have passed the sequencer's checks.
+
+    Members
+    -------
+    issue : IssueSignature(ARRAY_ISSUE), in
+    tokens : TokenSignature, out
+    read_x, read_y : ReadSignature, out
+        The operands; `valid` waits for both ports.
+    drain_read_x, drain_read_y, drain_write_x, drain_write_y : out
+        Clients "drain" of the scratchpads, which must never refuse them.
+    stop : in
+        Everything under way is dropped; the unit is idle from the next cycle.
+    idle : out
+        Nothing in slot, stage, execution or drain: 1 from the cycle after the last write's grant.
+    events : event_layout, out
+        Increments of counters. `array_idle` is 1 also while the machine is not running.
+    """
+
+    issue: Any
+    tokens: Any
+    read_x: Any
+    read_y: Any
+    drain_read_x: Any
+    drain_read_y: Any
+    drain_write_x: Any
+    drain_write_y: Any
+    stop: Signal
+    idle: Signal
+    events: Any
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        super().__init__(
+            {
+                "issue": In(IssueSignature(ARRAY_ISSUE)),
+                "tokens": Out(TokenSignature(TOKENS)),
+                "read_x": Out(ReadSignature(arch)),
+                "read_y": Out(ReadSignature(arch)),
+                "drain_read_x": Out(ReadSignature(arch)),
+                "drain_read_y": Out(ReadSignature(arch)),
+                "drain_write_x": Out(WriteSignature(arch)),
+                "drain_write_y": Out(WriteSignature(arch)),
+                "stop": In(1),
+                "idle": Out(1),
+                "events": Out(event_layout(arch)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Elaboratable:
+        m = Module()
+        m.submodules.front = front = FrontEnd(ARRAY_ISSUE, self.arch.setup_cycles)
+        m.submodules.setup = setup = ArraySetup(self.arch)
+        m.submodules.iterations = iterations = Iterations(self.arch)
+        m.submodules.array = array = ProcessingArray(self.arch)
+        m.submodules.drain = drain = Drain(self.arch)
+        self._connect_ports(m, front, iterations, drain)
+        m.d.comb += [
+            front.can_take.eq(~iterations.active | iterations.ends),
+            setup.desc.eq(front.desc),
+            setup.active.eq(front.setup_active),
+            setup.lane.eq(front.setup_lane),
+            Cat(array.x).eq(Cat(list(self.read_x.data)[: self.arch.rows])),
+            Cat(array.y).eq(Cat(list(self.read_y.data)[: self.arch.cols])),
+            array.valid.eq(iterations.valid),
+            array.first.eq(iterations.first),
+            array.target.eq(iterations.target),
+            array.row_0.eq(drain.row_0),
+            array.row_1.eq(drain.row_1),
+            array.read.eq(drain.read),
+            drain.column.eq(array.column),
+            drain.push.eq(iterations.push),
+            drain.z.eq(iterations.tile_z),
+            drain.target.eq(iterations.tile_target),
+            drain.final.eq(iterations.ends),
+        ]
+        for part in (iterations, drain):
+            m.d.comb += [
+                part.launch.eq(front.launch),
+                part.desc.eq(front.desc),
+                part.plan.eq(setup.plan),
+            ]
+        pending = Signal(range(HISTORY))  # instructions launched, and not yet written
+        m.d.sync += pending.eq(pending + front.launch - drain.done)
+        m.d.comb += self.idle.eq(front.idle & (pending == 0))
+        self._count(m, front, iterations, drain)
+        return ResetInserter(self.stop)(m)
+
+    def _connect_ports(
+        self, m: Module, front: FrontEnd, iterations: Iterations, drain: Drain
+    ) -> None:
+        """Connect the unit's members with those of its parts."""
+        connect(m, flipped(self.issue), front.issue)
+        for ours, theirs in (
+            (self.read_x, iterations.read_x),
+            (self.read_y, iterations.read_y),
+            (self.drain_read_x, drain.read_x),
+            (self.drain_read_y, drain.read_y),
+            (self.drain_write_x, drain.write_x),
+            (self.drain_write_y, drain.write_y),
+        ):
+            connect(m, flipped(ours), theirs)
+        m.d.comb += [
+            front.positive.eq(self.tokens.positive),
+            front.stop.eq(self.stop),
+            self.tokens.take.eq(front.take),
+            self.tokens.give.eq(drain.give),
+        ]
+
+    def _count(self, m: Module, front: FrontEnd, iterations: Iterations, drain: Drain) -> None:
+        """Say what this cycle was spent on."""
+        events, waits = self.events, Signal()
+        setup = (front.taken & ~front.ready) | front.launch
+        m.d.comb += [
+            waits.eq(~iterations.active),
+            events.macs.eq(iterations.macs),
+            events.drained.eq(drain.drained),
+            events.activations.eq(drain.activated),
+            events.array_issue.eq(iterations.issue),
+            events.array_stall_drain.eq(iterations.stall_drain),
+            events.array_stall_port.eq(iterations.stall_port),
+            events.array_stall_setup.eq(waits & setup),
+            events.array_stall_token.eq(waits & ~setup & front.missing_token),
+            events.array_idle.eq(waits & ~setup & ~front.missing_token),
+        ]

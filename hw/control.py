@@ -1,0 +1,316 @@
+"""The host's side of the machine: registers, start and stop, errors, interrupt, watchdog."""
+
+from typing import Any, Final
+
+from amaranth import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture
+from einchip.hw.axi import AxiLiteSignature
+from einchip.hw.axi_lite import AxiLiteSlave
+from einchip.hw.counters import Counters, increments
+from einchip.hw.interfaces import FaultSignature
+from einchip.hw.sequencer import HOST
+from einchip.program import HOST_ARGS, HOST_BASES, REGISTER_BITS, Error
+from einchip.registers import (
+    ADDRESS,
+    ADDRESS_BITS,
+    CONTROL_FETCH,
+    CONTROL_IRQ_CLEAR,
+    CONTROL_START,
+    COUNTERS,
+    ID_VALUE,
+    REGISTERS,
+    STATUS_DONE,
+    STATUS_ERROR,
+    STATUS_RUNNING,
+    VERSION_VALUE,
+    WATCHDOG_RESET,
+)
+
+#: Sources of faults, the one that wins in a cycle first; the watchdog comes after them.
+FAULTS: Final = ("sequencer", "x_read", "x_write", "y_read", "y_write", "dma", "tokens")
+
+
+class Watchdog(wiring.Component):
+    """`expired` in a cycle without progress after `limit` cycles without progress.
+
+    Members
+    -------
+    limit : REGISTER_BITS, in
+    progress, clear : in
+    expired : out
+    """
+
+    limit: Signal
+    progress: Signal
+    clear: Signal
+    expired: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "limit": In(REGISTER_BITS),
+                "progress": In(1),
+                "clear": In(1),
+                "expired": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        waited = Signal(REGISTER_BITS)
+        m.d.comb += self.expired.eq(~self.progress & (waited >= self.limit))
+        with m.If(self.progress | self.clear):
+            m.d.sync += waited.eq(0)
+        with m.Elif(~self.expired):
+            m.d.sync += waited.eq(waited + 1)
+        return m
+
+
+class RunState(wiring.Component):
+    """Whether the machine runs, and how it ended.
+
+    The first fault while running raises `stop` from the next cycle; the machine then stops as soon
+    as it is `quiet`, or when the watchdog expires (again). Without a fault it stops when `halted`.
+
+    Members
+    -------
+    start : in
+        Only while not running.
+    halted, quiet : in
+        The program is at its end; nothing is open on the bus.
+    expired : in
+        The watchdog's view.
+    pc : REGISTER_BITS, in
+        Where the sequencer is.
+    faults : FaultSignature, in, one of each name in FAULTS
+    running, done, stop, code, address : out
+        The registers STATUS (`stop` is ERROR), ERROR_CODE, ERROR_ADDRESS.
+    ends : out
+        This is the last running cycle.
+    """
+
+    start: Signal
+    halted: Signal
+    quiet: Signal
+    expired: Signal
+    pc: Signal
+    faults: Any
+    running: Signal
+    done: Signal
+    stop: Signal
+    code: Signal
+    address: Signal
+    ends: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "halted": In(1),
+                "quiet": In(1),
+                "expired": In(1),
+                "pc": In(REGISTER_BITS),
+                "faults": In(wiring.Signature({name: Out(FaultSignature()) for name in FAULTS})),
+                "running": Out(1),
+                "done": Out(1),
+                "stop": Out(1),
+                "code": Out(4),
+                "address": Out(32),
+                "ends": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        code, address = Signal(4), Signal(32)
+        with m.If(self.expired):
+            m.d.comb += [code.eq(Error.TIMEOUT), address.eq(self.pc)]
+        for name in reversed(FAULTS):
+            fault = getattr(self.faults, name)
+            with m.If(fault.code.any()):
+                m.d.comb += [code.eq(fault.code), address.eq(fault.address)]
+        with m.If(self.running):
+            with m.If(self.stop):
+                m.d.comb += self.ends.eq(self.quiet | self.expired)
+            with m.Elif(code.any()):
+                m.d.sync += [self.stop.eq(1), self.code.eq(code), self.address.eq(address)]
+            with m.Else():
+                m.d.comb += self.ends.eq(self.halted)
+        with m.If(self.ends):
+            m.d.sync += [self.running.eq(0), self.done.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [
+                self.running.eq(1),
+                self.done.eq(0),
+                self.stop.eq(0),
+                self.code.eq(0),
+                self.address.eq(0),
+            ]
+        return m
+
+
+class Control(wiring.Component):
+    """The registers of `einchip.registers`, and what they control.
+
+    A write of START while idle is `start` in the cycle before the first one with `running`.
+
+    Parameters
+    ----------
+    arch
+        Gives CONFIG_HASH and the widths of the counters.
+
+    Members
+    -------
+    s_axil : AxiLiteSignature, in
+    irq : out
+    host : HOST, out
+        What the host set; changes only while not running.
+    start, fetch : out
+    running, stop : out
+    halted, quiet, progress, pc, faults : in
+        See `RunState`; `progress` is what the watchdog waits for.
+    events : increments(arch), in
+    """
+
+    s_axil: Any
+    irq: Signal
+    host: Any
+    start: Signal
+    fetch: Signal
+    running: Signal
+    stop: Signal
+    halted: Signal
+    quiet: Signal
+    progress: Signal
+    pc: Signal
+    faults: Any
+    events: Any
+
+    def __init__(self, arch: Architecture) -> None:
+        self._arch = arch
+        super().__init__(
+            {
+                "s_axil": In(AxiLiteSignature(ADDRESS_BITS)),
+                "irq": Out(1),
+                "host": Out(HOST),
+                "start": Out(1),
+                "fetch": Out(1),
+                "running": Out(1),
+                "stop": Out(1),
+                "halted": In(1),
+                "quiet": In(1),
+                "progress": In(1),
+                "pc": In(REGISTER_BITS),
+                "faults": In(wiring.Signature({name: Out(FaultSignature()) for name in FAULTS})),
+                "events": In(increments(arch)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.bus = bus = AxiLiteSlave(ADDRESS_BITS)
+        m.submodules.state = state = RunState()
+        m.submodules.counters = counters = Counters(self._arch)
+        m.submodules.watchdog = watchdog = Watchdog()
+        wiring.connect(m, wiring.flipped(self.s_axil), bus.axil)
+        wiring.connect(m, wiring.flipped(self.faults), state.faults)
+        watchdog_limit = Signal(REGISTER_BITS, init=WATCHDOG_RESET)
+        irq_enable = Signal()
+        host_registers: dict[str, Value] = {
+            "IRQ_ENABLE": irq_enable,
+            "WATCHDOG": watchdog_limit,
+            "PROGRAM_ADDRESS": self.host.program_address,
+            "PROGRAM_WORDS": self.host.program_words,
+            **{f"BASE{k}": self.host.bases[k] for k in range(HOST_BASES)},
+            **{f"ARG{k}": self.host.args[k] for k in range(HOST_ARGS)},
+        }
+        m.d.comb += [
+            self.running.eq(state.running),
+            self.stop.eq(state.stop),
+            state.start.eq(self.start),
+            state.halted.eq(self.halted),
+            state.quiet.eq(self.quiet),
+            state.pc.eq(self.pc),
+            state.expired.eq(watchdog.expired),
+            watchdog.limit.eq(watchdog_limit),
+            # after a TIMEOUT, the bus is given as long again to become quiet
+            watchdog.clear.eq(~state.running | (watchdog.expired & ~state.stop)),
+            counters.events.eq(self.events),
+            counters.running.eq(state.running),
+            counters.clear.eq(self.start),
+        ]
+        m.d.sync += watchdog.progress.eq(self.progress)
+        self._write(m, bus, state, host_registers)
+        self._interrupt(m, bus, state, irq_enable)
+        self._read(m, bus, self._values(state, counters, host_registers))
+        return m
+
+    def _values(
+        self, state: RunState, counters: Counters, host_registers: dict[str, Value]
+    ) -> dict[str, Value]:
+        """Return what each register reads."""
+        status = (
+            Mux(state.running, STATUS_RUNNING, 0)
+            | Mux(state.done, STATUS_DONE, 0)
+            | Mux(state.stop, STATUS_ERROR, 0)
+        )
+        values: dict[str, Value] = {
+            "ID": Const(ID_VALUE),
+            "VERSION": Const(VERSION_VALUE),
+            "CONFIG_HASH": Const(self._arch.config_hash),
+            "CONTROL": Const(0),
+            "STATUS": status,
+            "ERROR_CODE": state.code,
+            "ERROR_ADDRESS": state.address,
+            **host_registers,
+        }
+        for number, counter in enumerate(COUNTERS):
+            value = counters.values[number]
+            values[f"{counter.name.upper()}_LO"] = value[:32]
+            values[f"{counter.name.upper()}_HI"] = value[32:]
+        return values
+
+    def _write(
+        self, m: Module, bus: AxiLiteSlave, state: RunState, host_registers: dict[str, Value]
+    ) -> None:
+        m.d.comb += bus.write_known.eq(_is_register(bus.write_address))
+        written = bus.write_data & bus.write_mask
+        with m.If(bus.write & ~state.running), m.Switch(bus.write_address):
+            with m.Case(ADDRESS["CONTROL"]):
+                m.d.comb += [
+                    self.start.eq((written & CONTROL_START).any()),
+                    self.fetch.eq((written & CONTROL_FETCH).any()),
+                ]
+            for register in REGISTERS:
+                if register.access == "rw":
+                    value = host_registers[register.name]
+                    with m.Case(register.address):
+                        m.d.sync += value.eq((value & ~bus.write_mask) | written)
+
+    def _interrupt(self, m: Module, bus: AxiLiteSlave, state: RunState, irq_enable: Signal) -> None:
+        clear = (bus.write_data & bus.write_mask & CONTROL_IRQ_CLEAR).any()
+        with m.If(state.ends & irq_enable):
+            m.d.sync += self.irq.eq(1)
+        with m.Elif(bus.write & (bus.write_address == ADDRESS["CONTROL"]) & clear):
+            m.d.sync += self.irq.eq(0)
+
+    def _read(self, m: Module, bus: AxiLiteSlave, values: dict[str, Value]) -> None:
+        """Choose one of each group's 16 registers in one cycle, and one of the groups in the next."""
+        address = bus.read_address
+        within, groups = address[2:6], address[6:]
+        chosen: Any = Signal(data.ArrayLayout(32, 1 << len(groups)))
+        m.d.sync += bus.read_known.eq(_is_register(address))
+        for group in range(1 << len(groups)):
+            with m.Switch(within):
+                for register in REGISTERS:
+                    if register.address >> 6 == group:
+                        with m.Case(register.address >> 2 & 15):
+                            m.d.sync += chosen[group].eq(values[register.name])
+        m.d.comb += bus.read_data.eq(chosen[groups])
+
+
+def _is_register(address: Value) -> Value:
+    return address.matches(*(register.address for register in REGISTERS))

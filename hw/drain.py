@@ -1,0 +1,453 @@
+"""The drain path: from the accumulators to a scratchpad, row by row."""
+
+from typing import Any
+
+from amaranth import Cat, Module, Mux, Signal, Value, ValueLike, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import (
+    ACCUMULATE_LATENCY,
+    ACTIVATION_LATENCY,
+    READ_LATENCY,
+    REQUANTISE_LATENCY,
+    Architecture,
+    clog2,
+)
+from einchip.hw.activation import Activation
+from einchip.hw.array_setup import plan_layout
+from einchip.hw.interfaces import (
+    ARRAY_ISSUE,
+    ReadSignature,
+    WriteSignature,
+    offset_bits,
+)
+from einchip.hw.lanes import COUNT_BITS
+from einchip.hw.nest import Nest
+from einchip.hw.pipeline import delay, delays
+from einchip.hw.requantise import Requantise
+from einchip.numeric import WIDE_BITS
+from einchip.program import TOKENS, Act
+
+#: Instructions whose constants are kept. At most 6 are between their launch and their last write:
+#: launches are lanes + 2 or more cycles apart, tile j starts at most ACCUMULATE_LATENCY cycles
+#: before tile j - 2 is drained, and a drained row takes 10 + log2(cols) cycles, cols <= lanes.
+HISTORY = 8
+
+
+def tile_layout(arch: Architecture) -> data.StructLayout:
+    """A tile whose last iteration is issued.
+
+    Its first result's address less the instruction's, its accumulator set, whether it is the
+    instruction's last, and the instruction's index.
+    """
+    return data.StructLayout(
+        {
+            "z": unsigned(offset_bits(arch)),
+            "target": unsigned(1),
+            "final": unsigned(1),
+            "index": unsigned(clog2(HISTORY)),
+        }
+    )
+
+
+def row_layout(arch: Architecture) -> data.StructLayout:
+    """A row on its way; `final`: the instruction's last."""
+    return data.StructLayout(
+        {
+            "valid": unsigned(1),
+            "final": unsigned(1),
+            "index": unsigned(clog2(HISTORY)),
+            "z": unsigned(offset_bits(arch)),
+        }
+    )
+
+
+class _History:
+    """The constants of the instructions launched last, in small memories, by instruction index."""
+
+    def __init__(self, m: Module, launch: Value) -> None:
+        self._m, self._launch = m, launch
+        self.index = Signal(range(HISTORY))  # of the instruction launched last
+        with m.If(launch):
+            m.d.sync += self.index.eq(self.index + 1)
+
+    def keep(self, name: str, index: Value, **fields: ValueLike) -> Any:
+        """Keep `fields` as they are at launches; return those of an instruction, a cycle later."""
+        values = {k: Value.cast(v) for k, v in fields.items()}
+        layout = data.StructLayout({k: unsigned(len(v)) for k, v in values.items()})
+        memory = Memory(shape=layout, depth=HISTORY, init=[])
+        self._m.submodules[f"{name}_constants"] = memory
+        write, read = memory.write_port(), memory.read_port()
+        self._m.d.comb += [
+            write.en.eq(self._launch),
+            write.addr.eq(self.index + 1),
+            write.data.as_value().eq(Cat(*values.values())),
+            read.addr.eq(index),
+        ]
+        return read.data
+
+
+class TileQueue(wiring.Component):
+    """Hands tiles to the drain when their accumulators are ready, in order.
+
+    A tile pushed in cycle l is at the head from l + ACCUMULATE_LATENCY - 1 on, when those before it
+    have been popped; popped then, its first row is issued in the next cycle. Two places suffice: a
+    tile waits at most for one other.
+
+    Members: `push`, `tile`; `pop`; `valid`, `head`; `following`, the index at the head in the next
+    cycle.
+    """
+
+    push: Signal
+    tile: Any
+    pop: Signal
+    valid: Signal
+    head: Any
+    following: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        layout = tile_layout(arch)
+        super().__init__(
+            {
+                "push": In(1),
+                "tile": In(layout),
+                "pop": In(1),
+                "valid": Out(1),
+                "head": Out(layout),
+                "following": Out(layout["index"].shape),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        arrived = delay(m, self.push, ACCUMULATE_LATENCY - 2, "push")
+        arriving = delay(m, self.tile, ACCUMULATE_LATENCY - 2, "tile")
+        waits, waiting = Signal(), Signal.like(self.tile)
+        following = Signal.like(self.head)
+        m.d.comb += [following.eq(self.head), self.following.eq(following.index)]
+        m.d.sync += self.head.eq(following)
+        with m.If(self.pop | ~self.valid):
+            m.d.comb += following.eq(Mux(waits, waiting.as_value(), arriving.as_value()))
+            m.d.sync += [self.valid.eq(waits | arrived), waits.eq(waits & arrived)]
+        with m.Elif(arrived):
+            m.d.sync += waits.eq(1)
+        with m.If(arrived):
+            m.d.sync += waiting.eq(arriving)
+        return m
+
+
+class Finish(wiring.Component):
+    """One column of the drain path behind the addend: requantise, activation, requantise.
+
+    `result` = reference.finish(value), 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY cycles later,
+    one a cycle, no back pressure. `shift` stands with the value, `function` REQUANTISE_LATENCY
+    cycles after it, `act` and `act_shift` ACTIVATION_LATENCY cycles after that. Without an
+    activation the first requantiser's 16 bits bypass it, and the second one only saturates.
+    """
+
+    value: Signal
+    shift: Signal
+    function: Signal
+    act: Signal
+    act_shift: Signal
+    result: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "value": In(signed(arch.acc_bits)),
+                "shift": In(6),
+                "function": In(2),
+                "act": In(2),
+                "act_shift": In(4),
+                "result": Out(signed(arch.data_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.wide = wide = Requantise(len(self.value), WIDE_BITS, 6)
+        m.submodules.activation = activation = Activation()
+        m.submodules.narrow = narrow = Requantise(WIDE_BITS, len(self.result), 4)
+        bypass = delay(m, wide.result, ACTIVATION_LATENCY, "bypass")
+        none = self.act == Act.NONE
+        m.d.comb += [
+            wide.value.eq(self.value),
+            wide.shift.eq(self.shift),
+            activation.value.eq(wide.result),
+            activation.function.eq(self.function),
+            narrow.value.eq(Mux(none, bypass, activation.result)),
+            narrow.shift.eq(Mux(none, 0, self.act_shift)),
+            self.result.eq(narrow.result),
+        ]
+        return m
+
+
+class Drain(wiring.Component):
+    """Drains tiles: selects rows, sums k blocks, adds the addend, requantises, writes.
+
+    A tile pushed in cycle l (its last iteration's issue) has its rows issued in consecutive cycles,
+    the first in e = max(l + ACCUMULATE_LATENCY, cycle after the last row of the tile before). The
+    row issued in d reads its addend in d and is written in d + arch.drain_latency:
+
+        d                   selection from the accumulators
+        d + j               level j of the adder tree, j = 1 .. log2(cols)
+        d + 1 + log2(cols)  addend
+        and on              `Finish`, then the write
+
+    Level j adds column c + cols / 2**j to c, for c < cols / 2**j, where j <= log2(K). Reads and
+    writes are never refused. The constants of an instruction go into small memories at its launch
+    and are read where a row needs them.
+
+    Parameters: the machine.
+
+    Members
+    -------
+    launch, desc, plan : in
+        An instruction is launched: itself, and what ArraySetup derived from it.
+    push, z, target, final : in
+        A tile's last iteration is issued: its first result's address, less the instruction's; its
+        accumulator set; whether it is the instruction's last.
+    row_0, row_1, read, column
+        To and from the ProcessingArray.
+    read_x, read_y, write_x, write_y
+        Of the scratchpads.
+    give, done : out
+        In the cycle of an instruction's last write: its tokens; 1.
+    drained, activated : out
+        Results drained in this cycle (counted at issue), and those with an activation.
+    """
+
+    launch: Signal
+    desc: Any
+    plan: Any
+    push: Signal
+    z: Signal
+    target: Signal
+    final: Signal
+    row_0: Signal
+    row_1: Signal
+    read: Signal
+    column: Any
+    read_x: Any
+    read_y: Any
+    write_x: Any
+    write_y: Any
+    give: Signal
+    done: Signal
+    drained: Signal
+    activated: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.depth = clog2(arch.cols)  # levels of the adder tree
+        finish = 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
+        if arch.drain_latency != 1 + self.depth + 1 + finish:
+            raise AssertionError("the drain path has another depth than einchip.arch")
+        super().__init__(
+            {
+                "launch": In(1),
+                "desc": In(ARRAY_ISSUE),
+                "plan": In(plan_layout(arch)),
+                "push": In(1),
+                "z": In(offset_bits(arch)),
+                "target": In(1),
+                "final": In(1),
+                "row_0": Out(clog2(arch.rows)),
+                "row_1": Out(clog2(arch.rows)),
+                "read": Out(1),
+                "column": In(data.ArrayLayout(signed(arch.acc_bits), arch.cols)),
+                "read_x": Out(ReadSignature(arch)),
+                "read_y": Out(ReadSignature(arch)),
+                "write_x": Out(WriteSignature(arch)),
+                "write_y": Out(WriteSignature(arch)),
+                "give": Out(TOKENS),
+                "done": Out(1),
+                "drained": Out(range(arch.cols + 1)),
+                "activated": Out(range(arch.cols + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        history = _History(m, self.launch)
+        row = self._issue(m, history)
+        rows = delays(m, row, self.arch.drain_latency, "row")
+        sums = self._sum_blocks(m, history, rows)
+        totals = self._add_addend(m, history, rows, sums)
+        self._write(m, history, rows, self._finish(m, history, rows, totals))
+        return m
+
+    def _issue(self, m: Module, history: _History) -> Any:
+        """Issue rows, one a cycle, tile by tile; return the row of this cycle."""
+        m.submodules.queue = queue = TileQueue(self.arch)
+        row: Any = Signal(row_layout(self.arch))
+        tile: Any = Signal(tile_layout(self.arch))
+        active, last = Signal(), Signal()
+        m.d.comb += [
+            queue.push.eq(self.push),
+            queue.tile.eq(Cat(self.z, self.target, self.final, history.index)),
+            queue.pop.eq(queue.valid & (~active | last)),
+            self.read.eq(tile.target),
+            row.valid.eq(active),
+            row.index.eq(tile.index),
+            row.final.eq(tile.final & last),
+        ]
+        with m.If(queue.pop):
+            m.d.sync += [active.eq(1), tile.eq(queue.head)]
+        with m.Elif(last):
+            m.d.sync += active.eq(0)
+        nest = self._step_rows(m, history, queue)
+        m.d.comb += [last.eq(nest.last.all()), row.z.eq(nest.address[0])]
+        index = Mux(queue.pop, queue.head.index, tile.index)
+        self._read_addend(m, history, index, active, nest.address[1])
+        return row
+
+    def _step_rows(self, m: Module, history: _History, queue: TileQueue) -> Nest:
+        """Step through the rows of a tile: result and addend address, and the row's number."""
+        raw = self.desc.raw
+        constants = history.keep(
+            "tile",
+            queue.following,
+            count=Cat(raw.nm0, raw.nm1),
+            stride=Cat(raw.zs_m0, raw.zs_m1),
+            z=self.desc.z,
+            d=self.desc.d,
+            fold=self.plan.fold,
+        )
+        m.submodules.nest = nest = Nest(2, 2, COUNT_BITS, offset_bits(self.arch))
+        m.d.comb += [
+            nest.load.eq(queue.pop),
+            nest.advance.eq(1),
+            nest.count.eq(constants.count),
+            nest.stride.eq(constants.stride.replicate(2)),
+            nest.start[0].eq(queue.head.z + constants.z),
+            nest.start[1].eq(queue.head.z + constants.d),
+        ]
+        m.d.sync += [self.row_0.eq(self.row_0 + 1), self.row_1.eq(self.row_1 + 1)]
+        with m.If(queue.pop):
+            m.d.sync += [self.row_0.eq(0), self.row_1.eq(constants.fold)]
+        return nest
+
+    def _read_addend(
+        self, m: Module, history: _History, index: Value, active: Value, address: Value
+    ) -> None:
+        """Read the addends of the row that is issued, and count it."""
+        raw = self.desc.raw
+        constants = history.keep(
+            "row",
+            index,
+            offsets=self.plan.z.offsets,
+            enable=self.plan.z.enable,
+            from_x=raw.has_addend & ~raw.d_space,
+            from_y=raw.has_addend & raw.d_space,
+            n_results=self.plan.n_results,
+            act=raw.act != Act.NONE,
+        )
+        for port, wanted in (
+            (self.read_x, constants.from_x),
+            (self.read_y, constants.from_y),
+        ):
+            m.d.comb += [
+                port.valid.eq(active & wanted),
+                port.base.eq(address),
+                port.offsets.eq(constants.offsets),
+                port.enable.eq(constants.enable),
+            ]
+        m.d.comb += [
+            self.drained.eq(Mux(active, constants.n_results, 0)),
+            self.activated.eq(Mux(active & constants.act, constants.n_results, 0)),
+        ]
+
+    def _sum_blocks(self, m: Module, history: _History, rows: list[Any]) -> list[Value]:
+        """Sum the blocks of k; the columns of the result stand log2(cols) cycles later."""
+        constants = history.keep("tree", rows[0].index, levels=self.plan.levels)
+        values: list[Value] = list(self.column)
+        for j in range(1, self.depth + 1):
+            adds = delay(m, constants.levels[j - 1], j - 1, f"level_{j}")
+            half = self.arch.cols >> j
+            sums = []
+            for c, value in enumerate(values):
+                total = Signal(value.shape(), name=f"sum_{j}_{c}", reset_less=True)
+                other = Mux(adds, values[c + half], 0) if c < half else 0
+                m.d.sync += total.eq(value + other)
+                sums.append(total)
+            values = list(sums)
+        return values
+
+    def _add_addend(
+        self, m: Module, history: _History, rows: list[Any], sums: list[Value]
+    ) -> list[Value]:
+        """Add the addends, which were read beside the sums; one cycle."""
+        raw = self.desc.raw
+        constants = history.keep(
+            "addend",
+            rows[READ_LATENCY - 1].index,
+            from_x=raw.has_addend & ~raw.d_space,
+            from_y=raw.has_addend & raw.d_space,
+            shift=raw.d_shift,
+        )
+        totals: list[Value] = []
+        for c, value in enumerate(sums):
+            x, y = self.read_x.data[c], self.read_y.data[c]
+            addend = Mux(constants.from_x, x, Mux(constants.from_y, y, 0))
+            shifted = Signal(value.shape(), name=f"addend_{c}")
+            m.d.comb += shifted.eq(addend << constants.shift)
+            total = Signal(value.shape(), name=f"total_{c}", reset_less=True)
+            beside = delay(m, shifted, 1 + self.depth - READ_LATENCY, f"addend_{c}")
+            m.d.sync += total.eq(value + beside)
+            totals.append(total)
+        return totals
+
+    def _finish(
+        self, m: Module, history: _History, rows: list[Any], totals: list[Value]
+    ) -> list[Value]:
+        """Requantise and activate every column."""
+        raw = self.desc.raw
+        first = 1 + self.depth + 1
+        second = first + REQUANTISE_LATENCY
+        third = second + ACTIVATION_LATENCY
+        wide = history.keep("wide", rows[first - 1].index, shift=raw.shift)
+        activation = history.keep("activation", rows[second - 1].index, act=raw.act)
+        narrow = history.keep("narrow", rows[third - 1].index, act=raw.act, shift=raw.act_shift)
+        results: list[Value] = []
+        for c, total in enumerate(totals):
+            m.submodules[f"finish_{c}"] = finish = Finish(self.arch)
+            m.d.comb += [
+                finish.value.eq(total),
+                finish.shift.eq(wide.shift),
+                finish.function.eq(activation.act),
+                finish.act.eq(narrow.act),
+                finish.act_shift.eq(narrow.shift),
+            ]
+            results.append(finish.result)
+        return results
+
+    def _write(self, m: Module, history: _History, rows: list[Any], results: list[Value]) -> None:
+        """Write a row of results; with an instruction's last, give its tokens."""
+        raw = self.desc.raw
+        constants = history.keep(
+            "write",
+            rows[-2].index,
+            offsets=self.plan.z.offsets,
+            enable=self.plan.z.enable,
+            space=raw.z_space,
+            signal=raw.signal,
+        )
+        row = rows[-1]
+        ports = ((self.write_x, ~constants.space), (self.write_y, constants.space))
+        for port, wanted in ports:
+            m.d.comb += [
+                port.valid.eq(row.valid & wanted),
+                port.base.eq(row.z),
+                port.offsets.eq(constants.offsets),
+                port.enable.eq(constants.enable),
+            ]
+            m.d.comb += [port.data[c].eq(result) for c, result in enumerate(results)]
+        granted = Cat(port.valid & port.ready for port, _ in ports).any()
+        m.d.comb += [
+            self.done.eq(granted & row.final),
+            self.give.eq(Mux(self.done, constants.signal, 0)),
+        ]

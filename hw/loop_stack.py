@@ -1,0 +1,88 @@
+"""The sequencer's hardware loops."""
+
+from typing import Any
+
+from amaranth import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.program import LOOP_DEPTH, REGISTER_BITS
+
+
+class LoopStack(wiring.Component):
+    """Up to LOOP_DEPTH loops, the innermost on top: where its body begins, and iterations left.
+
+    Outputs describe the stack before what happens in the cycle.
+
+    Parameters
+    ----------
+    target_bits
+        Width of a word index.
+
+    Members
+    -------
+    push, push_target, push_count : in
+        Begin a loop of `push_count` (at least 1) iterations; not while `full`.
+    step : in
+        An iteration of the innermost loop ends; the loop is dropped after its last one. Not while
+        `empty`.
+    target, again : out
+        Where the innermost loop's body begins; whether another iteration follows this one.
+    empty, full : out
+    clear : in
+        No loops.
+    """
+
+    push: Signal
+    push_target: Signal
+    push_count: Signal
+    step: Signal
+    target: Signal
+    again: Signal
+    empty: Signal
+    full: Signal
+    clear: Signal
+
+    def __init__(self, target_bits: int) -> None:
+        self._target_bits = target_bits
+        super().__init__(
+            {
+                "push": In(1),
+                "push_target": In(target_bits),
+                "push_count": In(REGISTER_BITS),
+                "step": In(1),
+                "target": Out(target_bits),
+                "again": Out(1),
+                "empty": Out(1),
+                "full": Out(1),
+                "clear": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        targets: Any = Signal(data.ArrayLayout(self._target_bits, LOOP_DEPTH))
+        counts: Any = Signal(data.ArrayLayout(REGISTER_BITS, LOOP_DEPTH))
+        depth = Signal(range(LOOP_DEPTH + 1))
+        top = Signal(range(LOOP_DEPTH))
+        m.d.comb += [
+            top.eq(depth - 1),
+            self.target.eq(targets[top]),
+            self.again.eq(counts[top] != 1),
+            self.empty.eq(depth == 0),
+            self.full.eq(depth == LOOP_DEPTH),
+        ]
+        with m.If(self.clear):
+            m.d.sync += depth.eq(0)
+        with m.Elif(self.push):
+            free = depth[: len(top)]
+            m.d.sync += [
+                depth.eq(depth + 1),
+                targets[free].eq(self.push_target),
+                counts[free].eq(self.push_count),
+            ]
+        with m.Elif(self.step):
+            m.d.sync += counts[top].eq(counts[top] - 1)
+            with m.If(~self.again):
+                m.d.sync += depth.eq(top)
+        return m

@@ -1,0 +1,61 @@
+"""Small combinational and pipeline helpers."""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from amaranth import Const, Module, Mux, Signal, Value, ValueLike
+
+
+def delays(m: Module, value: Any, cycles: int, name: str = "delayed") -> list[Any]:
+    """Return `value` as it was 0, 1, .. `cycles` cycles ago (0 before the first)."""
+    stages = [value]
+    for k in range(cycles):
+        register = Signal(value.shape(), name=f"{name}_{k + 1}")
+        m.d.sync += register.eq(value)
+        value = register
+        stages.append(value)
+    return stages
+
+
+def delay(m: Module, value: Any, cycles: int, name: str = "delayed") -> Any:
+    """Return `value` as it was `cycles` cycles ago (0 before the first)."""
+    return delays(m, value, cycles, name)[-1]
+
+
+def one_hot(choices: Iterable[tuple[ValueLike, ValueLike]]) -> Value:
+    """Return the value whose condition is 1, 0 if there is none; at most one condition may be 1."""
+    return reduce(or_, (Mux(condition, value, 0) for condition, value in choices), Const(0))
+
+
+def multiplex(values: Sequence[ValueLike], select: Value) -> Value:
+    """Return values[select] by a tree of 2:1 multiplexers; there are 2**len(select) values."""
+    level = list(values)
+    for bit in select:
+        level = [Mux(bit, b, a) for a, b in zip(level[::2], level[1::2], strict=True)]
+    return Value.cast(level[0])
+
+
+def product(a: Value, b: Value) -> Value:
+    """Return a * b by shifts and adds: for small numbers, where no DSP block must be spent."""
+    total: Value = Const(0)
+    for k in range(len(a)):
+        total = total + Mux(a[k], b << k, 0)
+    return total
+
+
+def ceil_log2(value: Value) -> Value:
+    """Return ceil(log2(value)) for value >= 1."""
+    total: Value = Const(0)
+    for k in range(len(value)):
+        total = total + (value > (1 << k))
+    return total
+
+
+def popcount(bits: Sequence[Value] | Value) -> Value:
+    """Return how many of the bits are 1, by a tree of adders."""
+    if len(bits) == 1:
+        return bits[0]
+    half = len(bits) // 2
+    return popcount(bits[:half]) + popcount(bits[half:])

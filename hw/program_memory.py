@@ -1,0 +1,101 @@
+"""The sequencer's memory of instruction words, and how the DMA unit fills it."""
+
+from typing import Any
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture, clog2
+from einchip.hw.axi import ADDRESS_BITS
+from einchip.program import WORD_BITS, WORD_BYTES
+
+
+def beats_per_word(arch: Architecture) -> int:
+    """Return how many beats of the memory port carry one instruction word."""
+    return WORD_BYTES // arch.port_bytes
+
+
+class FetchSignature(wiring.Signature):
+    """The sequencer's request that the DMA unit fill program memory.
+
+    Members
+    -------
+    valid, ready : out, in
+        The DMA unit launches the fetch in the cycle in which both are 1.
+    address : out
+        External byte address.
+    words : out
+        Number of words, at least 1.
+    done : in
+        The last beat is accepted in this cycle.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "address": Out(ADDRESS_BITS),
+                "words": Out(range(arch.program_words + 1)),
+                "done": In(1),
+            }
+        )
+
+
+class ProgramWriteSignature(wiring.Signature):
+    """Beat number `index` of a program, written at the end of the cycle in which `valid` is 1."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "index": Out(range(arch.program_words * beats_per_word(arch))),
+                "data": Out(8 * arch.port_bytes),
+            }
+        )
+
+
+class ProgramMemory(wiring.Component):
+    """arch.program_words words of WORD_BITS bits; survives a start.
+
+    A word whose `address` is given in t is there in t + 1.
+
+    Members
+    -------
+    write : ProgramWriteSignature, in
+    address : clog2(program_words), in
+    word : WORD_BITS, out
+    """
+
+    write: Any
+    address: Signal
+    word: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        self._arch = arch
+        super().__init__(
+            {
+                "write": In(ProgramWriteSignature(arch)),
+                "address": In(range(arch.program_words)),
+                "word": Out(WORD_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        words: Any = Memory(shape=WORD_BITS, depth=self._arch.program_words, init=[])
+        m.submodules.words = words
+        beats = beats_per_word(self._arch)
+        write = words.write_port(granularity=WORD_BITS // beats)
+        read = words.read_port()
+        part = self.write.index[: clog2(beats)]
+        m.d.comb += [
+            read.addr.eq(self.address),
+            self.word.eq(read.data),
+            write.addr.eq(self.write.index[clog2(beats) :]),
+            write.data.eq(self.write.data.replicate(beats)),
+            write.en.eq(self.write.valid << part),
+        ]
+        return m

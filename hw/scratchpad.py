@@ -1,0 +1,195 @@
+"""A banked scratchpad: one vector of lanes read and one written in each cycle."""
+
+from typing import Any, NamedTuple
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Assert
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import READ_LATENCY, WRITE_LATENCY, Architecture, clog2
+from einchip.hw.interfaces import (
+    READ_CLIENTS,
+    WRITE_CLIENTS,
+    FaultSignature,
+    ReadSignature,
+    WriteSignature,
+    offset_bits,
+)
+from einchip.hw.pipeline import delay, multiplex, one_hot, popcount
+from einchip.program import Error
+
+
+class _Access(NamedTuple):
+    """The access granted one cycle ago, lane by lane; `hits[b]`: which lanes go to bank b."""
+
+    address: list[Signal]
+    enable: Value
+    bank: list[Value]
+    row: list[Value]
+    hits: list[Signal]
+
+
+class Scratchpad(wiring.Component):
+    """`lanes` banks of one read and one write port, full crossbars between lanes and banks.
+
+    Element address a lies in bank a mod lanes, row a div lanes. In each cycle the read port serves
+    one client and the write port one, by fixed priority. Lane p of an access goes to address
+    base + offsets[p]; programs are laid out such that the enabled lanes of an access lie in
+    different banks, so there is no arbiter between lanes.
+
+    Latency: a read's data stand READ_LATENCY cycles after its grant (grant and lane addresses;
+    bank; crossbar), a write changes the banks at the edge that ends cycle
+    grant + WRITE_LATENCY - 1. A read of the element that is written at the same edge gets the old
+    one. One access a cycle and port, no back pressure but `ready`. Lanes not enabled read 0.
+
+    An access with an enabled lane outside the scratchpad is not performed on any lane (a read's
+    data are then undefined); the fault stands in the cycle after its grant.
+
+    Parameters
+    ----------
+    space
+        0 for X, 1 for Y.
+    check_conflicts
+        Assert that no two lanes of an access meet in a bank; for simulation only, since not every
+        synthesis tool takes assertions.
+
+    Members
+    -------
+    read_<client>, write_<client> : ReadSignature, WriteSignature, in
+        For READ_CLIENTS and WRITE_CLIENTS; `ready` = no client before it requests.
+    stop : in
+        Nothing is granted.
+    read_fault, write_fault : FaultSignature, out
+        Error.ADDRESS and space << 31 | the address of the lowest offending lane.
+    read_count, write_count : range(lanes + 1), out
+        Lanes enabled in this cycle's grant.
+
+    `banks` are the memories, for benches to look into.
+    """
+
+    stop: Signal
+    read_fault: Any
+    write_fault: Any
+    read_count: Signal
+    write_count: Signal
+
+    def __init__(self, arch: Architecture, space: int, check_conflicts: bool = False) -> None:
+        if (READ_LATENCY, WRITE_LATENCY) != (3, 2):
+            raise AssertionError("the scratchpad's pipeline has other depths than einchip.arch")
+        self.arch, self.space, self.check_conflicts = arch, space, check_conflicts
+        depth = arch.capacity(space) // arch.lanes
+        self.banks = [Memory(shape=arch.data_bits, depth=depth, init=[]) for _ in range(arch.lanes)]
+        super().__init__(
+            {f"read_{c}": In(ReadSignature(arch)) for c in READ_CLIENTS}
+            | {f"write_{c}": In(WriteSignature(arch)) for c in WRITE_CLIENTS}
+            | {
+                "stop": In(1),
+                "read_fault": Out(FaultSignature()),
+                "write_fault": Out(FaultSignature()),
+                "read_count": Out(range(arch.lanes + 1)),
+                "write_count": Out(range(arch.lanes + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for b, bank in enumerate(self.banks):
+            m.submodules[f"bank_{b}"] = bank
+        self._elaborate_read(m)
+        self._elaborate_write(m)
+        return m
+
+    def _elaborate_read(self, m: Module) -> None:
+        clients = [getattr(self, f"read_{c}") for c in READ_CLIENTS]
+        grants = self._arbitrate(m, clients)
+        access = self._address(m, clients, grants, self.read_count)
+        fault = self._check(m, access, self.read_fault)
+        # the cycle after the grant: lanes to banks
+        outputs = []
+        for bank, hits in zip(self.banks, access.hits, strict=True):
+            port = bank.read_port()
+            m.d.comb += [port.en.eq(hits.any() & ~fault)]
+            m.d.comb += port.addr.eq(one_hot(zip(hits, access.row, strict=True)))
+            outputs.append(port.data)
+        # the cycle after that: banks to lanes
+        for p, bank_of_lane in enumerate(access.bank):
+            select = delay(m, bank_of_lane, 1, f"bank_of_{p}")
+            enable = delay(m, access.enable[p], 1, f"enable_{p}")
+            data = Signal(self.arch.data_bits, name=f"data_{p}", reset_less=True)
+            m.d.sync += data.eq(Mux(enable, multiplex(outputs, select), 0))
+            m.d.comb += [client.data[p].eq(data) for client in clients]
+
+    def _elaborate_write(self, m: Module) -> None:
+        clients = [getattr(self, f"write_{c}") for c in WRITE_CLIENTS]
+        grants = self._arbitrate(m, clients)
+        access = self._address(m, clients, grants, self.write_count)
+        fault = self._check(m, access, self.write_fault)
+        data = Signal.like(clients[0].data, reset_less=True)
+        m.d.sync += data.as_value().eq(
+            one_hot((g, c.data.as_value()) for g, c in zip(grants, clients, strict=True))
+        )
+        for bank, hits in zip(self.banks, access.hits, strict=True):
+            port = bank.write_port()
+            m.d.comb += [
+                port.en.eq(hits.any() & ~fault),
+                port.addr.eq(one_hot(zip(hits, access.row, strict=True))),
+                port.data.eq(one_hot((h, data[p].as_unsigned()) for p, h in enumerate(hits))),
+            ]
+
+    def _arbitrate(self, m: Module, clients: list[Any]) -> list[Value]:
+        """Drive `ready` of all clients; return which of them is granted."""
+        grants: list[Value] = []
+        free: Value = ~self.stop
+        for client in clients:
+            m.d.comb += client.ready.eq(free)
+            grants.append(free & client.valid)
+            free = free & ~client.valid
+        return grants
+
+    def _address(
+        self, m: Module, clients: list[Any], grants: list[Value], count: Signal
+    ) -> _Access:
+        """Add the lane addresses of the granted client into registers."""
+        lanes, width = self.arch.lanes, offset_bits(self.arch)
+        pairs = list(zip(grants, clients, strict=True))
+        base, enable = Signal(width), Signal(lanes)
+        offsets = Signal.like(clients[0].offsets)
+        m.d.comb += [
+            base.eq(one_hot((g, c.base) for g, c in pairs)),
+            enable.eq(one_hot((g, c.enable) for g, c in pairs)),
+            offsets.as_value().eq(one_hot((g, c.offsets.as_value()) for g, c in pairs)),
+            count.eq(popcount(enable)),
+        ]
+        addresses: list[Signal] = []
+        for p in range(lanes):
+            address = Signal(width, name=f"address_{p}", reset_less=True)
+            m.d.sync += address.eq(base + offsets[p])
+            addresses.append(address)
+        low, high = clog2(lanes), self.arch.address_bits(self.space)
+        banks, rows = [a[:low] for a in addresses], [a[low:high] for a in addresses]
+        enabled = delay(m, enable, 1, "enabled")
+        hits = [Signal(lanes, name=f"hits_{b}") for b in range(lanes)]
+        for b, hit in enumerate(hits):
+            m.d.comb += hit.eq(Cat(e & (bank == b) for e, bank in zip(enabled, banks, strict=True)))
+        return _Access(addresses, enabled, banks, rows, hits)
+
+    def _check(self, m: Module, access: _Access, fault: Any) -> Value:
+        """Raise the fault of an access that leaves the scratchpad; return whether it does."""
+        high = self.arch.address_bits(self.space)
+        outside = Signal(self.arch.lanes)
+        m.d.comb += outside.eq(
+            Cat(e & a[high:].any() for e, a in zip(access.enable, access.address, strict=True))
+        )
+        lowest = outside & (~outside + 1)
+        address = one_hot(zip(lowest[: self.arch.lanes], access.address, strict=True))
+        with m.If(outside.any()):
+            m.d.comb += [
+                fault.code.eq(Error.ADDRESS),
+                fault.address.eq(Const(self.space << 31, 32) | address),
+            ]
+        if self.check_conflicts:
+            for hits in access.hits:
+                m.d.sync += Assert(popcount(hits) <= 1, "two lanes of an access in one bank")
+        return outside.any()

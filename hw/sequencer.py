@@ -1,0 +1,326 @@
+"""The sequencer: program memory to decoded instructions in the units' slots."""
+
+from typing import Any, Final
+
+from amaranth import Module, Mux, Signal, Value, ValueLike
+from amaranth.lib import data, enum, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture, clog2
+from einchip.hw.interfaces import (
+    ARRAY_ISSUE,
+    DMA_ISSUE,
+    VECTOR_ISSUE,
+    FaultSignature,
+    IssueSignature,
+    instruction_layout,
+)
+from einchip.hw.loop_stack import LoopStack
+from einchip.hw.program_memory import FetchSignature, ProgramMemory, ProgramWriteSignature
+from einchip.hw.resolver import MAX_WORDS, Resolver
+from einchip.program import (
+    HOST_ARGS,
+    HOST_BASES,
+    INSTRUCTIONS,
+    REGISTER_BITS,
+    REGISTERS,
+    TOKENS,
+    WORD_BITS,
+    WORD_BYTES,
+    EndLoop,
+    Error,
+    Give,
+    Halt,
+    Loop,
+    SetMode,
+    SetRegister,
+    Unit,
+)
+
+#: What the host sets before a start.
+HOST: Final = data.StructLayout(
+    {
+        "program_address": REGISTER_BITS,
+        "program_words": REGISTER_BITS,
+        "bases": data.ArrayLayout(REGISTER_BITS, HOST_BASES),
+        "args": data.ArrayLayout(REGISTER_BITS, HOST_ARGS),
+    }
+)
+
+#: Counters of the sequencer.
+EVENTS: Final = data.StructLayout({"instructions": 1, "sequencer_stall": 1})
+
+#: What the sequencer does not execute itself.
+UNIT_KINDS: Final = tuple(kind for kind in INSTRUCTIONS if kind.UNIT != Unit.SEQUENCER)
+
+#: Units by the name of the port that instructions are handed to them on.
+ISSUES: Final = {"dma": Unit.DMA, "array": Unit.ARRAY, "vector": Unit.VECTOR}
+
+
+class State(enum.Enum, shape=3):
+    """What the sequencer does in a cycle; `docs/timing.md` says for how many."""
+
+    IDLE = 0
+    LAUNCH = 1  # ask the DMA unit for the program
+    LOAD = 2  # wait for its last beat
+    FETCH = 3
+    DECODE = 4
+    COPY = 5
+    RESOLVE = 6
+    STOP = 7
+
+
+class Sequencer(wiring.Component):
+    """Run a program: loops, registers and GIVE here, everything else handed to its unit.
+
+    An instruction of one word that acts here takes 2 cycles, one of w words for a unit w + 2 and
+    one for each cycle in which the unit's slot is taken.
+
+    Members
+    -------
+    start, fetch : in
+        Begin at word 0 in the next cycle; with `fetch`, after the program has been fetched.
+    host : HOST, in
+        Stable from a start to the stop.
+    stop : in
+        Abandon the program.
+    fetch_port : FetchSignature, out
+    program : ProgramWriteSignature, in
+    dma, array, vector : IssueSignature, out
+    give : TOKENS, out
+        Tokens given in this cycle.
+    units_idle : in
+    halted : out
+        HALT was reached and every unit is idle: the program's last cycle.
+    fault : FaultSignature, out
+    pc : REGISTER_BITS, out
+        Word index of the instruction at hand.
+    busy : out
+        The state changed at the last clock edge.
+    events : EVENTS, out
+    """
+
+    start: Signal
+    fetch: Signal
+    host: Any
+    stop: Signal
+    fetch_port: Any
+    program: Any
+    dma: Any
+    array: Any
+    vector: Any
+    give: Signal
+    units_idle: Signal
+    halted: Signal
+    fault: Any
+    pc: Signal
+    busy: Signal
+    events: Any
+
+    def __init__(self, arch: Architecture) -> None:
+        self._arch = arch
+        super().__init__(
+            {
+                "start": In(1),
+                "fetch": In(1),
+                "host": In(HOST),
+                "stop": In(1),
+                "fetch_port": Out(FetchSignature(arch)),
+                "program": In(ProgramWriteSignature(arch)),
+                "dma": Out(IssueSignature(DMA_ISSUE)),
+                "array": Out(IssueSignature(ARRAY_ISSUE)),
+                "vector": Out(IssueSignature(VECTOR_ISSUE)),
+                "give": Out(TOKENS),
+                "units_idle": In(1),
+                "halted": Out(1),
+                "fault": Out(FaultSignature()),
+                "pc": Out(REGISTER_BITS),
+                "busy": Out(1),
+                "events": Out(EVENTS),
+            }
+        )
+        self._state = Signal(State)
+        # Word indices reach from 0 to one past the end.
+        self._pc = Signal(range(arch.program_words + 1))
+        self._cursor = Signal.like(self._pc)  # next word to read
+        self._registers: Any = Signal(data.ArrayLayout(REGISTER_BITS, REGISTERS))
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = ProgramMemory(self._arch)
+        m.submodules.loops = loops = LoopStack(len(self._pc))
+        m.submodules.resolver = resolver = Resolver(self._arch)
+        wiring.connect(m, wiring.flipped(self.program), memory.write)
+        previous = Signal(State)
+        m.d.sync += previous.eq(self._state)
+        m.d.comb += [
+            memory.address.eq(self._cursor),
+            self.pc.eq(self._pc),
+            self.busy.eq(self._state != previous),
+        ]
+        with m.Switch(self._state):
+            with m.Case(State.LAUNCH):
+                self._launch(m)
+            with m.Case(State.LOAD), m.If(self.fetch_port.done):
+                m.d.sync += self._state.eq(State.FETCH)
+            with m.Case(State.FETCH):
+                self._fetch(m)
+            with m.Case(State.DECODE):
+                self._decode(m, memory.word, loops)
+            with m.Case(State.STOP):
+                m.d.comb += self.halted.eq(self.units_idle)
+        self._assemble(m, memory.word, resolver)
+        self._resolve(m, resolver)
+        self._begin_and_end(m, loops)
+        return m
+
+    def _begin_and_end(self, m: Module, loops: LoopStack) -> None:
+        with m.If(self.stop | self.halted):
+            m.d.sync += self._state.eq(State.IDLE)
+        with m.If(self.start):
+            m.d.comb += loops.clear.eq(1)
+            m.d.sync += [
+                self._state.eq(Mux(self.fetch, State.LAUNCH, State.FETCH)),
+                self._pc.eq(0),
+                self._cursor.eq(0),
+                self._registers.eq(0),
+            ]
+
+    def _raise(self, m: Module, code: ValueLike, address: Value | None = None) -> None:
+        """Report an error, by default at the instruction at hand."""
+        m.d.comb += [
+            self.fault.code.eq(code),
+            self.fault.address.eq(self._pc if address is None else address),
+        ]
+
+    def _launch(self, m: Module) -> None:
+        port, host = self.fetch_port, self.host
+        m.d.comb += [port.address.eq(host.program_address), port.words.eq(host.program_words)]
+        with m.If((host.program_words == 0) | (host.program_words > self._arch.program_words)):
+            m.d.sync += self._state.eq(State.FETCH)  # which reports it
+        with m.Elif(host.program_address % WORD_BYTES != 0):
+            self._raise(m, Error.ALIGNMENT)
+        with m.Else():
+            m.d.comb += port.valid.eq(1)
+            with m.If(port.ready):
+                m.d.sync += self._state.eq(State.LOAD)
+
+    def _fetch(self, m: Module) -> None:
+        """Read the first word of an instruction."""
+        with m.If(self.host.program_words > self._arch.program_words):
+            self._raise(m, Error.FIELD)
+        with m.Elif(self._cursor == self.host.program_words):
+            self._raise(m, Error.NO_HALT, self._cursor)
+        with m.Else():
+            m.d.sync += [
+                self._pc.eq(self._cursor),
+                self._cursor.eq(self._cursor + 1),
+                self._state.eq(State.DECODE),
+            ]
+
+    def _decode(self, m: Module, word: Value, loops: LoopStack) -> None:
+        """Act on an instruction of the sequencer; let the others be completed."""
+        m.d.comb += self.events.instructions.eq(1)
+        with m.Switch(_opcode(word)):
+            for kind, act in (
+                (Loop, self._loop),
+                (EndLoop, self._end_loop),
+                (SetRegister, self._set_register),
+            ):
+                with m.Case(kind.OPCODE):
+                    m.d.sync += self._state.eq(State.FETCH)
+                    act(m, data.View(instruction_layout(kind), word), loops)
+            with m.Case(Give.OPCODE):
+                m.d.sync += self._state.eq(State.FETCH)
+                m.d.comb += self.give.eq(data.View(instruction_layout(Give), word).mask)
+            with m.Case(Halt.OPCODE):
+                m.d.sync += self._state.eq(State.STOP)
+            with m.Case(*(kind.OPCODE for kind in UNIT_KINDS if kind.WORDS == 1)):
+                m.d.sync += self._state.eq(State.RESOLVE)
+            with m.Case(*(kind.OPCODE for kind in UNIT_KINDS if kind.WORDS > 1)):
+                m.d.sync += [self._state.eq(State.COPY), self._cursor.eq(self._cursor + 1)]
+            with m.Default():
+                self._raise(m, Error.OPCODE)
+
+    def _loop(self, m: Module, loop: Any, loops: LoopStack) -> None:
+        count = Mux(loop.arg == 0, loop.count, self.host.args[(loop.arg - 1)[: clog2(HOST_ARGS)]])
+        m.d.comb += [loops.push_target.eq(self._cursor), loops.push_count.eq(count)]
+        with m.If((loop.arg > HOST_ARGS) | (loops.push_count == 0)):
+            self._raise(m, Error.FIELD)
+        with m.Elif(loops.full):
+            self._raise(m, Error.LOOP)
+        with m.Else():
+            m.d.comb += loops.push.eq(1)
+
+    def _end_loop(self, m: Module, _: Any, loops: LoopStack) -> None:
+        with m.If(loops.empty):
+            self._raise(m, Error.LOOP)
+        with m.Else():
+            m.d.comb += loops.step.eq(1)
+            with m.If(loops.again):
+                m.d.sync += self._cursor.eq(loops.target)
+
+    def _set_register(self, m: Module, instruction: Any, _: LoopStack) -> None:
+        register = self._registers[instruction.reg]
+        value = instruction.value
+        with m.If((instruction.reg == 0) | (instruction.mode > max(SetMode))):
+            self._raise(m, Error.FIELD)
+        with m.Else(), m.Switch(instruction.mode):
+            with m.Case(SetMode.SET):
+                m.d.sync += register.eq(value)
+            with m.Case(SetMode.ADD):
+                m.d.sync += register.eq(register + value)
+            with m.Case(SetMode.TOGGLE):
+                m.d.sync += register.eq(value - register)
+
+    def _assemble(self, m: Module, word: Value, resolver: Resolver) -> None:
+        """Gather the words of a unit's instruction: the first in DECODE, the others in COPY."""
+        words: Any = Signal(data.ArrayLayout(WORD_BITS, MAX_WORDS))
+        number, last = Signal(range(MAX_WORDS)), Signal(range(MAX_WORDS))
+        unit = Signal(Unit)
+        beyond = Signal()  # the word that arrives lies past the program's end
+        m.d.sync += beyond.eq(self._cursor == self.host.program_words)
+        m.d.comb += [resolver.words.eq(words), resolver.unit.eq(unit)]
+        with m.If(self._state == State.DECODE):
+            m.d.sync += [words[0].eq(word), number.eq(1)]
+            with m.Switch(_opcode(word)):
+                for kind in UNIT_KINDS:
+                    with m.Case(kind.OPCODE):
+                        m.d.sync += [unit.eq(kind.UNIT), last.eq(kind.WORDS - 1)]
+        with m.Elif(self._state == State.COPY):
+            m.d.sync += [words[number].eq(word), number.eq(number + 1)]
+            with m.If(beyond):
+                self._raise(m, Error.NO_HALT, self.host.program_words)
+            with m.Elif(number == last):
+                m.d.sync += self._state.eq(State.RESOLVE)
+            with m.Else():
+                m.d.sync += self._cursor.eq(self._cursor + 1)
+
+    def _resolve(self, m: Module, resolver: Resolver) -> None:
+        """Hand the instruction to its unit as soon as the unit's slot is empty."""
+        m.d.comb += [
+            resolver.pc.eq(self._pc),
+            resolver.registers.eq(self._registers),
+            resolver.bases.eq(self.host.bases),
+        ]
+        taken = Signal()
+        resolving = Signal()
+        m.d.comb += resolving.eq((self._state == State.RESOLVE) & ~resolver.fault.code.any())
+        for name, unit in ISSUES.items():
+            port = getattr(self, name)
+            chosen = resolver.unit == unit
+            m.d.comb += [
+                port.payload.eq(getattr(resolver, name)),
+                port.valid.eq(resolving & chosen),
+            ]
+            with m.If(chosen):
+                m.d.comb += taken.eq(~port.ready)
+        m.d.comb += self.events.sequencer_stall.eq(resolving & taken)
+        with m.If(resolving & ~taken):
+            m.d.sync += self._state.eq(State.FETCH)
+        with m.If(self._state == State.RESOLVE):
+            self._raise(m, resolver.fault.code, resolver.fault.address)
+
+
+def _opcode(word: Value) -> Value:
+    return data.View(instruction_layout(Halt), word).opcode

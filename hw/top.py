@@ -1,0 +1,164 @@
+"""The whole machine."""
+
+from typing import Any
+
+from amaranth import Cat, Const, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture
+from einchip.hw.array_unit import ArrayUnit
+from einchip.hw.axi import AxiLiteSignature, AxiSignature
+from einchip.hw.control import Control
+from einchip.hw.dma import Dma
+from einchip.hw.scratchpad import Scratchpad
+from einchip.hw.sequencer import Sequencer
+from einchip.hw.tokens import Tokens
+from einchip.hw.vector import VectorUnit
+from einchip.program import Space
+from einchip.registers import ADDRESS_BITS, COUNTERS
+
+
+class Top(wiring.Component):
+    """einchip: control registers, sequencer, three units, two scratchpads.
+
+    Parameters
+    ----------
+    arch
+        The machine to build.
+
+    Members
+    -------
+    s_axil : AxiLiteSignature, in
+        Control (`einchip.registers`).
+    m_axi : AxiSignature(arch.port_bytes), out
+        External memory.
+    irq : out
+        The machine has stopped.
+    """
+
+    s_axil: Any
+    m_axi: Any
+    irq: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.scratchpads = [Scratchpad(arch, space) for space in Space]
+        super().__init__(
+            {
+                "s_axil": In(AxiLiteSignature(ADDRESS_BITS)),
+                "m_axi": Out(AxiSignature(arch.port_bytes)),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.control = control = Control(self.arch)
+        m.submodules.sequencer = sequencer = Sequencer(self.arch)
+        m.submodules.tokens = tokens = Tokens()
+        m.submodules.dma = dma = Dma(self.arch)
+        m.submodules.array = array = ArrayUnit(self.arch)
+        m.submodules.vector = vector = VectorUnit(self.arch)
+        m.submodules.x, m.submodules.y = self.scratchpads
+        units: dict[str, Any] = {"dma": dma, "array": array, "vector": vector}
+        wiring.connect(m, wiring.flipped(self.s_axil), control.s_axil)
+        wiring.connect(m, wiring.flipped(self.m_axi), dma.axi)
+        self._connect_sequencer(m, control, sequencer, dma)
+        for name, unit in units.items():
+            wiring.connect(m, getattr(sequencer, name), unit.issue)
+            wiring.connect(m, getattr(tokens, name), unit.tokens)
+        m.d.comb += [
+            self.irq.eq(control.irq),
+            tokens.give.eq(sequencer.give),
+            tokens.clear.eq(control.start),
+            sequencer.units_idle.eq(dma.idle & array.idle & vector.idle),
+            *(part.stop.eq(control.stop) for part in (*units.values(), *self.scratchpads)),
+        ]
+        clients = [self._clients(space, array, vector, dma) for space in Space]
+        for pad, its in zip(self.scratchpads, clients, strict=True):
+            for name, client in its.items():
+                wiring.connect(m, client, getattr(pad, name))
+        self._connect_faults(m, control, sequencer, dma, tokens)
+        self._count(m, control, [sequencer.events, *(unit.events for unit in units.values())])
+        self._watch(m, control, sequencer, units, [c for its in clients for c in its.values()])
+        return m
+
+    def _connect_sequencer(
+        self, m: Module, control: Control, sequencer: Sequencer, dma: Dma
+    ) -> None:
+        wiring.connect(m, sequencer.fetch_port, dma.fetch)
+        wiring.connect(m, dma.program, sequencer.program)
+        m.d.comb += [
+            sequencer.start.eq(control.start),
+            sequencer.fetch.eq(control.fetch),
+            sequencer.host.eq(control.host),
+            sequencer.stop.eq(control.stop),
+            control.halted.eq(sequencer.halted),
+            control.quiet.eq(dma.quiet),
+            control.pc.eq(sequencer.pc),
+        ]
+
+    def _clients(self, space: Space, array: Any, vector: Any, dma: Any) -> dict[str, Any]:
+        """Return who uses which port of a scratchpad."""
+        s = space.name.lower()
+        return {
+            "read_drain": getattr(array, f"drain_read_{s}"),
+            "read_vector": getattr(vector, f"read_{s}"),
+            "read_array": getattr(array, f"read_{s}"),
+            "read_dma": getattr(dma, f"read_{s}"),
+            "write_drain": getattr(array, f"drain_write_{s}"),
+            "write_vector": getattr(vector, f"write_{s}"),
+            "write_dma": getattr(dma, f"write_{s}"),
+        }
+
+    def _connect_faults(
+        self, m: Module, control: Control, sequencer: Sequencer, dma: Dma, tokens: Tokens
+    ) -> None:
+        x, y = self.scratchpads
+        sources = {
+            "sequencer": sequencer.fault,
+            "x_read": x.read_fault,
+            "x_write": x.write_fault,
+            "y_read": y.read_fault,
+            "y_write": y.write_fault,
+            "dma": dma.fault,
+            "tokens": tokens.fault,
+        }
+        for name, fault in sources.items():
+            wiring.connect(m, fault, getattr(control.faults, name))
+
+    def _count(self, m: Module, control: Control, events: list[Any]) -> None:
+        """Let each counter rise by the sum of what is counted under its name."""
+        x, y = self.scratchpads
+        increments: dict[str, Value] = {
+            "cycles": Const(1),
+            "x_reads": x.read_count,
+            "x_writes": x.write_count,
+            "y_reads": y.read_count,
+            "y_writes": y.write_count,
+        }
+        for group in events:
+            for name, _ in group.shape():
+                increments[name] = increments.get(name, Const(0)) + group[name]
+        if increments.keys() != {c.name for c in COUNTERS}:
+            raise AssertionError("the units' events are not the counters of einchip.registers")
+        m.d.comb += [control.events[name].eq(value) for name, value in increments.items()]
+
+    def _watch(
+        self,
+        m: Module,
+        control: Control,
+        sequencer: Sequencer,
+        units: dict[str, Any],
+        requests: list[Any],
+    ) -> None:
+        """Tell the watchdog of every grant, issue, sequencer step and bus handshake."""
+        bus = self.m_axi
+        moved = [request.valid & request.ready for request in requests]
+        moved += [
+            getattr(bus, f"{channel}valid") & getattr(bus, f"{channel}ready")
+            for channel in ("aw", "w", "b", "ar", "r")
+        ]
+        moved += [units[name].events[f"{name}_issue"] for name in ("array", "vector")]
+        m.d.comb += control.progress.eq(Cat(sequencer.busy, *moved).any())

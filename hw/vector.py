@@ -1,0 +1,209 @@
+"""The vector unit: the pointwise part of an LSTM, copies and fills."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import Architecture
+from einchip.hw.interfaces import (
+    VECTOR_ISSUE,
+    IssueSignature,
+    ReadSignature,
+    TokenSignature,
+    WriteSignature,
+)
+from einchip.hw.unit import FrontEnd
+from einchip.hw.vector_issue import VectorIssue
+from einchip.hw.vector_lanes import VectorLanes
+from einchip.hw.vector_offsets import VectorOffsets
+from einchip.hw.vector_write import VectorWrite, WriteQueue
+from einchip.program import TOKENS, Lstm
+
+
+def vector_events(arch: Architecture) -> data.StructLayout:
+    """Return the performance counters that the vector unit counts, each with its increment's width.
+
+    The five activations per element of an LSTM are i, f, g, o and tanh(c').
+    """
+    return data.StructLayout(
+        {
+            "vector_ops": range(arch.lanes + 1),
+            "activations": range(5 * arch.lanes + 1),
+            "vector_issue": 1,
+            "vector_stall_port": 1,
+            "vector_stall_write": 1,
+            "vector_stall_token": 1,
+            "vector_stall_setup": 1,
+            "vector_idle": 1,
+        }
+    )
+
+
+class VectorUnit(wiring.Component):
+    """Execute LSTM, COPY and FILL, one after the other, vector by vector.
+
+    Latency: a vector's write k is ready LSTM_LATENCY + k cycles after its last read (COPY, FILL:
+    COPY_LATENCY). Throughput: a vector of an LSTM takes 4 + planes cycles of the read ports and
+    planes + 1 of the write ports, one of COPY 1 and 1, one of FILL 0 and 1, as long as no more
+    than VECTOR_WRITES writes are under way. docs/timing.md has every rule.
+
+    Members
+    -------
+    issue : IssueSignature(VECTOR_ISSUE), in
+    tokens : TokenSignature(TOKENS), out
+    read_x, read_y : ReadSignature(arch), out
+        Requested only in cycles in which the read is issued when it is granted.
+    write_x, write_y : WriteSignature(arch), out
+    stop : in
+        Nothing more is requested, and all that is under way is forgotten.
+    idle : out
+        No instruction is in the slot, set up or executed; 1 from the cycle after the last grant.
+    events : vector_events(arch), out
+        What this cycle adds to the performance counters.
+    """
+
+    issue: Any
+    tokens: Any
+    read_x: Any
+    read_y: Any
+    write_x: Any
+    write_y: Any
+    stop: Signal
+    idle: Signal
+    events: Any
+
+    def __init__(self, arch: Architecture) -> None:
+        self._arch = arch
+        super().__init__(
+            {
+                "issue": In(IssueSignature(VECTOR_ISSUE)),
+                "tokens": Out(TokenSignature(TOKENS)),
+                "read_x": Out(ReadSignature(arch)),
+                "read_y": Out(ReadSignature(arch)),
+                "write_x": Out(WriteSignature(arch)),
+                "write_y": Out(WriteSignature(arch)),
+                "stop": In(1),
+                "idle": Out(1),
+                "events": Out(vector_events(arch)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.front = front = FrontEnd(VECTOR_ISSUE, self._arch.setup_cycles)
+        m.submodules.offsets = offsets = VectorOffsets(self._arch)
+        m.submodules.reads = reads = VectorIssue(self._arch)
+        m.submodules.data = lanes = VectorLanes(self._arch)
+        m.submodules.queue = queue = WriteQueue(self._arch)
+        m.submodules.writes = writes = VectorWrite(self._arch)
+        desc = Signal(VECTOR_ISSUE)  # of the instruction that is executed
+        with m.If(front.launch):
+            m.d.sync += desc.eq(front.desc)
+        for stop in (front.stop, reads.stop, lanes.stop, queue.stop, writes.stop):
+            m.d.comb += stop.eq(self.stop)
+        for current in (reads.desc, lanes.desc, writes.desc):
+            m.d.comb += current.eq(desc)
+        for coming in (offsets.desc, reads.first, writes.first):
+            m.d.comb += coming.eq(front.desc)
+        for loads in (offsets.load, reads.load, writes.load):
+            m.d.comb += loads.eq(front.launch)
+
+        wiring.connect(m, wiring.flipped(self.issue), front.issue)
+        m.d.comb += [
+            offsets.setup_active.eq(front.setup_active),
+            offsets.setup_lane.eq(front.setup_lane),
+            lanes.granted.eq(reads.granted),
+            lanes.ends.eq(reads.ends),
+            queue.arrives.eq(lanes.valid),
+            queue.arriving.eq(lanes.result),
+            queue.take.eq(writes.writes),
+            writes.ready.eq(queue.valid),
+        ]
+        self._count_pending(m, desc, reads, writes)
+        active = self._execution(m, desc, front, writes.ends)
+        self._ports(m, offsets, reads, writes, queue.head)
+        self._count_events(m, desc, front, reads, active, offsets.n_lanes)
+        m.d.comb += [lanes.x.eq(self.read_x.data), lanes.y.eq(self.read_y.data)]
+        return m
+
+    def _execution(self, m: Module, desc: Any, front: FrontEnd, ends: Signal) -> Signal:
+        """Return whether an instruction is executed, from its launch to its last write's grant."""
+        active = Signal()
+        with m.If(front.launch):
+            m.d.sync += active.eq(1)
+        with m.If(ends):
+            m.d.comb += self.tokens.give.eq(desc.raw.signal)
+        with m.If(ends | self.stop):
+            m.d.sync += active.eq(0)
+        m.d.comb += [
+            front.can_take.eq(~active),
+            front.positive.eq(self.tokens.positive),
+            self.tokens.take.eq(front.take),
+            self.idle.eq(front.idle & ~active),
+        ]
+        return active
+
+    def _count_pending(self, m: Module, desc: Any, reads: VectorIssue, writes: VectorWrite) -> None:
+        """Count the writes of started vectors that were not granted before this cycle."""
+        pending = Signal.like(reads.pending)
+        is_lstm = desc.raw.opcode == Lstm.OPCODE
+        joining = Mux(reads.starts, Mux(is_lstm, self._arch.cell_planes + 1, 1), 0)
+        m.d.comb += reads.pending.eq(pending)
+        m.d.sync += pending.eq(pending + joining - writes.writes)
+        with m.If(self.stop):
+            m.d.sync += pending.eq(0)
+
+    def _ports(
+        self,
+        m: Module,
+        offsets: VectorOffsets,
+        reads: VectorIssue,
+        writes: VectorWrite,
+        head: Any,
+    ) -> None:
+        """Drive the four ports."""
+        for s, port in enumerate((self.read_x, self.read_y)):
+            m.d.comb += [port.valid.eq(reads.valid[s]), reads.ready[s].eq(port.ready)]
+            self._address(m, port, reads, offsets.source, offsets.enable)
+        for s, port in enumerate((self.write_x, self.write_y)):
+            m.d.comb += [port.valid.eq(writes.valid[s]), writes.granted[s].eq(port.ready)]
+            m.d.comb += port.data.eq(head)
+            self._address(m, port, writes, offsets.target, offsets.enable)
+
+    def _address(
+        self, m: Module, port: Any, part: VectorIssue | VectorWrite, table: Any, enable: Signal
+    ) -> None:
+        """Drive a port's lane addresses: `table`, but consecutive in the cell state."""
+        m.d.comb += [port.base.eq(part.base), port.enable.eq(enable)]
+        for p in range(self._arch.lanes):
+            m.d.comb += port.offsets[p].eq(Mux(part.is_cell, p, table[p]))
+
+    def _count_events(
+        self,
+        m: Module,
+        desc: Any,
+        front: FrontEnd,
+        reads: VectorIssue,
+        active: Signal,
+        n_lanes: Signal,
+    ) -> None:
+        events = self.events
+        with m.If(active):
+            m.d.comb += [
+                events.vector_issue.eq(reads.issue),
+                events.vector_stall_port.eq(reads.blocked),
+                events.vector_stall_write.eq(~reads.issue & ~reads.blocked),
+            ]
+        with m.Else():
+            setup = front.taken & (~front.ready | front.launch)
+            m.d.comb += [
+                events.vector_stall_setup.eq(setup),
+                events.vector_stall_token.eq(front.missing_token),
+                events.vector_idle.eq(~setup & ~front.missing_token),
+            ]
+        with m.If(reads.ends):
+            m.d.comb += events.vector_ops.eq(n_lanes)
+            with m.If(desc.raw.opcode == Lstm.OPCODE):
+                m.d.comb += events.activations.eq(5 * n_lanes)

@@ -1,0 +1,99 @@
+"""Addresses: every buffer at a multiple of the lanes, buffers of separate lifetimes on one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper.errors import MappingError
+from einchip.mapper.ops import Buffer
+
+FOREVER = 1 << 30
+
+
+class Span(NamedTuple):
+    """A buffer, and the first and last operation for which it must hold its data."""
+
+    buffer: Buffer
+    first: int
+    last: int
+
+    @property
+    def elements(self) -> int:
+        """Elements, both copies of a toggled buffer counted."""
+        return self.buffer.elements * (2 if self.buffer.toggled else 1)
+
+
+def allocate(
+    buffers: Iterable[Buffer], lifetimes: Mapping[str, tuple[int, int]], arch: Architecture
+) -> dict[str, int]:
+    """Return each buffer's address. Raises MappingError when a scratchpad is too small."""
+    bases: dict[str, int] = {}
+    spans = [_span(b, lifetimes) for b in buffers]
+    for space in (0, 1):
+        here = [s for s in spans if s.buffer.space == space]
+        found = _pack(here, arch.capacity(space))
+        if found is None:
+            raise MappingError(_too_small(here, space, arch))
+        bases.update(found)
+    return bases
+
+
+def _span(buffer: Buffer, lifetimes: Mapping[str, tuple[int, int]]) -> Span:
+    if buffer.permanent or buffer.name not in lifetimes:
+        return Span(buffer, 0, FOREVER)
+    return Span(buffer, *lifetimes[buffer.name])
+
+
+def _pack(spans: list[Span], capacity: int) -> dict[str, int] | None:
+    """Place by first fit, in several orders; None when none fits."""
+    orders = (
+        sorted(spans, key=lambda s: (s.first - s.last, -s.elements)),
+        sorted(spans, key=lambda s: -s.elements),
+        sorted(spans, key=lambda s: (s.first, -s.elements)),
+    )
+    for order in orders:
+        placed: list[tuple[int, Span]] = []
+        for span in order:
+            at = _first_fit(span, placed)
+            if at + span.elements > capacity:
+                break
+            placed.append((at, span))
+        else:
+            return {span.buffer.name: at for at, span in placed}
+    return None
+
+
+def _first_fit(span: Span, placed: list[tuple[int, Span]]) -> int:
+    at = 0
+    for start, other in sorted(placed, key=lambda p: p[0]):
+        if other.first > span.last or other.last < span.first:
+            continue
+        if start >= at + span.elements:
+            break
+        at = max(at, start + other.elements)
+    return at
+
+
+def peak(spans: Iterable[Span]) -> int:
+    """Return the most elements that live at one time."""
+    spans = list(spans)
+    return max(
+        (
+            sum(o.elements for o in spans if o.first <= s.first <= o.last)
+            for s in spans
+        ),
+        default=0,
+    )  # fmt: skip
+
+
+def _too_small(spans: list[Span], space: int, arch: Architecture) -> str:
+    need, have = peak(spans), arch.capacity(space)
+    largest = max(spans, key=lambda s: s.elements)
+    depth = 1 << (-(-max(need, have + 1) // arch.lanes) - 1).bit_length()
+    name = "XY"[space]
+    return (
+        f"scratchpad {name}: found {need} elements needed (the largest is {largest.buffer.name}: "
+        f"{largest.elements}), expected at most {have}; set {name.lower()}_depth to {depth}"
+    )

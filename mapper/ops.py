@@ -1,0 +1,236 @@
+"""Operations: what a program does, before addresses, tokens and scales are known.
+
+An operation is a few instructions of one unit that start together and end together. It names the
+buffers that it reads and writes; order, tokens and addresses follow from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper.emit import contracts
+from einchip.mapper.errors import MappingError
+from einchip.mapper.plan import Part, Step, Tensor
+from einchip.program import Contract, Fill, Load, Space, Store, Unit, UnitInstruction
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A range of a scratchpad. A toggled one exists twice and alternates by iteration."""
+
+    name: str
+    space: int
+    elements: int
+    toggled: bool = False
+    permanent: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """What operations need to become instructions: addresses, registers, fractional bits."""
+
+    bases: Mapping[str, int]
+    registers: Mapping[str, int] = field(default_factory=dict)
+    fracs: Mapping[str, int] | None = None
+
+    def register(self, buffer: str) -> int:
+        """Return the sequencer register that is added to a buffer's address, 0 for none."""
+        return self.registers.get(buffer, 0)
+
+    def shift(self, operands: tuple[str, str], result: str, what: str) -> int:
+        """Return by how much a product of two tensors is shifted to become `result`."""
+        if self.fracs is None:
+            return 0
+        shift = self.frac(operands[0]) + self.frac(operands[1]) - self.frac(result)
+        if not 0 <= shift <= 63:
+            raise MappingError(
+                f"{what}: found fractional bits {self.frac(operands[0])} + "
+                f"{self.frac(operands[1])} - {self.frac(result)} = {shift}, expected 0 to 63; "
+                f"change the scale of {result}"
+            )
+        return shift
+
+    def frac(self, name: str) -> int:
+        """Return the fractional bits of a tensor; the scalar 1 has none."""
+        if name.startswith("@one"):
+            return 0
+        if self.fracs is None:
+            return 0
+        if name not in self.fracs:
+            raise MappingError(f"fracs: found no fractional bits for {name}, expected a number")
+        return self.fracs[name]
+
+
+@dataclass(frozen=True)
+class Op:
+    """Instructions of one unit, with the buffers they touch and an estimate of their cycles."""
+
+    name: str
+    unit: Unit
+    reads: frozenset[str]
+    writes: frozenset[str]
+    cycles: int
+    build: Callable[[Place], list[UnitInstruction]]
+    result_latency: int = 0
+
+    @property
+    def buffers(self) -> frozenset[str]:
+        """All buffers that are touched."""
+        return self.reads | self.writes
+
+
+def whole_vectors(elements: int, arch: Architecture) -> int:
+    """Return `elements` rounded up to whole rows of banks (a whole number of beats too)."""
+    return -(-elements // arch.lanes) * arch.lanes
+
+
+def beats(elements: int, arch: Architecture) -> int:
+    """Return the beats that whole rows of banks take."""
+    return whole_vectors(elements, arch) // arch.port_elements
+
+
+def load(buffer: str, space: int, elements: int, arch: Architecture, source: External) -> Op:
+    """Return a LOAD of a whole buffer from external memory."""
+    n = beats(elements, arch)
+
+    def build(place: Place) -> list[UnitInstruction]:
+        return [
+            Load(
+                ext_base=source.base, ext_reg=source.register, ext_offset=source.offset,
+                space=Space(space), addr=place.bases[buffer], addr_reg=place.register(buffer),
+                beats=n,
+            )
+        ]  # fmt: skip
+
+    return Op(f"load {buffer}", Unit.DMA, frozenset(), frozenset({buffer}), n, build)
+
+
+def store(buffer: str, space: int, elements: int, arch: Architecture, target: External) -> Op:
+    """Return a STORE of a whole buffer to external memory."""
+    n = beats(elements, arch)
+
+    def build(place: Place) -> list[UnitInstruction]:
+        return [
+            Store(
+                ext_base=target.base, ext_reg=target.register, ext_offset=target.offset,
+                space=Space(space), addr=place.bases[buffer], addr_reg=place.register(buffer),
+                beats=n,
+            )
+        ]  # fmt: skip
+
+    return Op(f"store {buffer}", Unit.DMA, frozenset({buffer}), frozenset(), n, build)
+
+
+def fill(buffer: str, space: int, elements: int, arch: Architecture, value: int) -> Op:
+    """Return a FILL of a whole buffer with one value."""
+    rows = whole_vectors(elements, arch) // arch.lanes
+
+    def build(place: Place) -> list[UnitInstruction]:
+        return [
+            Fill(
+                nl0=arch.lanes, loop_count=(rows, 1, 1, 1), loop_dst=(arch.lanes, 0, 0, 0),
+                dst_space=Space(space), dst_base=place.bases[buffer], dst_l0=1, value=value,
+            )
+        ]  # fmt: skip
+
+    return Op(f"fill {buffer}", Unit.VECTOR, frozenset(), frozenset({buffer}), rows, build)
+
+
+@dataclass(frozen=True)
+class External:
+    """A place in external memory: host base, sequencer register, byte offset."""
+
+    base: int
+    offset: int = 0
+    register: int = 0
+
+
+def contract(part: Part, step: Step, piece: int, addend: Tensor | None, arch: Architecture) -> Op:
+    """Return one execution of a step; `piece` is the slice."""
+    x, y, z = (part.tensors[n] for n in (step.x, step.y, step.name))
+    plain = contracts(step, x.layout, y.layout, z.layout)
+    offsets = [_slice_offset(t, part, step, piece) for t in (x, y, z)]
+    names = [t.buffer(piece) for t in (x, y, z)]
+    extra = frozenset({addend.name}) if addend else frozenset[str]()
+
+    def build(place: Place) -> list[UnitInstruction]:
+        bx, by, bz = (place.bases[n] + o for n, o in zip(names, offsets, strict=True))
+        shift = place.shift((step.x, step.y), step.name, step.name)
+        found: list[UnitInstruction] = []
+        for c in plain:
+            made = replace(
+                c, x_base=c.x_base + bx, y_base=c.y_base + by, z_base=c.z_base + bz, shift=shift,
+                x_reg=place.register(names[0]), y_reg=place.register(names[1]),
+                z_space=Space(z.space), d_base=0,
+            )  # fmt: skip
+            found.append(_with_addend(made, c.d_base, step, addend, place) if addend else made)
+        return found
+
+    latency = max(c.n_m for c in plain) + arch.drain_latency + 8
+    return Op(
+        f"{step.name}.{piece}" if step.executions > 1 else step.name,
+        Unit.ARRAY, frozenset(names[:2]) | extra, frozenset(names[2:]),
+        step.cycles - latency, build, latency,
+    )  # fmt: skip
+
+
+def _with_addend(
+    made: Contract, offset: int, step: Step, addend: Tensor, place: Place
+) -> Contract:
+    d_shift = place.shift((step.x, step.y), addend.name, f"{step.name}: addend {addend.name}")
+    return replace(
+        made, has_addend=1, d_space=Space(addend.space),
+        d_base=place.bases[addend.name] + offset, d_shift=d_shift,
+    )  # fmt: skip
+
+
+def _slice_offset(tensor: Tensor, part: Part, step: Step, piece: int) -> int:
+    """Return where slice `piece` of a whole tensor starts."""
+    if step.executions == 1 or tensor.sliced or part.slicing.index not in tensor.indices:
+        return 0
+    return piece * step.extents[part.slicing.index] * tensor.layout.stride(part.slicing.index)
+
+
+class Execution(NamedTuple):
+    """One execution of a step: of slice `piece`, where the step is sliced."""
+
+    step: Step
+    piece: int
+    op: Op
+
+
+def executions(part: Part, arch: Architecture, addend: Tensor | None = None) -> list[Execution]:
+    """Return the executions of all steps, each after those it needs: slice by slice."""
+    last = max((k for k, s in enumerate(part.steps) if s.executions > 1), default=-1)
+    sliced = [s for s in part.steps if s.executions > 1]
+    before = [s for s in part.steps[: last + 1] if s.executions == 1]
+    order = [(s, 0) for s in before]
+    order += [(s, c) for c in range(part.slicing.count) for s in sliced]
+    order += [(s, 0) for s in part.steps[last + 1 :]]
+    return [
+        Execution(s, c, contract(part, s, c, addend if s.addend else None, arch)) for s, c in order
+    ]
+
+
+def part_buffers(part: Part, arch: Architecture) -> list[Buffer]:
+    """Return the buffers of a part; inputs and slices are permanent."""
+    found = []
+    for t in part.tensors.values():
+        pieces = min(t.slots, part.slicing.count) if t.sliced else 1
+        for piece in range(pieces):
+            elements = whole_vectors(t.layout.extent, arch)
+            permanent = t.is_input or t.sliced
+            found.append(Buffer(t.buffer(piece), t.space, elements, False, permanent))
+    return found
+
+
+def touched(ops: Iterable[Op]) -> dict[str, tuple[int, int]]:
+    """Return for each buffer the first and the last operation that touches it."""
+    spans: dict[str, tuple[int, int]] = {}
+    for k, op in enumerate(ops):
+        for name in op.buffers:
+            spans[name] = (spans.get(name, (k, k))[0], k)
+    return spans

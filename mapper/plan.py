@@ -1,0 +1,102 @@
+"""What the search decides: tensors with layouts and scratchpads, steps with folds, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from einchip.mapper.lanes import Fold
+from einchip.mapper.layout import Layout
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """The steps that follow the streamed tensor run slice by slice over one index.
+
+    While slice c is in one step, slice c + 1 is in the step before and slice c + 2 is loaded, so
+    a slice of the streamed tensor and of the intermediates is all that must fit. `n_steps` steps
+    are sliced; the result of the last one is whole.
+    """
+
+    index: str = ""
+    count: int = 1
+    n_steps: int = 0
+
+    def slots(self, streamed: bool) -> int:
+        """Return how many slices are in a scratchpad at a time.
+
+        Of the streamed tensor as many as divide the slices, so that in a loop every slice always
+        finds the same place.
+        """
+        return next(n for n in range(2, self.count + 1) if not streamed or self.count % n == 0)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor in a scratchpad. `sliced`: only slices of it exist, in `slots` buffers."""
+
+    name: str
+    indices: tuple[str, ...]
+    layout: Layout
+    space: int
+    is_input: bool
+    sliced: bool = False
+    slots: int = 1
+
+    def buffer(self, piece: int) -> str:
+        """Return the name of the buffer that holds a slice (or the whole tensor)."""
+        return f"{self.name}.{piece % self.slots}" if self.sliced else self.name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pairwise contraction: result[z] = sum of x * y.
+
+    `left` and `right` are the operands in the order of the tree, `x` and `y` the same two by
+    scratchpad. `extents` are the index sizes of one execution.
+    """
+
+    name: str
+    left: str
+    right: str
+    x: str
+    y: str
+    fold: Fold
+    extents: Mapping[str, int]
+    cycles: int
+    executions: int = 1
+    addend: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of all executions."""
+        return self.executions * prod(self.extents.values())
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mapped network: its tensors, and its steps with operands before results."""
+
+    tensors: Mapping[str, Tensor]
+    steps: tuple[Step, ...]
+    result: str
+    tree: str
+    slicing: Slicing = field(default_factory=Slicing)
+
+    @property
+    def cycles(self) -> int:
+        """Estimated cycles of all steps."""
+        return sum(s.cycles * s.executions for s in self.steps)
+
+    @property
+    def padding(self) -> int:
+        """Elements of padding in all layouts."""
+        return sum(t.layout.extent - t.layout.elements for t in self.tensors.values())
+
+    def einsum(self, step: Step) -> str:
+        """Return a step as text: index names of both operands and the result."""
+        left, right, result = (
+            ",".join(self.tensors[n].indices) for n in (step.left, step.right, step.name)
+        )
+        return f"[{left}] x [{right}] -> [{result}]"

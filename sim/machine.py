@@ -1,0 +1,276 @@
+"""The whole machine: units, tokens, time."""
+
+from __future__ import annotations
+
+from einchip import program as isa
+from einchip.arch import Architecture
+from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
+from einchip.reference import Host, Memory, Step
+from einchip.registers import COUNTERS
+from einchip.sim import values
+from einchip.sim.array import Array
+from einchip.sim.dma import Dma
+from einchip.sim.ports import Span
+from einchip.sim.races import check_races as raise_for_races
+from einchip.sim.run import Run
+from einchip.sim.sequencer import Sequencer
+from einchip.sim.unit import RANK_TOKENS, Job, Stop
+from einchip.sim.vector import Vector
+from einchip.sim.work import NEVER, Work, check_banks, prepare, program_fetch
+
+DEFAULT_LATENCY = 8
+
+
+def simulate(
+    program: Program,
+    arch: Architecture,
+    *,
+    memory: Memory | None = None,
+    host: Host | None = None,
+    latency: int = DEFAULT_LATENCY,
+    fetch: bool = True,
+    program_address: int = 0,
+    check_banks: bool = True,
+    check_races: bool = False,
+) -> Run:
+    """Run `program` as the machine does, cycle for cycle and counter for counter.
+
+    Nothing in the machine depends on values, so time and values are found apart: first the cycles,
+    by the rules of docs/timing.md, then, with a memory, the values, by `reference` in the program's
+    order. An error of the machine is no exception: it is `Run.error`, and `memory` then holds what
+    the instructions left that were complete.
+
+    Parameters
+    ----------
+    program
+        What the machine runs.
+    arch
+        The machine.
+    memory
+        Changed in place. Without one only cycles and counters are found, and external memory is
+        taken to be large enough.
+    host
+        External bases and loop counts.
+    latency
+        Cycles of the external memory, from an address to its first beat and from a last beat to its
+        response; at least 1.
+    fetch
+        Whether the run begins with fetching the program.
+    program_address
+        External byte from which it is fetched, a multiple of a beat. Only bursts and beats matter:
+        the program need not lie in `memory`.
+    check_banks
+        Check every instruction's lanes for bank conflicts.
+    check_races
+        Check, after a run without error, that time orders what meets in a scratchpad: see `races`.
+
+    Raises
+    ------
+    SimulationError
+        Two lanes of an access lie in one bank; there is a race.
+    """
+    host = host or Host()
+    machine = _Machine(program, arch, memory, host, latency, check_banks)
+    run = machine.run(fetch, program_address)
+    if check_races and run.error is None:
+        raise_for_races(run, arch)
+    if memory is not None:
+        values.execute(run.timeline, arch, memory, host)
+    return run
+
+
+class _Machine:
+    """One run."""
+
+    def __init__(
+        self,
+        program: Program,
+        arch: Architecture,
+        memory: Memory | None,
+        host: Host,
+        latency: int,
+        banks: bool,
+    ) -> None:
+        self.arch, self.host, self.banks = arch, host, banks
+        self.program = program
+        self.external_bytes = NEVER if memory is None else len(memory.external)
+        self.stops: list[Stop] = []
+        self.dma = Dma(arch, self.stops, latency)
+        self.array = Array(arch, self.stops)
+        self.vector = Vector(arch, self.stops)
+        self.units = (self.dma, self.array, self.vector)
+        names = {
+            isa.Unit.DMA: self.dma,
+            isa.Unit.ARRAY: self.array,
+            isa.Unit.VECTOR: self.vector,
+        }
+        self.sequencer = Sequencer(program, host, self.prepare, names)
+        self.tokens = [0] * TOKENS
+        self.positive = 0  # mask
+        self._works: dict[tuple[int, ...], Work] = {}
+        self._reads_register: dict[int, tuple[int, ...]] = {}
+
+    def prepare(self, step: Step) -> Work:
+        """Return the work of an instruction; the same one for the same registers that it reads."""
+        used = self._reads_register.get(step.pc)
+        if used is None:
+            used = self._reads_register[step.pc] = _registers_of(step.instruction)
+        key = (step.pc, *(step.registers[k] for k in used))
+        work = self._works.get(key)
+        if work is None:
+            work = prepare(step, self.arch, self.host, self.external_bytes)
+            if self.banks:
+                check_banks(work, self.arch)
+            self._works[key] = work
+        return work
+
+    def run(self, fetch: bool, program_address: int) -> Run:
+        """Run to the end, stretch by stretch."""
+        n_words, t = self.program.n_words, 0
+        if n_words > self.arch.program_words:
+            return self.result(0, (Error.FIELD, 0))
+        if fetch and n_words:
+            self.dma.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
+            self.dma.idle += 1
+            self.array.idle += 1
+            self.vector.idle += 1
+            t = 1
+        else:
+            self.sequencer.fetch(0)
+        while True:
+            stopping = self.sequencer.halting and all(u.empty for u in self.units)
+            last = t if stopping else self.stretch(t)
+            if last < NEVER:
+                self.advance(t, last + 1)
+                self.control(last)
+            due = [s for s in self.stops if s.cycle <= last]
+            if due:
+                stop = min(due)
+                return self.result(stop.cycle + 1, (stop.code, stop.address))
+            if stopping:
+                return self.result(t + 1, None)
+            if last == NEVER:
+                return self.result(t, (Error.TIMEOUT, self.sequencer.pc))
+            t = last + 1
+
+    def stretch(self, t: int) -> int:
+        """Return the last cycle of the stretch that begins in cycle t.
+
+        NEVER if nothing can move.
+        """
+        last = self.sequencer.acts_at
+        for unit in self.units:
+            wakes = unit.wakes_at(t, self.positive)
+            if wakes < last:
+                last = wakes
+        if self.vector.job is not None:
+            last = min(last, t + self.array.lookahead() - 1)
+        return last
+
+    def advance(self, t: int, end: int) -> None:
+        """Run execution of all units through the cycles t .. end - 1, highest priority first."""
+        dma, array, vector = self.dma, self.array, self.vector
+        vector.advance(t, end, array.addends, array.drained)
+        vector_reads: list[Span] = []
+        if vector.inactive_from > t:
+            vector_reads = [s for spans in vector.read_spans for s in spans.within(t, end)]
+        storing = dma.storing
+        array.issues.clear()
+        array.log_issues = storing
+        array.advance(t, end, vector_reads)
+        work = dma.work
+        taken: list[Span] = []
+        if work is not None and storing:
+            taken = array.addends[work.space].within(t, end)
+            taken += vector.read_spans[work.space].within(t, end)
+            taken += array.issues.within(t, end)
+        elif work is not None:
+            taken = array.drained[work.space].within(t, end)
+            taken += vector.write_spans[work.space].within(t, end)
+        dma.advance(t, end, sorted(taken))
+
+    def control(self, c: int) -> None:
+        """Do what happens in a stretch's last cycle: commits, moves, launches, tokens."""
+        committed, given = None, []
+        if self.sequencer.acts_at == c:
+            committed, mask = self.sequencer.act(c, self.stops)
+            given.append(mask)
+        taken = [unit.control(c, self.positive) for unit in self.units]
+        for unit in self.units:
+            if unit.done:
+                given += [job.signal for job in unit.done]
+                unit.done.clear()
+        if self.dma.fetched:
+            self.dma.fetched = False
+            self.sequencer.fetch(c + 1)
+        self.sequencer.look(c)
+        if committed is not None:
+            self.commit(committed)
+        if any(given) or any(taken):
+            self.count_tokens(c, given, taken)
+
+    def commit(self, job: Job) -> None:
+        """Put a job into its unit's slot."""
+        name = job.work.instruction.UNIT
+        unit = {isa.Unit.DMA: self.dma, isa.Unit.ARRAY: self.array}.get(name, self.vector)
+        unit.slot = job
+
+    def count_tokens(self, c: int, given: list[int], taken: list[int]) -> None:
+        """Change the token counters at the end of cycle c."""
+        for masks, n in ((given, 1), (taken, -1)):
+            for mask in masks:
+                while mask:
+                    low = mask & -mask
+                    self.tokens[low.bit_length() - 1] += n
+                    mask ^= low
+        self.positive = 0
+        for k, n in enumerate(self.tokens):
+            if n > 0:
+                self.positive |= 1 << k
+            if n > TOKEN_MAX:
+                self.stops.append(Stop(c, RANK_TOKENS, Error.TOKEN, k))
+
+    def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
+        """Return what was counted."""
+        dma, array, vector = self.dma, self.array, self.vector
+        n = {
+            "cycles": cycles,
+            "instructions": self.sequencer.instructions,
+            "sequencer_stall": self.sequencer.stall,
+            "macs": array.macs,
+            "drained": array.rows,
+            "activations": array.activations + vector.activations,
+            "vector_ops": vector.operations,
+            "dma_read_beats": dma.read_beats,
+            "dma_write_beats": dma.write_beats,
+            "array_issue": array.issue,
+            "array_stall_port": array.stall_port,
+            "array_stall_drain": array.stall_drain,
+            "vector_issue": vector.issue,
+            "vector_stall_port": vector.stall_port,
+            "vector_stall_write": vector.stall_write,
+            "dma_transfer": dma.read_beats + dma.write_beats,
+            "dma_stall_port": dma.stall_port,
+            "dma_stall_memory": dma.stall_memory,
+            "dma_stall_token": dma.stall_token,
+            "dma_idle": dma.idle,
+        }
+        for space, letter in enumerate("xy"):
+            n[f"{letter}_reads"] = sum(u.reads[space] for u in self.units)
+            n[f"{letter}_writes"] = sum(u.writes[space] for u in self.units)
+        for name, unit in (("array", array), ("vector", vector)):
+            n[f"{name}_stall_token"] = unit.stall_token
+            n[f"{name}_stall_setup"] = unit.stall_setup
+            n[f"{name}_idle"] = unit.idle
+        jobs = [j for j in self.sequencer.jobs if 0 <= j.launch < cycles]
+        timeline = [j.executed(cycles) for j in sorted(jobs, key=lambda j: (j.launch, j.index))]
+        counters = {c.name: n[c.name] for c in COUNTERS}
+        return Run(cycles, counters, error, timeline, tuple(self.sequencer.given))
+
+
+def _registers_of(i: isa.Instruction) -> tuple[int, ...]:
+    """Return the sequencer registers whose values an instruction reads."""
+    if not isinstance(i, UnitInstruction):
+        return ()
+    used = {getattr(i, s.name) for s in i.layout() if s.name.endswith("_reg")}
+    return tuple(sorted(used - {0}))

@@ -1,0 +1,176 @@
+"""Races: instructions that meet in a scratchpad without an order.
+
+Two instructions i before j in program order meet when one writes an element that the other reads or
+writes. The result is that of the program order, for certain, only if i is complete before j is
+launched. Within one unit less is enough:
+
+* DMA and vector unit launch only when the instruction before is complete.
+* The array launches j while i still drains. Operands of i were read by then, its rows (addends and
+  writes) come before those of j: so only what i writes and j reads needs the order.
+* Inside one instruction, a read of what an earlier tile, row or vector wrote has no order.
+
+"Complete before launched" is looked at in one of two ways: by `Order.TIME` it was so in this very
+run, by `Order.TOKENS` it is so in every run whatever the latency of the memory, because a chain of
+tokens and of the units' own order leads from i to j. Tokens are matched by number: the n-th
+instruction that takes a token runs after the (n - g)-th that gives it, where g counts all that GIVE
+gave in the run; of a token that two units give, nothing is concluded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import pairwise
+
+from einchip.arch import Architecture
+from einchip.program import TOKENS, Unit
+from einchip.sim.footprint import Footprint, footprint, key, overlaps_itself
+from einchip.sim.run import Executed, Run, SimulationError
+
+
+class Order(Enum):
+    """What counts as an order."""
+
+    TIME = auto()
+    TOKENS = auto()
+
+
+@dataclass(frozen=True)
+class Race:
+    """Two instructions (or one with itself), and an element that both access."""
+
+    first: Executed
+    second: Executed
+    space: int
+    address: int
+
+    def __str__(self) -> str:
+        names = [f"word {e.pc}: {e.kind} ({e.launch} .. {e.completion})" for e in self._pair]
+        where = f"{'XY'[self.space]}[{self.address}]"
+        return f"{' and '.join(names)} meet in {where} without an order"
+
+    @property
+    def _pair(self) -> tuple[Executed, ...]:
+        return (self.first,) if self.first is self.second else (self.first, self.second)
+
+
+Ordered = Callable[[Executed, Executed], bool]
+
+
+def races(run: Run, arch: Architecture, order: Order = Order.TIME) -> list[Race]:
+    """Return the races of a run without error, one for each pair of places in the program."""
+    executed = sorted(run.timeline, key=lambda e: e.index)
+    ordered = _in_time if order is Order.TIME else _by_tokens(run)
+    found: dict[tuple[int, int], Race] = {}
+    for race in _all(executed, arch, ordered):
+        found.setdefault((race.first.pc, race.second.pc), race)
+    return list(found.values())
+
+
+def check_races(run: Run, arch: Architecture, order: Order = Order.TIME) -> None:
+    """Raise SimulationError naming the first race and the number of all."""
+    found = races(run, arch, order)
+    if found:
+        raise SimulationError(f"found {len(found)} races: {found[0]}")
+
+
+def _in_time(i: Executed, j: Executed) -> bool:
+    return i.completion is not None and i.completion < j.launch
+
+
+class _Group:
+    """All executions of one instruction with one footprint."""
+
+    def __init__(self, unit: Unit, elements: Footprint) -> None:
+        self.unit, self.elements = unit, elements
+        self.members: list[Executed] = []
+        self.meets: dict[int, tuple[int, int] | None] = {}  # by the other group's identity
+
+    def last_before(self, index: int) -> Executed | None:
+        """Return the last member before the instruction of that index in program order."""
+        at = bisect_left(self.members, index, key=lambda e: e.index)
+        return self.members[at - 1] if at else None
+
+    def meeting(self, later: _Group) -> tuple[int, int] | None:
+        """Return an element that needs an order between a member and one of `later`."""
+        if id(later) not in self.meets:
+            same = self.unit == later.unit
+            none = same and self.unit is not Unit.ARRAY
+            self.meets[id(later)] = (
+                None if none else self.elements.meets(later.elements, reads_of_other_only=same)
+            )
+        return self.meets[id(later)]
+
+
+def _all(executed: list[Executed], arch: Architecture, ordered: Ordered) -> Iterator[Race]:
+    groups: dict[object, _Group] = {}
+    for j in executed:
+        name = (j.pc, *key(j.instruction, j.registers))
+        group = groups.get(name)
+        if group is None:
+            group = groups[name] = _Group(j.unit, footprint(j.instruction, j.registers, arch))
+            own = overlaps_itself(j.instruction, j.registers, arch)
+            if own is not None:
+                yield Race(j, j, *own)
+        for other in groups.values():
+            i = other.last_before(j.index)
+            if i is not None and not ordered(i, j):
+                element = other.meeting(group)
+                if element is not None:
+                    yield Race(i, j, *element)
+        group.members.append(j)
+
+
+def _by_tokens(run: Run) -> Ordered:
+    """Return the order that tokens and the units' own order make."""
+    place: dict[int, int] = {}  # number within its unit
+    numbers: dict[Unit, int] = defaultdict(int)
+    for e in sorted(run.timeline, key=lambda e: e.index):
+        place[e.index] = numbers[e.unit]
+        numbers[e.unit] += 1
+    done = _completed_before(run, place)
+
+    def ordered(i: Executed, j: Executed) -> bool:
+        return place[i.index] < done[j.index].get(i.unit, 0)
+
+    return ordered
+
+
+def _completed_before(run: Run, place: dict[int, int]) -> dict[int, dict[Unit, int]]:
+    """Return, for each instruction, how many of each unit are complete whenever it launches."""
+    givers = [_givers(run, token) for token in range(TOKENS)]
+    taken = [0] * TOKENS
+    previous: dict[Unit, Executed] = {}
+    done: dict[int, dict[Unit, int]] = {}
+    for j in run.timeline:  # in the order of launches: givers come before takers
+        known: dict[Unit, int] = {}
+        sources = []
+        if j.unit in previous:
+            _join(known, done[previous[j.unit].index])
+            if j.unit is not Unit.ARRAY:
+                sources.append(previous[j.unit])
+        for token in range(TOKENS):
+            if j.instruction.wait >> token & 1:
+                n = taken[token] - run.given[token]
+                taken[token] += 1
+                if 0 <= n < len(givers[token]):
+                    sources.append(givers[token][n])
+        for i in sources:
+            _join(known, {**done[i.index], i.unit: place[i.index] + 1})
+        previous[j.unit] = j
+        done[j.index] = known
+    return done
+
+
+def _join(known: dict[Unit, int], more: dict[Unit, int]) -> None:
+    for unit, n in more.items():
+        known[unit] = max(known.get(unit, 0), n)
+
+
+def _givers(run: Run, token: int) -> list[Executed]:
+    """Return the instructions that give a token, in order; none if two units do."""
+    found = [e for e in run.timeline if e.instruction.signal >> token & 1]
+    return [] if any(a.unit != b.unit for a, b in pairwise(found)) else found

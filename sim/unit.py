@@ -1,0 +1,161 @@
+"""What the units share: an instruction slot, a setup stage, and counters of what they did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from einchip.program import Error
+from einchip.sim.run import Executed
+from einchip.sim.work import NEVER, Work
+
+
+@dataclass(slots=True)
+class Job:
+    """One instruction on its way through a unit; `index` counts them in program order."""
+
+    index: int
+    work: Work
+    registers: tuple[int, ...]
+    wait: int
+    signal: int
+    launch: int = -1
+    completion: int | None = None
+
+    def executed(self, cycles: int) -> Executed:
+        """Return the record of a launched instruction in a run of that many cycles."""
+        w, completion = self.work, self.completion
+        if completion is not None and completion >= cycles:
+            completion = None
+        return Executed(self.index, w.pc, w.instruction, self.registers, self.launch, completion)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stop:
+    """An error in time; of several in one cycle the one with the least `rank` counts."""
+
+    cycle: int
+    rank: int
+    code: Error
+    address: int
+
+
+RANK_SEQUENCER, RANK_DMA, RANK_TOKENS = 0, 5, 6
+
+
+def address_stop(granted: int, space: int, write: bool, address: int) -> Stop:
+    """Return the error of an access that was granted in a cycle: it is raised one cycle later."""
+    return Stop(granted + 1, 1 + 2 * space + write, Error.ADDRESS, space << 31 | address)
+
+
+class Unit:
+    """Slot and setup stage of a unit, and its execution.
+
+    Time advances in *stretches* of cycles. Within one, except in its last cycle, no instruction
+    moves between sequencer, slot, stage and execution, and no token changes. `advance` of the unit
+    that inherits from this runs execution through a stretch, given what the clients of higher
+    priority did in it; `control` then does what happens in its last cycle.
+
+    Parameters
+    ----------
+    setup_cycles : cycles that generate the lane offsets.
+    stops : where the unit puts its errors.
+    """
+
+    def __init__(self, setup_cycles: int, stops: list[Stop]) -> None:
+        self.setup_cycles = setup_cycles
+        self.slot: Job | None = None
+        self.stage: Job | None = None
+        self.ready_at = 0
+        self.job: Job | None = None
+        self.inactive_from = 0  # first cycle without execution of the stretch last run
+        self.done: list[Job] = []  # completed in the last cycle of the stretch last run
+        self.stops = stops
+        self.reads, self.writes = [0, 0], [0, 0]  # elements of X, of Y
+        self.stall_token = self.stall_setup = self.idle = 0
+
+    @property
+    def empty(self) -> bool:
+        """No instruction anywhere in the unit."""
+        return self.slot is None and self.stage is None and self.job is None
+
+    def wakes_at(self, t: int, tokens: int) -> int:
+        """Return the first cycle from t on in which the unit may change what others see of it.
+
+        That is a move to the stage, a launch, a completion. A lower bound: nothing may happen then,
+        but nothing happens before.
+        """
+        stage = self.stage
+        if stage is None:
+            moves = t if self.slot is not None else NEVER
+        elif t < self.ready_at:
+            moves = self.ready_at
+        elif stage.wait & ~tokens:
+            moves = NEVER
+        else:
+            moves = self.frees_at(t)
+        completes = self.completes_at(t)
+        return moves if moves < completes else completes
+
+    def frees_at(self, t: int) -> int:
+        """Return a lower bound of the cycle in which execution can take an instruction.
+
+        NEVER where a completion comes first.
+        """
+        return t if self.job is None else NEVER
+
+    def completes_at(self, t: int) -> int:
+        """Return a lower bound of the next completion's cycle."""
+        raise NotImplementedError
+
+    def control(self, c: int, tokens: int) -> int:
+        """End a stretch: launch or move in its last cycle c; return the tokens taken.
+
+        `tokens` is the mask of those that are positive in c.
+        """
+        stage = self.stage
+        launches = (
+            stage is not None
+            and c >= self.ready_at
+            and not stage.wait & ~tokens
+            and self.job is None
+            and self.takes_in(c)
+        )
+        if self.inactive_from <= c:
+            self.count_inactive(self.inactive_from, c, launches)
+        if stage is None:
+            if self.slot is not None:
+                self.stage, self.slot = self.slot, None
+                self.ready_at = c + 1 + self.setup_cycles
+        elif launches:
+            stage.launch = c
+            self.stage, self.job = None, stage
+            self.start(stage, c)
+            return stage.wait
+        return 0
+
+    def takes_in(self, c: int) -> bool:
+        """Tell whether execution, now without an instruction, can take one in cycle c."""
+        return self.inactive_from <= c
+
+    def start(self, job: Job, c: int) -> None:
+        """Prepare execution of an instruction launched in c."""
+        raise NotImplementedError
+
+    def count_inactive(self, a: int, c: int, launches: bool) -> None:
+        """Count the cycles a .. c, which have no execution, by cause."""
+        if self.stage is None:
+            self.idle += c - a + 1
+            return
+        if a < self.ready_at:
+            self.stall_setup += c - a
+        else:
+            self.stall_token += c - a
+        if launches or c < self.ready_at:
+            self.stall_setup += 1
+        else:
+            self.stall_token += 1
+
+    def complete(self, job: Job, t: int) -> None:
+        """Note that an instruction is complete in cycle t."""
+        job.completion = t
+        self.done.append(job)

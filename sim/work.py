@@ -1,0 +1,330 @@
+"""What each unit has to do for one instruction, as plain numbers: counts, lanes, spaces, faults.
+
+A *fault* is the first access of a stream that leaves its scratchpad: the number of the access in
+the stream's order and the address of its lowest offending lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from einchip import reference
+from einchip.arch import COPY_LATENCY, LSTM_LATENCY, Architecture
+from einchip.numeric import Ints
+from einchip.program import (
+    WORD_BYTES,
+    Contract,
+    Copy,
+    Error,
+    Fill,
+    Load,
+    Lstm,
+    Store,
+    UnitInstruction,
+)
+from einchip.reference import Host, MachineError, first
+from einchip.sim.run import SimulationError
+
+BOUNDARY_BYTES = 4096
+NEVER = 1 << 62
+
+
+class Fault(NamedTuple):
+    """The first access of a stream that is out of range."""
+
+    access: int
+    address: int
+
+
+NO_FAULT = Fault(NEVER, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One instruction; jobs that see the same addresses may share it."""
+
+    pc: int
+    instruction: UnitInstruction
+
+
+@dataclass(frozen=True, slots=True)
+class ContractWork(Work):
+    """A CONTRACT: tiles of iterations, each drained in rows."""
+
+    tiles: int
+    iterations: int
+    rows: int
+    x_lanes: int
+    y_lanes: int
+    row_lanes: int
+    macs: int
+    activates: bool
+    z_space: int
+    addend_space: int | None
+    x_fault: Fault
+    y_fault: Fault
+    z_fault: Fault
+    addend_fault: Fault
+    faulty: bool  # whether any access is out of range
+
+    @property
+    def issues(self) -> int:
+        """Iterations of all tiles."""
+        return self.tiles * self.iterations
+
+
+@dataclass(frozen=True, slots=True)
+class VectorWork(Work):
+    """An LSTM, COPY or FILL: per vector, the spaces of its reads and of its writes in order.
+
+    A FILL has one operation per vector, which reads nothing: space None. Faults count the
+    operations (the writes) of all vectors.
+    """
+
+    vectors: int
+    lanes: int
+    operations: tuple[int | None, ...]
+    writes: tuple[int, ...]
+    latency: int
+    activations: int
+    read_fault: Fault
+    write_fault: Fault
+
+
+class Burst(NamedTuple):
+    """One burst of the memory port."""
+
+    address: int
+    beats: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferWork(Work):
+    """A LOAD or STORE: its bursts, and the beats that leave scratchpad or external memory."""
+
+    space: int
+    bursts: tuple[Burst, ...]
+    fault: Fault
+    bus_fault: int
+
+
+def split_bursts(address: int, beats: int, arch: Architecture) -> tuple[Burst, ...]:
+    """Return the bursts of a range: at most `burst_beats`, none across a 4 KiB boundary."""
+    bursts = []
+    while beats:
+        to_boundary = (BOUNDARY_BYTES - address % BOUNDARY_BYTES) // arch.port_bytes
+        n = min(beats, arch.burst_beats, to_boundary)
+        bursts.append(Burst(address, n))
+        address += n * arch.port_bytes
+        beats -= n
+    return tuple(bursts)
+
+
+def prepare(step: reference.Step, arch: Architecture, host: Host, external_bytes: int) -> Work:
+    """Return the work of one unit instruction.
+
+    Raises MachineError for what RESOLVE checks: FIELD, ADDRESS, ALIGNMENT.
+    """
+    i = step.instruction
+    if not isinstance(i, UnitInstruction):
+        raise TypeError(f"{type(i).__name__} is no unit instruction")
+    reference.check_fields(i, arch, step.pc)
+    check_first_addresses(i, step.registers, arch)
+    if isinstance(i, Contract):
+        return _contract(i, step, arch)
+    if isinstance(i, Load | Store):
+        return _transfer(i, step, arch, host, external_bytes)
+    if isinstance(i, Lstm | Copy | Fill):
+        return _vector(i, step, arch)
+    raise TypeError(f"{type(i).__name__} is no unit instruction")
+
+
+def first_addresses(i: UnitInstruction, registers: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return (space, first address) of every stream of an instruction, in the order of checks."""
+    if isinstance(i, Load | Store):
+        return [(i.space, first(i.addr, i.addr_reg, registers))]
+    if isinstance(i, Contract):
+        streams = [(0, i.x_base, i.x_reg), (1, i.y_base, i.y_reg), (i.z_space, i.z_base, i.z_reg)]
+        if i.has_addend:
+            streams.append((i.d_space, i.d_base, i.d_reg))
+    elif isinstance(i, Lstm | Copy | Fill):
+        streams = [(i.dst_space, i.dst_base, i.dst_reg)]
+        if not isinstance(i, Fill):
+            streams.insert(0, (i.src_space, i.src_base, i.src_reg))
+        if isinstance(i, Lstm):
+            streams.append((i.cell_space, i.cell_base, i.cell_reg))
+    return [(space, first(base, reg, registers)) for space, base, reg in streams]
+
+
+def check_first_addresses(
+    i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
+) -> None:
+    """Raise MachineError(ADDRESS) for a first address outside its scratchpad."""
+    for space, address in first_addresses(i, registers):
+        if address >= arch.capacity(space):
+            raise MachineError(Error.ADDRESS, space << 31 | address & ~(1 << 31))
+
+
+class _Stream(NamedTuple):
+    """Accesses in order: first addresses of a nest, loop 0 fastest, plus the lanes' offsets."""
+
+    space: int
+    base: int
+    counts: tuple[int, ...]
+    strides: tuple[int, ...]
+    lanes: Ints
+
+    def fault(self, arch: Architecture) -> Fault:
+        """Return the first access that leaves the scratchpad.
+
+        Strides are never negative, so the largest address of a loop's body grows with the loop's
+        index: from the outermost loop inwards, the first index that reaches too far is taken.
+        """
+        capacity = arch.capacity(self.space)
+        inner = [(n - 1) * s for n, s in zip(self.counts, self.strides, strict=True)]
+        reach, at, access = int(self.lanes.max()) + sum(inner), self.base, 0
+        if at + reach < capacity:
+            return NO_FAULT
+        for k in reversed(range(len(inner))):
+            reach -= inner[k]
+            missing = capacity - at - reach
+            index = -(-missing // self.strides[k]) if missing > 0 else 0
+            at += index * self.strides[k]
+            access = access * self.counts[k] + index
+        addresses = at + self.lanes
+        return Fault(access, int(addresses[np.argmax(addresses >= capacity)]))
+
+
+def _contract(i: Contract, step: reference.Step, arch: Architecture) -> ContractWork:
+    n, bases = i.n_reduce, first_addresses(i, step.registers)
+    offsets = dict(lane_offsets(i))
+    rows = (i.nm0, i.nm1, *i.loop_count[n:])
+    row_strides = (i.zs_m0, i.zs_m1, *i.loop_z[n:])
+    faults = [
+        _Stream(*bases[0], i.loop_count, i.loop_x, offsets["x"]).fault(arch),
+        _Stream(*bases[1], i.loop_count, i.loop_y, offsets["y"]).fault(arch),
+        *(_Stream(*base, rows, row_strides, offsets["z"]).fault(arch) for base in bases[2:]),
+    ]
+    x_lanes, y_lanes = len(offsets["x"]), len(offsets["y"])
+    return ContractWork(
+        step.pc, i, i.tiles, i.tile_iterations, i.n_m, x_lanes, y_lanes, len(offsets["z"]),
+        x_lanes * i.n_n, i.act != 0, i.z_space, i.d_space if i.has_addend else None,
+        faults[0], faults[1], faults[2], faults[3] if i.has_addend else NO_FAULT,
+        any(f is not NO_FAULT for f in faults),
+    )  # fmt: skip
+
+
+def _vector(i: Lstm | Copy | Fill, step: reference.Step, arch: Architecture) -> VectorWork:
+    reads, writes = _vector_streams(i, step.registers, arch)
+    return VectorWork(
+        step.pc, i, i.vectors, i.n_lanes, tuple(s.space for s in reads) or (None,),
+        tuple(s.space for s in writes), LSTM_LATENCY if isinstance(i, Lstm) else COPY_LATENCY,
+        5 * i.n_lanes if isinstance(i, Lstm) else 0,
+        _first_of(reads, arch), _first_of(writes, arch),
+    )  # fmt: skip
+
+
+def _vector_streams(
+    i: Lstm | Copy | Fill, registers: tuple[int, ...], arch: Architecture
+) -> tuple[list[_Stream], list[_Stream]]:
+    """Return the reads and the writes of a vector, in order."""
+    offsets, bases = dict(lane_offsets(i)), first_addresses(i, registers)
+    if isinstance(i, Fill):
+        return [], [_Stream(*bases[0], i.loop_count, i.loop_dst, offsets["dst"])]
+    source = _Stream(*bases[0], i.loop_count, i.loop_src, offsets["src"])
+    target = _Stream(*bases[1], i.loop_count, i.loop_dst, offsets["dst"])
+    if isinstance(i, Copy):
+        return [source], [target]
+    gates = [source._replace(base=source.base + q * i.gate_stride) for q in range(4)]
+    planes, lanes = arch.cell_planes, np.arange(i.n_lanes, dtype=np.int64)
+    space, base = bases[2]
+    cells = [
+        _Stream(space, base + p * arch.lanes, (i.vectors,), (planes * arch.lanes,), lanes)
+        for p in range(planes)
+    ]
+    return [*gates[:3], *cells, gates[3]], [*cells, target]
+
+
+def _first_of(streams: list[_Stream], arch: Architecture) -> Fault:
+    """Return the first fault of streams that take turns."""
+    found = [NO_FAULT]
+    for k, stream in enumerate(streams):
+        fault = stream.fault(arch)
+        if fault is not NO_FAULT:
+            found.append(Fault(fault.access * len(streams) + k, fault.address))
+    return min(found)
+
+
+def cell_addresses(i: Lstm, registers: tuple[int, ...], arch: Architecture) -> list[Ints]:
+    """Return the (vectors, lanes) addresses of each plane of the cell state."""
+    planes, base = arch.cell_planes, first(i.cell_base, i.cell_reg, registers)
+    vectors = np.arange(i.vectors, dtype=np.int64)[:, None]
+    return [
+        base + (vectors * planes + p) * arch.lanes + np.arange(i.n_lanes) for p in range(planes)
+    ]
+
+
+def _transfer(
+    i: Load | Store,
+    step: reference.Step,
+    arch: Architecture,
+    host: Host,
+    external_bytes: int,
+) -> TransferWork:
+    external, address = reference.transfer_addresses(i, step.registers, arch, host, step.pc)
+    room = (arch.capacity(i.space) - address) // arch.port_elements
+    fault = Fault(room, arch.capacity(i.space)) if room < i.beats else NO_FAULT
+    bus_fault = max(0, external_bytes - external) // arch.port_bytes
+    return TransferWork(
+        step.pc, i, i.space, split_bursts(external, i.beats, arch), fault,
+        bus_fault if bus_fault < i.beats else NEVER,
+    )  # fmt: skip
+
+
+def program_fetch(n_words: int, address: int, arch: Architecture) -> tuple[Burst, ...]:
+    """Return the bursts of a program fetch."""
+    return split_bursts(address, n_words * WORD_BYTES // arch.port_bytes, arch)
+
+
+def check_banks(work: Work, arch: Architecture) -> None:
+    """Check that the enabled lanes of every access of an instruction lie in different banks.
+
+    The lanes' offsets do not change from access to access, so one check per stream is enough.
+    Raises SimulationError naming the stream.
+    """
+    for name, offsets in lane_offsets(work.instruction):
+        if len(np.unique(offsets % arch.lanes)) < len(offsets):
+            raise SimulationError(
+                f"word {work.pc}: {type(work.instruction).__name__}: two lanes of {name} lie in "
+                f"one bank (of {arch.lanes}); change its strides"
+            )
+
+
+@lru_cache(maxsize=4096)
+def lane_offsets(i: UnitInstruction) -> tuple[tuple[str, Ints], ...]:
+    """Return the offsets of each stream's lanes, lane 0 first; the others are consecutive."""
+    if isinstance(i, Contract):
+        return (
+            ("x", _offsets((i.nk1, i.xs_k1), (i.nk0, i.xs_k0), (i.nb, i.xs_b),
+                           (i.nm1, i.xs_m1), (i.nm0, i.xs_m0))),
+            ("y", _offsets((i.nk1, i.ys_k1), (i.nk0, i.ys_k0), (i.nb, i.ys_b),
+                           (i.nn1, i.ys_n1), (i.nn0, i.ys_n0))),
+            ("z", _offsets((i.nb, i.zs_b), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0))),
+        )  # fmt: skip
+    if isinstance(i, Lstm | Copy | Fill):
+        target = ("dst", _offsets((i.nl1, i.dst_l1), (i.nl0, i.dst_l0)))
+        source = ("src", _offsets((i.nl1, i.src_l1), (i.nl0, i.src_l0)))
+        return (target,) if isinstance(i, Fill) else (source, target)
+    return ()
+
+
+def _offsets(*factors: tuple[int, int]) -> Ints:
+    """Return all sums of one multiple per (count, stride), the last factor's fastest."""
+    total = np.zeros(1, dtype=np.int64)
+    for count, stride in factors:
+        total = (total[:, None] + np.arange(count, dtype=np.int64) * stride).ravel()
+    return total

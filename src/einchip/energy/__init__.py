@@ -1,0 +1,189 @@
+"""Energy from counters: how often each action happened, times what a cited table charges for it.
+
+What is charged, by component, in actions of the machine:
+
+* array: one multiply-add per MAC.
+* X, Y: each element read or written is its share of an access that takes all lanes of a memory of
+  the scratchpad's size.
+* drain: per result, one addition of `acc_bits` in each level of the adder tree, one for the addend
+  and one for the rounding.
+* activations: a 16-bit multiplication, two 16-bit additions and two 16-bit table entries each, the
+  table as a memory of 512 bytes.
+* vector: for an element of an LSTM three 16-bit multiplications, and six 32-bit additions (the sum,
+  and the rounding of gates and results). The counters do not tell LSTM elements from copied
+  ones: min(vector_ops, activations / 5) is charged, an upper bound, and exact where neither copies
+  nor activations on the drain path share the run.
+* sequencer: eight 128-bit words read from program memory per instruction, the longest there is: an
+  upper bound.
+* external memory: every beat, in its own line, the program's included.
+
+`NOT_MODELLED` is what the tables have no figure for; it is printed with every result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+
+from einchip.arch import Architecture, clog2
+from einchip.energy.table import EnergyError, Table, load, tables
+from einchip.numeric import SEGMENTS, WIDE_BITS
+from einchip.program import WORD_BITS, WORD_BYTES, Contract
+
+__all__ = ["NOT_MODELLED", "Energy", "EnergyError", "Line", "Table", "energy", "load", "tables"]
+
+NOT_MODELLED: Final = (
+    "clock tree, pipeline and accumulator registers, crossbars, address generators, the DMA's "
+    "and the port's own logic"
+)
+EXTERNAL: Final = "external memory"
+_SUM_BITS: Final = 32
+_TABLE_BYTES: Final = 2 * (2 * SEGMENTS)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One component's actions: how many, of what, at how many pJ each."""
+
+    component: str
+    action: str
+    count: int
+    each_pj: float
+
+    @property
+    def total_pj(self) -> float:
+        """The energy of the actions in pJ."""
+        return self.count * self.each_pj
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of a run; `print` it with rich for a table."""
+
+    table: Table
+    cycles: int
+    lines: tuple[Line, ...]
+
+    @property
+    def by_component(self) -> dict[str, float]:
+        """PJ per component, external memory included."""
+        found: dict[str, float] = {}
+        for line in self.lines:
+            found[line.component] = found.get(line.component, 0.0) + line.total_pj
+        return found
+
+    @property
+    def chip_pj(self) -> float:
+        """PJ on the chip."""
+        return sum(e for component, e in self.by_component.items() if component != EXTERNAL)
+
+    @property
+    def external_pj(self) -> float:
+        """PJ of external memory."""
+        return self.by_component[EXTERNAL]
+
+    @property
+    def total_pj(self) -> float:
+        """PJ of everything that is modelled."""
+        return self.chip_pj + self.external_pj
+
+    def __rich__(self) -> RenderableType:
+        node = "process not named" if self.table.node_nm is None else f"{self.table.node_nm:g} nm"
+        grid = RichTable(title=f"Energy, table {self.table.name} ({node})")
+        for name in ("component", "action"):
+            grid.add_column(name)
+        for name in ("count", "pJ each", "nJ", "%"):
+            grid.add_column(name, justify="right")
+        for line in self.lines:
+            grid.add_row(
+                line.component, line.action, f"{line.count:,}", f"{line.each_pj:.4g}",
+                *self._share(line.total_pj),
+            )  # fmt: skip
+        grid.add_section()
+        for name, pj in (("on the chip", self.chip_pj), ("in all", self.total_pj)):
+            grid.add_row(name, "", "", "", *self._share(pj))
+        notes = [
+            f"source: {self.table.source}",
+            *self.table.notes(),
+            f"not modelled: {NOT_MODELLED}",
+        ]
+        return Group(grid, *notes)
+
+    def _share(self, pj: float) -> tuple[str, str]:
+        part = 100 * pj / self.total_pj if self.total_pj else 0.0
+        return f"{pj / 1000:,.3f}", f"{part:.1f}"
+
+
+def energy(counters: Mapping[str, int], arch: Architecture, table: Table | str) -> Energy:
+    """Return the energy of a run with these counters on `arch`, by a table or by its name.
+
+    Raises EnergyError where an action happened for which the table has no coefficient.
+    """
+    if isinstance(table, str):
+        table = load(table)
+    lines = [
+        *_array(counters, arch, table),
+        *_scratchpads(counters, arch, table),
+        *_functions(counters, table),
+        *_sequencer(counters, arch, table),
+        *_external(counters, arch, table),
+        *_leakage(counters, table),
+    ]
+    return Energy(table, counters["cycles"], tuple(lines))
+
+
+def _array(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
+    additions = clog2(arch.cols) + 2
+    return [
+        Line("array", "multiply-add", n["macs"], table.mac_pj(arch.data_bits, arch.acc_bits)),
+        Line(
+            "drain", f"{additions} additions", n["drained"], additions * table.add_pj(arch.acc_bits)
+        ),
+    ]
+
+
+def _scratchpads(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
+    lines = []
+    for space, name in enumerate("XY"):
+        size = arch.capacity(space) * arch.element_bytes
+        for action in ("read", "write"):
+            each = table.sram_pj(size, arch.data_bits, write=action == "write")
+            count = n[f"{name.lower()}_{action}s"]
+            lines.append(Line(f"scratchpad {name}", f"{action} of an element", count, each))
+    return lines
+
+
+def _functions(n: Mapping[str, int], table: Table) -> list[Line]:
+    multiply, add = table.multiply_pj(WIDE_BITS), table.add_pj(WIDE_BITS)
+    lookup = table.sram_pj(_TABLE_BYTES, 2 * WIDE_BITS)
+    cells = min(n["vector_ops"], n["activations"] // 5)
+    update = 3 * multiply + 6 * table.add_pj(_SUM_BITS)
+    return [
+        Line("activations", "interpolation", n["activations"], multiply + 2 * add + lookup),
+        Line("vector", "LSTM element", cells, update),
+    ]
+
+
+def _sequencer(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
+    each = table.sram_pj(arch.program_words * WORD_BYTES, Contract.WORDS * WORD_BITS)
+    return [Line("sequencer", f"{Contract.WORDS} words", n["instructions"], each)]
+
+
+def _external(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
+    bits = 8 * arch.port_bytes
+    return [
+        Line(EXTERNAL, "beat read", n["dma_read_beats"], table.dram_pj(bits)),
+        Line(EXTERNAL, "beat written", n["dma_write_beats"], table.dram_pj(bits, write=True)),
+    ]
+
+
+def _leakage(n: Mapping[str, int], table: Table) -> list[Line]:
+    """Charge a power per cycle: mW / MHz = nJ."""
+    if table.leakage is None:
+        return []
+    each = 1000 * table.leakage.power / table.leakage.clock_mhz
+    return [Line("leakage", "cycle", n["cycles"], each)]

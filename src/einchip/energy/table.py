@@ -1,0 +1,195 @@
+"""Energy tables: what a source says that one action costs.
+
+A table is a YAML file beside this one, or one of yours of the same form. Every coefficient has a
+unit and a source (the table's, or its own), and a note where the source needed a reading. What a
+table has no coefficient for cannot be charged: it is an error, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+_HERE: Final = Path(__file__).parent
+
+
+class EnergyError(ValueError):
+    """An action without a coefficient, or a bad table; one line: table, action, what is there."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Arithmetic(_Strict):
+    """Picojoules of one operation, by width in bits.
+
+    Between and beyond the points, by `rule`: "exact" has none; "linear" (in the width) and
+    "quadratic" (in its square) are the line through the two points; "upper" takes the next wider.
+    """
+
+    unit: Literal["pJ"]
+    points: dict[int, float] = Field(min_length=1)
+    rule: Literal["exact", "linear", "quadratic", "upper"]
+    source: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _two_points_make_a_line(self) -> Self:
+        if self.rule in ("linear", "quadratic") and len(self.points) != 2:
+            raise ValueError(f"a {self.rule} rule needs two points")
+        return self
+
+    def at(self, bits: int) -> float | None:
+        """Return the energy at a width in pJ; None where the rule gives none."""
+        if bits in self.points:
+            return self.points[bits]
+        if self.rule == "upper":
+            wider = [b for b in self.points if b > bits]
+            return self.points[min(wider)] if wider else None
+        if self.rule == "exact":
+            return None
+        power = 2 if self.rule == "quadratic" else 1
+        (b0, e0), (b1, e1) = sorted(self.points.items())
+        return e0 + (e1 - e0) * (bits**power - b0**power) / (b1**power - b0**power)
+
+
+class SramPoint(_Strict):
+    """One memory: its size, the bits of one access, pJ per access."""
+
+    bytes: int = Field(gt=0)
+    bits: int = Field(gt=0)
+    read: float = Field(gt=0)
+    write: float = Field(gt=0)
+
+
+class Sram(_Strict):
+    """Memories on the chip, by size."""
+
+    unit: Literal["pJ per access"]
+    points: list[SramPoint] = Field(min_length=1)
+    source: str = ""
+    note: str = ""
+
+    def per_bit(self, n_bytes: int, write: bool) -> float | None:
+        """Return pJ per bit of an access to a memory of that size.
+
+        Between two sizes the energy per bit is interpolated linearly in the logarithms of both; a
+        memory below the smallest is charged as the smallest, one above the largest has None.
+        """
+        known = sorted((p.bytes, (p.write if write else p.read) / p.bits) for p in self.points)
+        if n_bytes <= known[0][0]:
+            return known[0][1]
+        for (b0, e0), (b1, e1) in zip(known, known[1:], strict=False):
+            if n_bytes <= b1:
+                part = math.log(n_bytes / b0) / math.log(b1 / b0)
+                return e0 * (e1 / e0) ** part
+        return None
+
+
+class Dram(_Strict):
+    """Memory off the chip: pJ per access of `bits` bits."""
+
+    unit: Literal["pJ per access"]
+    bits: int = Field(gt=0)
+    read: float = Field(gt=0)
+    write: float = Field(gt=0)
+    source: str = ""
+    note: str = ""
+
+
+class Leakage(_Strict):
+    """Power that flows without any action."""
+
+    unit: Literal["mW"]
+    power: float = Field(gt=0)
+    clock_mhz: float = Field(gt=0)
+    source: str = ""
+    note: str = ""
+
+
+class Table(_Strict):
+    """One source's coefficients.
+
+    `mac` is one multiply-add; without it, a multiplication and an addition are charged. Leakage is
+    charged only where the table has it.
+    """
+
+    name: str
+    node_nm: float | None
+    source: str = Field(min_length=1)
+    mac: Arithmetic | None = None
+    multiply: Arithmetic | None = None
+    add: Arithmetic | None = None
+    sram: Sram | None = None
+    dram: Dram | None = None
+    leakage: Leakage | None = None
+
+    def multiply_pj(self, bits: int) -> float:
+        """Return pJ of a multiplication of `bits` by `bits` bits."""
+        return self._known(self.multiply and self.multiply.at(bits), f"multiply of {bits} bit")
+
+    def add_pj(self, bits: int) -> float:
+        """Return pJ of an addition."""
+        return self._known(self.add and self.add.at(bits), f"add of {bits} bit")
+
+    def mac_pj(self, data_bits: int, acc_bits: int) -> float:
+        """Return pJ of a multiply-add."""
+        if self.mac is None:
+            return self.multiply_pj(data_bits) + self.add_pj(acc_bits)
+        return self._known(self.mac.at(data_bits), f"mac of {data_bits} bit")
+
+    def sram_pj(self, n_bytes: int, bits: int, write: bool = False) -> float:
+        """Return pJ of accessing `bits` bits of a memory on the chip of that size."""
+        energy = self.sram and self.sram.per_bit(n_bytes, write)
+        return bits * self._known(energy, f"sram of {n_bytes} bytes")
+
+    def dram_pj(self, bits: int, write: bool = False) -> float:
+        """Return pJ of moving `bits` bits to or from external memory."""
+        if self.dram is None:
+            raise EnergyError(f"{self.name}: no coefficient for dram")
+        return bits * (self.dram.write if write else self.dram.read) / self.dram.bits
+
+    def notes(self) -> list[str]:
+        """Return what has to be said about the coefficients, each with its source if its own."""
+        found = []
+        for action in ("mac", "multiply", "add", "sram", "dram", "leakage"):
+            c = getattr(self, action)
+            if c is not None and (c.note or c.source):
+                found.append(f"{action}: " + "; ".join(part for part in (c.source, c.note) if part))
+        return found
+
+    def _known(self, energy: float | None, action: str) -> float:
+        if energy is None:
+            raise EnergyError(
+                f"{self.name}: no coefficient for {action}; choose another table or add it"
+            )
+        return energy
+
+
+def tables() -> list[str]:
+    """Return the names of the tables that come with einchip."""
+    return sorted(path.stem for path in _HERE.glob("*.yaml"))
+
+
+def load(name: str) -> Table:
+    """Return the table of that name, or of that YAML file. Raises EnergyError."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _HERE / f"{name}.yaml"
+    try:
+        return Table.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, UnicodeDecodeError) as error:
+        if path.parent == _HERE:
+            raise EnergyError(
+                f"energy table: found {name!r}, expected one of {', '.join(tables())} or a .yaml file"
+            ) from None
+        raise EnergyError(f"{name}: cannot read the file: {error}") from None
+    except yaml.YAMLError as error:
+        raise EnergyError(f"{name}: not a YAML file: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise EnergyError(f"{name}: {where}: {first['msg']}") from None

@@ -1,0 +1,219 @@
+"""Programs on the RTL: the generated Verilog under Verilator, driven as a host would.
+
+`RtlMachine.build(arch).run([Start(program, host)], memory)` starts a program once and gives back
+cycles, counters and the memory that the machine left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from einchip import registers
+from einchip.arch import Architecture
+from einchip.hw import generate
+from einchip.program import Error, Halt, Load, Program, Store
+from einchip.reference import Host, Memory, from_bytes, to_bytes
+from einchip.registers import ADDRESS
+from einchip.verify import jobs, native
+
+#: Programs, and copies of the scratchpads, lie at multiples of this, so that bursts do not depend
+#: on what else is in memory.
+PAGE_BYTES: Final = 4096
+DEFAULT_CACHE: Final = Path("build") / "rtl"
+DEFAULT_MAX_CYCLES: Final = 50_000_000
+
+
+class RtlError(Exception):
+    """The RTL did not stop, or broke a rule of its interfaces."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the machine: a program and what the host sets; `fetch` loads the program."""
+
+    program: Program
+    host: Host = field(default_factory=Host)
+    fetch: bool = True
+
+
+@dataclass(frozen=True)
+class RtlRun:
+    """What the registers said after a stop; `counters` has every name of `registers.COUNTERS`."""
+
+    cycles: int
+    counters: dict[str, int]
+    error: tuple[Error, int] | None
+
+
+@dataclass(frozen=True)
+class RtlResult:
+    """The runs of one job in order, and the machine's memory after the last."""
+
+    runs: list[RtlRun]
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job: starts one after the other on a machine that begins with `memory`.
+
+    `latency`, `faults` (byte ranges that answer SLVERR), `stall`, `stall_cycles` and `seed` are
+    those of `jobs.Job`.
+    """
+
+    starts: Sequence[Start]
+    memory: Memory
+    latency: int = 8
+    faults: Sequence[tuple[int, int]] = ()
+    stall: float = 0.0
+    stall_cycles: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RtlMachine:
+    """A compiled machine of one architecture."""
+
+    arch: Architecture
+    harness: native.Harness
+
+    @classmethod
+    def build(cls, arch: Architecture, cache: Path = DEFAULT_CACHE) -> RtlMachine:
+        """Generate and compile the RTL of `arch`, or find it compiled in `cache`."""
+        return cls(arch, native.build(generate.verilog(arch), cache, arch.port_bytes))
+
+    def run(
+        self, starts: Sequence[Start], memory: Memory, *, latency: int = 8, stall: float = 0.0
+    ) -> RtlResult:
+        """Run one job; see `run_all`."""
+        return self.run_all([Work(starts, memory, latency=latency, stall=stall)])[0]
+
+    def run_all(
+        self, work: Sequence[Work], max_cycles: int = DEFAULT_MAX_CYCLES
+    ) -> list[RtlResult]:
+        """Run jobs in one process, each on a fresh machine.
+
+        The scratchpads are preset and read back by programs of LOADs and STOREs of their own, over
+        the same port that a host would use. Raises RtlError when a run does not stop within
+        `max_cycles` or the machine broke a rule of its interfaces.
+        """
+        plans = [_Plan(self.arch, w, max_cycles) for w in work]
+        try:
+            results = self.harness.run([plan.job for plan in plans])
+        except native.HarnessError as error:
+            raise RtlError(str(error)) from None
+        return [plan.read(result) for plan, result in zip(plans, results, strict=True)]
+
+
+class _Plan:
+    """A job's operations, and where in the answers to look."""
+
+    def __init__(self, arch: Architecture, work: Work, max_cycles: int) -> None:
+        self.arch, self.external_bytes = arch, len(work.memory.external)
+        self._max_cycles = max_cycles
+        self._operations: list[jobs.Operation] = []
+        self._end = _round_up(self.external_bytes)
+        spaces = [(s, to_bytes(work.memory.space(s), arch)) for s in (0, 1)]
+        copies = {s: self._place(b"", len(content)) for s, content in spaces}
+        if any(any(content) for _, content in spaces):
+            for s, content in spaces:
+                self._add(jobs.Load(copies[s], content))
+            self._start(Start(_transfers(Load, arch, copies)))
+        self._add(jobs.Load(0, bytes(work.memory.external)))
+        self._stops = [self._start(start) for start in work.starts]
+        self._external = self._add(jobs.Dump(0, self.external_bytes))
+        self._start(Start(_transfers(Store, arch, copies)))
+        self._spaces = [self._add(jobs.Dump(copies[s], len(content))) for s, content in spaces]
+        self.job = jobs.Job(
+            memory_bytes=self._end,
+            operations=self._operations,
+            latency_cycles=work.latency,
+            faults=work.faults,
+            stall=work.stall,
+            stall_cycles=work.stall_cycles,
+            seed=work.seed,
+        )
+
+    def _add(self, operation: jobs.Operation) -> int:
+        self._operations.append(operation)
+        return len(self._operations) - 1
+
+    def _place(self, content: bytes, n_bytes: int = 0) -> int:
+        """Reserve pages after everything else, put `content` there and return the address."""
+        at = self._end
+        self._end += _round_up(max(len(content), n_bytes))
+        if content:
+            self._add(jobs.Load(at, content))
+        return at
+
+    def _write(self, name: str, value: int) -> None:
+        self._add(jobs.WriteRegister(ADDRESS[name], value))
+
+    def _start(self, start: Start) -> int:
+        """Add one start; return the index of the first register that is read after it."""
+        if start.fetch:
+            self._write("PROGRAM_ADDRESS", self._place(start.program.encode()))
+            self._write("PROGRAM_WORDS", start.program.n_words)
+        for prefix, values in (("BASE", start.host.bases), ("ARG", start.host.args)):
+            for k, value in enumerate(values):
+                self._write(f"{prefix}{k}", value)
+        self._write("IRQ_ENABLE", 1)
+        fetch = registers.CONTROL_FETCH if start.fetch else 0
+        self._write("CONTROL", registers.CONTROL_START | fetch)
+        self._add(jobs.WaitIrq(self._max_cycles))
+        first = self._add(jobs.ReadRegister(ADDRESS["STATUS"]))
+        for name in ("ERROR_CODE", "ERROR_ADDRESS", *_counter_registers()):
+            self._add(jobs.ReadRegister(ADDRESS[name]))
+        self._write("CONTROL", registers.CONTROL_IRQ_CLEAR)
+        return first
+
+    def read(self, result: jobs.Result) -> RtlResult:
+        """Take the answers apart."""
+        for outcome in result.outcomes:
+            if outcome.status is not jobs.Status.OK:
+                raise RtlError(f"the machine did not stop within {self._max_cycles} cycles")
+        x, y = (from_bytes(result.outcomes[k].data, self.arch) for k in self._spaces)
+        external = bytearray(result.outcomes[self._external].data)
+        runs = [self._run(result, k) for k in self._stops]
+        return RtlResult(runs, Memory(x, y, external))
+
+    def _run(self, result: jobs.Result, at: int) -> RtlRun:
+        values = [o.value for o in result.outcomes[at : at + 3 + len(_counter_registers())]]
+        status, code, address = values[:3]
+        low, high = values[3::2], values[4::2]
+        names = [c.name for c in registers.COUNTERS]
+        numbers = [a | b << 32 for a, b in zip(low, high, strict=True)]
+        counters = dict(zip(names, numbers, strict=True))
+        error = (Error(code), address) if status & registers.STATUS_ERROR else None
+        return RtlRun(counters["cycles"], counters, error)
+
+
+def _counter_registers() -> list[str]:
+    return [f"{c.name.upper()}_{half}" for c in registers.COUNTERS for half in ("LO", "HI")]
+
+
+def _round_up(n_bytes: int) -> int:
+    return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
+
+
+def _transfers(kind: type[Load | Store], arch: Architecture, copies: dict[int, int]) -> Program:
+    """A program that moves both scratchpads whole."""
+    moves = [
+        kind(space=s, ext_offset=at, beats=arch.capacity(s) // arch.port_elements)
+        for s, at in copies.items()
+    ]
+    return Program((*moves, Halt()))
+
+
+def words_that_differ(a: Memory, b: Memory) -> dict[str, list[int]]:
+    """Return, per memory, the addresses (elements or external bytes) where two states differ."""
+    pairs = {"X": (a.x, b.x), "Y": (a.y, b.y)}
+    found = {name: np.flatnonzero(p != q).tolist() for name, (p, q) in pairs.items()}
+    p, q = (np.frombuffer(bytes(m.external), dtype=np.uint8) for m in (a, b))
+    found["external"] = np.flatnonzero(p != q).tolist()
+    return found

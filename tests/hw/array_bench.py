@@ -1,0 +1,369 @@
+"""A bench for the array unit between two real scratchpads, random CONTRACTs, and the timing rules.
+
+`Rules` is a second, deliberately plain statement of docs/timing.md, section "Array": one Python
+loop over cycles. It shares no code with the RTL.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+from einchip.arch import ACCUMULATE_LATENCY, Architecture
+from einchip.hw.array_unit import ArrayUnit
+from einchip.hw.scratchpad import Scratchpad
+from einchip.program import Contract
+from einchip.reference import Memory, first
+
+#: Which tokens are positive in a cycle, and which scratchpads the vector unit reads, as bit masks.
+Schedule = Callable[[int], int]
+NO_REGISTERS = (0,) * 8
+
+
+class Machine(wiring.Component):
+    """The array unit with both scratchpads; the vector unit's read ports are free."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.unit = ArrayUnit(arch)
+        self.pads: list[Any] = [Scratchpad(arch, s, check_conflicts=True) for s in (0, 1)]
+        super().__init__({})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.unit = self.unit
+        for name, pad in zip("xy", self.pads, strict=True):
+            m.submodules[f"pad_{name}"] = pad
+            wiring.connect(m, getattr(self.unit, f"read_{name}"), pad.read_array)
+            wiring.connect(m, getattr(self.unit, f"drain_read_{name}"), pad.read_drain)
+            wiring.connect(m, getattr(self.unit, f"drain_write_{name}"), pad.write_drain)
+            m.d.comb += pad.stop.eq(self.unit.stop)
+        return m
+
+
+@dataclass
+class Cycle:
+    """What the unit shows in one cycle."""
+
+    activity: str
+    macs: int
+    drained: int
+    activations: int
+    give: int
+    take: int
+    idle: bool
+    writes: int  # bit mask of scratchpads
+    reads: int  # lanes read from X, by any client
+
+
+ACTIVITIES = ("issue", "stall_port", "stall_drain", "stall_token", "stall_setup", "idle")
+
+
+def load(ctx: Any, machine: Machine, memory: Memory) -> None:
+    """Put the scratchpads' contents into the banks."""
+    for s, pad in enumerate(machine.pads):
+        for a in np.flatnonzero(memory.space(s)):
+            row, bank = divmod(int(a), machine.arch.lanes)
+            ctx.set(pad.banks[bank].data[row], int(memory.space(s)[a]))
+
+
+def dump(ctx: Any, machine: Machine) -> Memory:
+    """Read the banks."""
+    arch = machine.arch
+    memory = Memory.empty(arch, 0)
+    sign = 1 << (arch.data_bits - 1)
+    for s, pad in enumerate(machine.pads):
+        for a in range(arch.capacity(s)):
+            raw = ctx.get(pad.banks[a % arch.lanes].data[a // arch.lanes])
+            memory.space(s)[a] = ((int(raw) & (2 * sign - 1)) ^ sign) - sign
+    return memory
+
+
+def sample(ctx: Any, machine: Machine) -> Cycle:
+    """Read the unit's outputs."""
+    unit, events = machine.unit, machine.unit.events
+    active = [a for a in ACTIVITIES if ctx.get(getattr(events, f"array_{a}"))]
+    assert len(active) == 1, active
+    return Cycle(
+        activity=active[0],
+        macs=ctx.get(events.macs),
+        drained=ctx.get(events.drained),
+        activations=ctx.get(events.activations),
+        give=ctx.get(unit.tokens.give),
+        take=ctx.get(unit.tokens.take),
+        idle=bool(ctx.get(unit.idle)),
+        writes=sum(
+            int(ctx.get(p.write_drain.valid & p.write_drain.ready)) << s
+            for s, p in enumerate(machine.pads)
+        ),
+        reads=ctx.get(machine.pads[0].read_count),
+    )
+
+
+def offer(ctx: Any, machine: Machine, i: Contract | None) -> None:
+    """Drive the issue port."""
+    issue = machine.unit.issue
+    ctx.set(issue.valid, i is not None)
+    if i is None:
+        return
+    ctx.set(issue.payload.raw.as_value(), int.from_bytes(i.encode(), "little"))
+    for name in "xyzd":
+        base, reg = getattr(i, f"{name}_base"), getattr(i, f"{name}_reg")
+        ctx.set(getattr(issue.payload, name), first(base, reg, NO_REGISTERS))
+
+
+@dataclass
+class Run:
+    """What a run showed, cycle by cycle, and what it left in the scratchpads."""
+
+    cycles: list[Cycle]
+    memory: Memory
+
+
+def run(
+    arch: Architecture,
+    contracts: list[Contract],
+    memory: Memory,
+    positive: Schedule = lambda t: 0xFFFF,
+    vector: Schedule = lambda t: 0,
+    pause: Schedule = lambda t: 0,
+    limit: int = 20_000,
+) -> Run:
+    """Run CONTRACTs on the RTL, offered in every cycle in which `pause` is 0."""
+    machine = Machine(arch)
+    cycles: list[Cycle] = []
+    result = [memory]
+
+    async def bench(ctx: Any) -> None:
+        load(ctx, machine, memory)
+        waiting = list(contracts)
+        for t in range(limit):
+            offered = waiting[0] if waiting and not pause(t) else None
+            offer(ctx, machine, offered)
+            ctx.set(machine.unit.tokens.positive, positive(t))
+            for s, pad in enumerate(machine.pads):
+                ctx.set(pad.read_vector.valid, vector(t) >> s & 1)
+            cycles.append(sample(ctx, machine))
+            if offered and ctx.get(machine.unit.issue.ready):
+                waiting.pop(0)
+            elif not waiting and cycles[-1].idle:
+                break
+            await ctx.tick()
+        else:
+            raise AssertionError("the unit does not end")
+        await ctx.tick().repeat(2)
+        result[0] = dump(ctx, machine)
+
+    simulator: Any = Simulator(machine)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return Run(cycles, result[0])
+
+
+@dataclass
+class Rules:
+    """The rules, cycle by cycle: what the unit must show."""
+
+    arch: Architecture
+    contracts: list[Contract]
+    positive: Schedule
+    vector: Schedule
+    pause: Schedule
+    cycles: list[Cycle] = field(default_factory=list)
+
+    def run(self) -> list[Cycle]:
+        slot: Contract | None = None
+        stage: Contract | None = None
+        current: Contract | None = None
+        ready = 0
+        waiting = list(self.contracts)
+        done: list[int] = [0, 0]  # f(j) of all tiles so far, two fictitious before
+        rows: dict[int, tuple[Contract, bool]] = {}  # by cycle of issue; last of its instruction?
+        iterations: Iterator[tuple[bool, bool, bool]] = iter(())
+        upcoming: tuple[bool, bool, bool] | None = None
+        t = 0
+        while True:
+            row = rows.get(t)
+            written = rows.get(t - self.arch.drain_latency)
+            addend = row is not None and row[0].has_addend
+            busy = addend or self.vector(t) != 0
+            activity, end, lanes = "idle", False, 0
+            idle = not (slot or stage or current) and not any(
+                d + self.arch.drain_latency >= t for d in rows
+            )
+            if current:
+                assert upcoming is not None
+                first_of_tile, last_of_tile, end = upcoming
+                if first_of_tile and t + ACCUMULATE_LATENCY < done[-2]:
+                    activity, end = "stall_drain", False
+                elif busy:
+                    activity, end = "stall_port", False
+                else:
+                    activity = "issue"
+                    lanes = current.n_m * current.n_k * current.nb
+                    if last_of_tile:
+                        start = max(t + ACCUMULATE_LATENCY, done[-1])
+                        done.append(start + current.n_m)
+                        for r in range(start, done[-1]):
+                            rows[r] = (current, end and r == done[-1] - 1)
+                    upcoming = next(iterations, None)
+            is_ready = stage is not None and t >= ready
+            present = stage is not None and not stage.wait & ~self.positive(t)
+            launch = is_ready and present and (current is None or end)
+            if current is None and stage:
+                waits = is_ready and not present
+                activity = "stall_token" if waits else "stall_setup"
+            if row and addend and row[0].d_space == 0:
+                reads = row[0].n_n * row[0].nb
+            else:
+                reads = lanes if activity == "issue" else 0
+            self.cycles.append(
+                Cycle(
+                    activity=activity,
+                    macs=lanes * current.n_n if current and activity == "issue" else 0,
+                    drained=row[0].n_n * row[0].nb if row else 0,
+                    activations=row[0].n_n * row[0].nb if row and row[0].act else 0,
+                    give=written[0].signal if written and written[1] else 0,
+                    take=stage.wait if launch and stage else 0,
+                    idle=idle,
+                    writes=1 << written[0].z_space if written else 0,
+                    reads=reads,
+                )
+            )
+            if idle and not waiting:
+                return self.cycles
+            move = slot is not None and stage is None
+            accepted = slot is None and waiting and not self.pause(t)
+            if end:
+                current = None
+            if launch:
+                current, stage = stage, None
+                assert current is not None
+                iterations = walk(current)
+                upcoming = next(iterations)
+            if move:
+                stage, slot, ready = slot, None, t + self.arch.setup_cycles + 1
+            if accepted:
+                slot = waiting.pop(0)
+            t += 1
+
+
+def walk(i: Contract) -> Iterator[tuple[bool, bool, bool]]:
+    """Yield for each iteration: first of its tile, last of its tile, last of all."""
+    for tile in range(i.tiles):
+        for k in range(i.tile_iterations):
+            last = k == i.tile_iterations - 1
+            yield k == 0, last, last and tile == i.tiles - 1
+
+
+def memory(arch: Architecture, rng: np.random.Generator) -> Memory:
+    """Return scratchpads whose lower halves, the operands, are random."""
+    m = Memory.empty(arch, 0)
+    top = 1 << (arch.data_bits - 1)
+    for s in (0, 1):
+        half = arch.capacity(s) // 2
+        m.space(s)[:half] = rng.integers(-top, top, half)
+    return m
+
+
+def lane_strides(rng: np.random.Generator, counts: list[int], lanes: int) -> list[int]:
+    """Return strides that put all lanes of these factors into different banks."""
+    strides, size = [0] * len(counts), 1
+    for f in rng.permutation(len(counts)):
+        strides[f] = size + lanes * int(rng.integers(0, 3))
+        size *= counts[f]
+    odd = int(rng.integers(0, 2)) * 2 + 1
+    return [s * odd for s in strides]
+
+
+def counts_within(rng: np.random.Generator, limit: int) -> tuple[int, int]:
+    """Return two factors with a product of at most `limit`."""
+    a = int(rng.integers(1, limit + 1))
+    b = int(rng.integers(1, limit // a + 1))
+    return (a, b) if rng.integers(2) else (b, a)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lane factors (m0, m1), (n0, n1), (k0, k1), b, and the loops of a CONTRACT."""
+
+    nm: tuple[int, int]
+    nn: tuple[int, int]
+    nk: tuple[int, int]
+    nb: int
+    loops: tuple[int, ...]
+    n_reduce: int
+
+
+def shape(
+    rng: np.random.Generator, arch: Architecture, fold: tuple[int, int] | None = None
+) -> Shape:
+    """Draw a shape; `fold` is (log2(K), log2(B)) where it is given."""
+    folds = min(arch.rows, arch.cols).bit_length()
+    log_k = int(rng.integers(0, folds)) if fold is None else fold[0]
+    log_b = int(rng.integers(0, folds - log_k)) if fold is None else fold[1]
+    blocks = 1 << log_k + log_b
+    nk = counts_within(rng, 1 << log_k)
+    while fold and nk[0] * nk[1] <= (1 << log_k) // 2:
+        nk = counts_within(rng, 1 << log_k)
+    return Shape(
+        nm=counts_within(rng, arch.rows // blocks),
+        nn=counts_within(rng, arch.cols // blocks),
+        nk=nk,
+        nb=int(rng.integers((1 << log_b) // 2 + 1 if fold else 1, (1 << log_b) + 1)),
+        loops=tuple(int(n) for n in rng.choice([1, 1, 1, 2, 2, 3, 4], 6)),
+        n_reduce=int(rng.integers(0, 7)),
+    )
+
+
+def contract(
+    rng: np.random.Generator, arch: Architecture, form: Shape | None = None, **fixed: Any
+) -> Contract:
+    """Draw a CONTRACT: operands and addend in the lower halves, the result in an upper half.
+
+    Results of one instruction never lie upon one another.
+    """
+    while True:
+        s = form or shape(rng, arch)
+        zs = lane_strides(rng, [*s.nn, s.nb], arch.lanes)
+        step = -(-extent([*s.nn, s.nb], zs) // arch.lanes) * arch.lanes
+        size = step * s.nm[0] * s.nm[1]
+        zl = [0] * 6
+        for k in range(s.n_reduce, 6):
+            zl[k], size = size, size * s.loops[k]
+        if size <= min(arch.capacity(0), arch.capacity(1)) // 2:
+            break
+    xs = lane_strides(rng, [*s.nm, *s.nk, s.nb], arch.lanes)
+    ys = lane_strides(rng, [*s.nn, *s.nk, s.nb], arch.lanes)
+    xl, yl = ([int(v) for v in rng.integers(0, 9, 6)] for _ in range(2))
+    z_space, d_space = (int(v) for v in rng.integers(0, 2, 2))
+    x_half, y_half, z_half, d_half = (arch.capacity(k) // 2 for k in (0, 1, z_space, d_space))
+    x_size = extent([*s.nm, *s.nk, s.nb, *s.loops], [*xs, *xl])
+    y_size = extent([*s.nn, *s.nk, s.nb, *s.loops], [*ys, *yl])
+    fields: dict[str, Any] = {
+        "nm0": s.nm[0], "nm1": s.nm[1], "nn0": s.nn[0], "nn1": s.nn[1],
+        "nk0": s.nk[0], "nk1": s.nk[1], "nb": s.nb,
+        "xs_m0": xs[0], "xs_m1": xs[1], "xs_k0": xs[2], "xs_k1": xs[3], "xs_b": xs[4],
+        "ys_n0": ys[0], "ys_n1": ys[1], "ys_k0": ys[2], "ys_k1": ys[3], "ys_b": ys[4],
+        "zs_m0": step, "zs_m1": step * s.nm[0], "zs_n0": zs[0], "zs_n1": zs[1], "zs_b": zs[2],
+        "x_base": int(rng.integers(0, x_half - x_size + 1)),
+        "y_base": int(rng.integers(0, y_half - y_size + 1)),
+        "z_base": z_half + int(rng.integers(0, z_half - size + 1)),
+        "d_base": int(rng.integers(0, d_half - size + 1)),
+        "z_space": z_space, "d_space": d_space, "n_reduce": s.n_reduce,
+        "loop_count": s.loops, "loop_x": tuple(xl), "loop_y": tuple(yl), "loop_z": tuple(zl),
+        "has_addend": int(rng.integers(0, 2)), "d_shift": int(rng.integers(0, 11)),
+        "shift": int(rng.integers(0, arch.data_bits + 4)), "act": int(rng.integers(0, 3)),
+        "act_shift": int(rng.integers(0, 16)), "signal": int(rng.integers(1, 1 << 16)),
+    }  # fmt: skip
+    return Contract(**{**fields, **fixed})
+
+
+def extent(counts: Sequence[int], strides: Sequence[int]) -> int:
+    """Return how many elements lie between the first and the last of these factors, both with."""
+    return 1 + sum((c - 1) * s for c, s in zip(counts, strides, strict=True))

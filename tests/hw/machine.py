@@ -1,0 +1,148 @@
+"""The whole RTL machine in the Amaranth simulator: an external memory, a host, and its scratchpads."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from einchip import reference
+from einchip.arch import Architecture
+from einchip.hw.top import Top
+from einchip.program import WORD_BYTES
+from einchip.registers import (
+    CONTROL_FETCH,
+    CONTROL_START,
+    COUNTERS,
+    STATUS_DONE,
+    STATUS_ERROR,
+    STATUS_RUNNING,
+)
+from tests.hw.axi_memory import AxiMemory, Burst
+from tests.hw.host import HostPort
+
+
+@dataclass
+class Run:
+    """How one run ended, and what it left."""
+
+    error: tuple[int, int] | None
+    counters: dict[str, int]
+    memory: reference.Memory
+    bursts: list[Burst]
+
+    @property
+    def cycles(self) -> int:
+        return self.counters["cycles"]
+
+
+@dataclass
+class Machine:
+    """A machine that begins with this memory; `seed` stalls the bus at random."""
+
+    arch: Architecture
+    memory: reference.Memory
+    latency: int = 8
+    seed: int | None = None
+    faults: Sequence[range] = ()
+    dead: bool = False
+    max_cycles: int = 50_000
+    bus: AxiMemory = field(init=False)
+
+    def script(self, script: Callable[["Machine", Any, HostPort], Awaitable[None]]) -> None:
+        """Simulate `script(machine, ctx, port)` from reset."""
+        self.top = Top(self.arch)
+        for space, pad in enumerate(self.top.scratchpads):
+            for k, bank in enumerate(pad.banks):
+                values = self.memory.space(space)[k :: self.arch.lanes]
+                bank.init = [int(v) & ((1 << self.arch.data_bits) - 1) for v in values]
+        self.bus = AxiMemory(
+            self.top.m_axi,
+            self.arch.port_bytes,
+            bytearray(self.memory.external),
+            latency=self.latency,
+            seed=self.seed,
+            faults=self.faults,
+            dead=self.dead,
+        )
+
+        async def bench(ctx: Any) -> None:
+            await script(self, ctx, HostPort(ctx, self.top.s_axil))
+
+        sim: Any = Simulator(self.top)
+        sim.add_clock(1e-8)
+        sim.add_testbench(self.bus.run, background=True)
+        sim.add_testbench(bench)
+        sim.run()
+
+    async def start(
+        self,
+        port: HostPort,
+        program_address: int,
+        n_words: int,
+        host: reference.Host | None = None,
+        *,
+        fetch: bool = True,
+        watchdog: int = 2000,
+    ) -> None:
+        """Set the host's registers and start."""
+        host = host or reference.Host()
+        await port.set("PROGRAM_ADDRESS", program_address)
+        await port.set("PROGRAM_WORDS", n_words)
+        await port.set("WATCHDOG", watchdog)
+        await port.set("IRQ_ENABLE", 1)
+        for k, value in enumerate(host.bases):
+            await port.set(f"BASE{k}", value)
+        for k, value in enumerate(host.args):
+            await port.set(f"ARG{k}", value)
+        await port.set("CONTROL", CONTROL_START | (CONTROL_FETCH if fetch else 0))
+
+    async def finish(self, ctx: Any, port: HostPort) -> Run:
+        """Wait for the interrupt, clear it, and return what the run left."""
+        for _ in range(self.max_cycles):
+            if ctx.get(self.top.irq):
+                break
+            await ctx.tick()
+        else:
+            raise AssertionError(f"the machine hangs, status {await port.get('STATUS')}")
+        await port.set("CONTROL", 4)
+        status = await port.get("STATUS")
+        assert status & (STATUS_DONE | STATUS_RUNNING) == STATUS_DONE
+        code, address = await port.get("ERROR_CODE"), await port.get("ERROR_ADDRESS")
+        error = (code, address) if status & STATUS_ERROR else None
+        counters = {c.name: await port.counter(c.name) for c in COUNTERS}
+        return Run(error, counters, self.content(ctx), list(self.bus.bursts))
+
+    def content(self, ctx: Any) -> reference.Memory:
+        """Return what scratchpads and external memory hold now."""
+        spaces = []
+        for space, pad in enumerate(self.top.scratchpads):
+            values = np.zeros(self.arch.capacity(space), dtype=np.int64)
+            for k, bank in enumerate(pad.banks):
+                rows = [ctx.get(bank.data[row]) for row in range(len(values) // self.arch.lanes)]
+                values[k :: self.arch.lanes] = rows
+            half = 1 << (self.arch.data_bits - 1)
+            spaces.append((values + half) % (2 * half) - half)
+        return reference.Memory(spaces[0], spaces[1], bytearray(self.bus.content))
+
+    def run(
+        self,
+        code: bytes,
+        host: reference.Host | None = None,
+        *,
+        program_address: int = 0,
+        n_words: int | None = None,
+        watchdog: int = 2000,
+    ) -> Run:
+        """Fetch and run a binary that is put at `program_address`; return how it ended."""
+        self.memory.external[program_address : program_address + len(code)] = code
+        runs: list[Run] = []
+
+        async def script(machine: Machine, ctx: Any, port: HostPort) -> None:
+            words = len(code) // WORD_BYTES if n_words is None else n_words
+            await machine.start(port, program_address, words, host, watchdog=watchdog)
+            runs.append(await machine.finish(ctx, port))
+
+        self.script(script)
+        return runs[0]

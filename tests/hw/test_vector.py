@@ -1,0 +1,178 @@
+"""hw.vector: results against einchip.reference, every cycle against the rules of docs/timing.md."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from einchip import numeric, reference
+from einchip.arch import COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
+from einchip.program import Copy, Fill, Lstm
+from einchip.reference import Memory
+from tests.hw.vector_bench import NO_REGISTERS, Inputs, Outputs, VectorInstruction, run
+
+NANO = PRESETS["nano"].override(x_depth=256, y_depth=512)
+SMALL = PRESETS["small"].override(x_depth=512, y_depth=256)
+MACHINES = [a.override(data_bits=bits) for a in (NANO, SMALL) for bits in (8, 16)]
+REGIONS = 4  # of each scratchpad: an instruction's source, target and cell lie in different ones
+
+
+def random_memory(arch: Architecture, rng: np.random.Generator) -> Memory:
+    """Return scratchpads full of numbers."""
+    low, high = numeric.limits(arch.data_bits)
+    x, y = (rng.integers(low, high, arch.capacity(s), endpoint=True) for s in (0, 1))
+    return Memory(x, y, bytearray())
+
+
+def factors(n: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return two counts whose product is at most n."""
+    first = int(rng.integers(1, n + 1))
+    return first, int(rng.integers(1, n // first + 1))
+
+
+def draw(arch: Architecture, rng: np.random.Generator) -> VectorInstruction:
+    """Return an instruction whose addresses may be anywhere in three regions."""
+    nl0, nl1 = factors(arch.lanes, rng)
+    counts = tuple(int(n) for n in rng.choice([1, 1, 2, 3], 4))
+    src_l0, dst_l0 = (int(s) for s in rng.integers(1, 4, 2))
+    src, dst, cell = (int(r) for r in rng.permutation(REGIONS)[:3])
+    spaces = [int(s) for s in rng.integers(0, 2, 3)]
+    base = [
+        arch.capacity(space) // REGIONS * region
+        for space, region in zip(spaces, (src, dst, cell), strict=True)
+    ]
+    kind = rng.choice(np.array([Lstm, Lstm, Copy, Fill], dtype=object))
+    fracs = {f"{n}_frac": int(rng.integers(16)) for n in ("gate", "cell", "hidden")}
+    instruction: VectorInstruction = kind(
+        wait=int(rng.choice([0, 0, 1, 6])),
+        signal=int(rng.integers(1 << 16)),
+        nl0=nl0,
+        nl1=nl1,
+        loop_count=counts,
+        loop_src=tuple(int(s) for s in rng.integers(0, 12, 4)),
+        loop_dst=tuple(int(s) for s in rng.integers(0, 12, 4)),
+        src_space=spaces[0],
+        src_base=base[0] + int(rng.integers(8)),
+        src_l0=src_l0,
+        src_l1=int(rng.integers(0, 16)),
+        dst_space=spaces[1],
+        dst_base=base[1] + int(rng.integers(8)),
+        dst_l0=dst_l0,
+        dst_l1=dst_l0 * nl0 + int(rng.integers(4)),
+        gate_stride=int(rng.integers(0, 20)),
+        cell_space=spaces[2],
+        cell_base=base[2] + arch.lanes * int(rng.integers(4)),
+        value=int(rng.integers(1 << 16)),
+        **fracs,
+    )
+    return instruction
+
+
+def never(t: int) -> Inputs:
+    """No contention, all tokens there."""
+    return Inputs()
+
+
+def contention(share: float, rng: np.random.Generator) -> Callable[[int], Inputs]:
+    """Each port is taken, each token missing, nothing offered, with this probability a cycle."""
+
+    def pattern(t: int) -> Inputs:
+        ready = tuple(bool(b) for b in rng.random(4) >= share)
+        tokens = int(rng.choice([0, 1, 6, 7, 7]))
+        return Inputs(ready, tokens, bool(rng.random() >= share))  # type: ignore[arg-type]
+
+    return pattern
+
+
+def bursts(rng: np.random.Generator) -> Callable[[int], Inputs]:
+    """Ports are free or taken for up to 40 cycles at a time."""
+    free_from = np.zeros(4, dtype=int)
+    taken_from = rng.integers(1, 40, 4)
+
+    def pattern(t: int) -> Inputs:
+        for p in np.flatnonzero(taken_from <= t):
+            free_from[p] = t + rng.integers(1, 40)
+            taken_from[p] = free_from[p] + rng.integers(1, 40)
+        return Inputs(tuple(bool(b) for b in free_from <= t))  # type: ignore[arg-type]
+
+    return pattern
+
+
+@pytest.mark.parametrize("stalls", ["never", "some", "most", "bursts"])
+@pytest.mark.parametrize(
+    "arch", MACHINES, ids=[f"{a.lanes} lanes, {a.data_bits} bits" for a in MACHINES]
+)
+def test_memory_equals_the_reference_and_cycles_the_rules(arch: Architecture, stalls: str) -> None:
+    rng = np.random.default_rng([arch.lanes, arch.data_bits, len(stalls)])
+    pattern = {
+        "never": never,
+        "some": contention(0.2, rng),
+        "most": contention(0.7, rng),
+        "bursts": bursts(rng),
+    }[stalls]
+    program = [draw(arch, rng) for _ in range(10)]
+    memory = random_memory(arch, rng)
+    expected = memory.copy()
+    for i in program:
+        reference.run_vector(i, NO_REGISTERS, arch, expected)
+    run(arch, program, memory, pattern)
+    np.testing.assert_array_equal(memory.x, expected.x)
+    np.testing.assert_array_equal(memory.y, expected.y)
+
+
+def when(seen: list[Outputs], name: str) -> list[int]:
+    """Return the cycles in which an output is there."""
+    return [t for t, now in enumerate(seen) if now[name]]
+
+
+@pytest.mark.parametrize("arch", [MACHINES[0], MACHINES[1]], ids=["8 bits", "16 bits"])
+def test_one_vector_of_an_lstm_takes_its_reads_the_latency_and_its_writes(
+    arch: Architecture,
+) -> None:
+    i = Lstm(wait=1, signal=2, nl0=4, src_l0=1, dst_l0=1, dst_base=64, cell_base=128, dst_space=1)
+    seen = run(arch, [i], random_memory(arch, np.random.default_rng(0)), never)
+    (launch,), (end,) = when(seen, "take"), when(seen, "give")
+    planes = arch.cell_planes
+    assert launch == 1 + arch.setup_cycles + 1
+    assert end == launch + (4 + planes) + LSTM_LATENCY + planes
+    assert end == len(seen) - 1
+
+
+@pytest.mark.parametrize("kind", [Copy, Fill])
+def test_alone_copies_and_fills_move_a_vector_a_cycle(kind: type[Copy] | type[Fill]) -> None:
+    i = kind(
+        wait=1,
+        signal=2,
+        nl0=4,
+        loop_count=(20, 1, 1, 1),
+        loop_src=(4, 0, 0, 0),
+        loop_dst=(8, 0, 0, 0),
+        src_l0=1,
+        dst_l0=2,
+        dst_base=128,
+        dst_space=1,
+    )
+    seen = run(NANO, [i], random_memory(NANO, np.random.default_rng(0)), never)
+    (launch,), (end,) = when(seen, "take"), when(seen, "give")
+    assert end == launch + i.vectors + COPY_LATENCY
+
+
+@pytest.mark.parametrize("arch", [MACHINES[0], MACHINES[1]], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("at", [1, 3, 9, 16, 30, 33, 41])
+def test_after_a_stop_nothing_is_left(arch: Architecture, at: int) -> None:
+    rng = np.random.default_rng(at)
+    memory = random_memory(arch, rng)
+    first = Lstm(nl0=4, loop_count=(9, 1, 1, 1), src_l0=1, dst_l0=1, dst_base=64, cell_base=128)
+    after = [draw(arch, rng) for _ in range(3)]
+    expected: list[Memory] = []
+
+    def pattern(t: int) -> Inputs:
+        if t == at + 1:
+            expected.append(memory.copy())
+        return Inputs(stop=t == at, offer=t == 0 or t > at)
+
+    run(arch, [first, *after], memory, pattern)
+    for i in after:
+        reference.run_vector(i, NO_REGISTERS, arch, expected[0])
+    np.testing.assert_array_equal(memory.x, expected[0].x)
+    np.testing.assert_array_equal(memory.y, expected[0].y)

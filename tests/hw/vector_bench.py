@@ -1,0 +1,259 @@
+"""A bench for hw.vector: scratchpads with contention, and the rules of docs/timing.md."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.sim import Simulator
+
+from einchip import reference
+from einchip.arch import (
+    COPY_LATENCY,
+    LSTM_LATENCY,
+    READ_LATENCY,
+    VECTOR_WRITES,
+    Architecture,
+)
+from einchip.hw.vector import VectorUnit
+from einchip.program import REGISTERS, Copy, Fill, Lstm, Space
+from einchip.reference import Memory
+
+VectorInstruction = Lstm | Copy | Fill
+Outputs = dict[str, int | None]
+NO_REGISTERS = (0,) * REGISTERS
+EVENTS = (
+    "vector_ops", "activations", "vector_issue", "vector_stall_port", "vector_stall_write",
+    "vector_stall_token", "vector_stall_setup", "vector_idle",
+)  # fmt: skip
+PORTS = ("read_x", "read_y", "write_x", "write_y")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One cycle's inputs: which ports are free, which tokens positive, whether to offer more."""
+
+    ready: tuple[bool, bool, bool, bool] = (True, True, True, True)  # as PORTS
+    positive: int = 0xFFFF
+    offer: bool = True
+    stop: bool = False
+
+
+@dataclass
+class Access:
+    """A micro-operation or a write: its scratchpad (None: no access) and lane 0's address."""
+
+    space: int | None
+    base: int
+    starts: bool = False
+    ends: bool = False
+    ready_at: int | None = None
+
+
+def accesses(i: VectorInstruction, arch: Architecture) -> tuple[list[Access], list[list[Access]]]:
+    """Return an instruction's micro-operations, and its writes vector by vector, in order."""
+    source, target = (a[:, 0].tolist() for a in reference.vector_addresses(i, NO_REGISTERS))
+    planes = arch.cell_planes
+    reads: list[Access] = []
+    writes: list[list[Access]] = []
+    for v in range(i.vectors):
+        if isinstance(i, Lstm):
+            cells = [i.cell_base + (v * planes + p) * arch.lanes for p in range(planes)]
+            i_f_g_o = [Access(i.src_space, source[v] + q * i.gate_stride) for q in range(4)]
+            vector = [*i_f_g_o[:3], *(Access(i.cell_space, c) for c in cells), i_f_g_o[3]]
+            writes.append([Access(i.cell_space, c) for c in cells])
+        else:
+            vector = [Access(None if isinstance(i, Fill) else i.src_space, source[v])]
+            writes.append([])
+        vector[0].starts = vector[-1].ends = True
+        reads += vector
+        writes[-1].append(Access(i.dst_space, target[v]))
+    return reads, writes
+
+
+@dataclass
+class Model:
+    """The vector unit's rules, one cycle at a time."""
+
+    arch: Architecture
+    slot: VectorInstruction | None = None
+    stage: VectorInstruction | None = None
+    moved: int = 0
+    now: VectorInstruction | None = None
+    reads: list[Access] = field(default_factory=list)
+    unstarted: list[list[Access]] = field(default_factory=list)
+    started: list[list[Access]] = field(default_factory=list)
+
+    def cycle(self, t: int, inputs: Inputs, offered: VectorInstruction | None) -> Outputs:
+        """Return the outputs of cycle t: bases of requests (None: no request), events, tokens."""
+        if inputs.stop:
+            self.slot = self.stage = self.now = None
+            self.reads, self.unstarted, self.started = [], [], []
+            return dict.fromkeys(PORTS) | {"take": 0, "give": 0}
+        slot, stage = self.slot, self.stage
+        out: Outputs = dict.fromkeys(PORTS)
+        out |= dict.fromkeys(("take", "give", *EVENTS), 0)
+        out |= {"free": slot is None, "idle": self.idle}
+        counter = self._execute(t, inputs, out) if self.now else self._wait(t, inputs, out)
+        if slot and not stage:
+            self.stage, self.slot, self.moved = slot, None, t
+        if not slot and inputs.offer:
+            self.slot = offered
+        return out | {counter: 1}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not (self.slot or self.stage or self.now)
+
+    def _wait(self, t: int, inputs: Inputs, out: Outputs) -> str:
+        """A cycle without execution; launch where it may. Return the counter."""
+        if self.stage is None:
+            return "vector_idle"
+        if t <= self.moved + self.arch.setup_cycles:
+            return "vector_stall_setup"
+        if self.stage.wait & ~inputs.positive:
+            return "vector_stall_token"
+        out["take"] = self.stage.wait
+        self.now, self.stage = self.stage, None
+        self.reads, self.unstarted = accesses(self.now, self.arch)
+        return "vector_stall_setup"
+
+    def _execute(self, t: int, inputs: Inputs, out: Outputs) -> str:
+        """A cycle of execution. Return the counter."""
+        pending = sum(len(vector) for vector in self.started)
+        counter = self._issue(t, inputs, out, pending)
+        if self.started and (ready_at := self.started[0][0].ready_at) and ready_at <= t:
+            self._write(inputs, out)
+        return counter
+
+    def _issue(self, t: int, inputs: Inputs, out: Outputs, pending: int) -> str:
+        assert self.now
+        if not self.reads:
+            return "vector_stall_write"
+        op = self.reads[0]
+        if op.starts and pending + len(self.unstarted[0]) > VECTOR_WRITES:
+            return "vector_stall_write"
+        if op.space is not None:
+            out[PORTS[op.space]] = op.base
+            if not inputs.ready[op.space]:
+                return "vector_stall_port"
+        self.reads.pop(0)
+        if op.starts:
+            self.started.append(self.unstarted.pop(0))
+        if op.ends:
+            lstm = isinstance(self.now, Lstm)
+            for k, write in enumerate(self.started[-1]):
+                write.ready_at = t + (LSTM_LATENCY if lstm else COPY_LATENCY) + k
+            out["vector_ops"] = self.now.n_lanes
+            out["activations"] = 5 * self.now.n_lanes if lstm else 0
+        return "vector_issue"
+
+    def _write(self, inputs: Inputs, out: Outputs) -> None:
+        assert self.now
+        write = self.started[0][0]
+        assert write.space is not None
+        out[PORTS[2 + write.space]] = write.base
+        if not inputs.ready[2 + write.space]:
+            return
+        self.started[0].pop(0)
+        if not self.started[0]:
+            self.started.pop(0)
+        if not self.reads and not self.started:
+            out["give"] = self.now.signal
+            self.now = None
+
+
+class Scratchpads:
+    """Both scratchpads behind the vector unit's ports, without banks."""
+
+    def __init__(self, arch: Architecture, memory: Memory) -> None:
+        self.arch, self.memory = arch, memory
+        self._reading: list[list[Any]] = [[[0] * arch.lanes] * READ_LATENCY for _ in Space]
+
+    def cycle(self, ctx: Any, dut: VectorUnit, inputs: Inputs) -> None:
+        """Serve one cycle's requests; its write is seen by the reads of later cycles."""
+        for space in Space:
+            values = self.memory.space(space)
+            read, write = (getattr(dut, PORTS[space + k]) for k in (0, 2))
+            granted = ctx.get(read.valid) and inputs.ready[space]
+            data = [0] * self.arch.lanes
+            for p, a in self._lanes(ctx, read) if granted else ():
+                data[p] = int(values[a])
+            self._reading[space].append(data)
+            granted = ctx.get(write.valid) and inputs.ready[2 + space]
+            for p, a in self._lanes(ctx, write) if granted else ():
+                values[a] = ctx.get(write.data[p])
+
+    def deliver(self, ctx: Any, dut: VectorUnit) -> None:
+        """Put what was granted READ_LATENCY cycles ago on the ports."""
+        for space in Space:
+            port = getattr(dut, PORTS[space])
+            for p, value in enumerate(self._reading[space].pop(0)):
+                ctx.set(port.data[p], value)
+
+    def _lanes(self, ctx: Any, port: Any) -> list[tuple[int, int]]:
+        """Return (lane, address) of an access's enabled lanes."""
+        enable, base = ctx.get(port.enable), ctx.get(port.base)
+        return [
+            (p, base + ctx.get(port.offsets[p])) for p in range(self.arch.lanes) if enable >> p & 1
+        ]
+
+
+def outputs(ctx: Any, dut: VectorUnit) -> Outputs:
+    """Return what `Model.cycle` predicts."""
+    out: Outputs = {}
+    for name in PORTS:
+        port = getattr(dut, name)
+        out[name] = ctx.get(port.base) if ctx.get(port.valid) else None
+    for name in EVENTS:
+        out[name] = ctx.get(dut.events[name])
+    out |= {"take": ctx.get(dut.tokens.take), "give": ctx.get(dut.tokens.give)}
+    return out | {"free": ctx.get(dut.issue.ready), "idle": ctx.get(dut.idle)}
+
+
+def offer(ctx: Any, dut: VectorUnit, i: VectorInstruction | None) -> None:
+    """Offer an instruction, its first addresses those of register 0."""
+    ctx.set(dut.issue.valid, i is not None)
+    if i is not None:
+        payload = dut.issue.payload
+        ctx.set(payload.raw.as_value(), int.from_bytes(i.encode(), "little"))
+        for name in ("src", "dst", "cell"):
+            ctx.set(payload[name], getattr(i, f"{name}_base"))
+
+
+def run(
+    arch: Architecture,
+    program: Sequence[VectorInstruction],
+    memory: Memory,
+    pattern: Callable[[int], Inputs],
+) -> list[Outputs]:
+    """Run to the end on `memory`; assert in every cycle what the model says. Return the cycles."""
+    dut = VectorUnit(arch)
+    model, pads = Model(arch), Scratchpads(arch, memory)
+    seen: list[Outputs] = []
+    left = list(program)
+
+    async def bench(ctx: Any) -> None:
+        while left or not model.idle:
+            inputs = pattern(len(seen))
+            offered = left[0] if left and inputs.offer else None
+            offer(ctx, dut, offered)
+            ctx.set(dut.tokens.positive, inputs.positive)
+            ctx.set(dut.stop, inputs.stop)
+            for name, ready in zip(PORTS, inputs.ready, strict=True):
+                ctx.set(getattr(dut, name).ready, ready)
+            pads.deliver(ctx, dut)
+            now = outputs(ctx, dut)
+            expected = model.cycle(len(seen), inputs, offered)
+            assert {name: now[name] for name in expected} == expected, f"cycle {len(seen)}"
+            seen.append(now)
+            if offered and now["free"]:
+                left.pop(0)
+            pads.cycle(ctx, dut, inputs)
+            await ctx.tick()
+
+    sim: Any = Simulator(dut)
+    sim.add_clock(1e-8)
+    sim.add_testbench(bench)
+    sim.run()
+    return seen

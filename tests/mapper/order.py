@@ -1,0 +1,144 @@
+"""An oracle for tokens: every two operations that touch the same memory must be ordered.
+
+The machine's rules as a graph of events: an instruction starts after its unit's earlier ones have
+let it and after the tokens it takes were given; it is complete later. Two instructions conflict if
+one writes what the other touches. They are in order only if the graph says so, whatever the cycles.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from einchip import reference
+from einchip.arch import Architecture
+from einchip.program import (
+    TOKENS,
+    Contract,
+    Copy,
+    Fill,
+    Give,
+    Load,
+    Lstm,
+    Program,
+    Store,
+    Unit,
+    UnitInstruction,
+)
+
+#: (space, elements) sets that an instruction reads and writes.
+Touched = tuple[set[tuple[int, int]], set[tuple[int, int]]]
+
+
+def _elements(space: int, addresses: np.ndarray) -> set[tuple[int, int]]:
+    return {(space, int(a)) for a in np.unique(addresses)}
+
+
+def touched(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Touched:
+    """Return the elements that an instruction reads and writes."""
+    if isinstance(i, Contract):
+        a = reference.contract_addresses(i, registers)
+        reads = _elements(0, a.x) | _elements(1, a.y)
+        if i.has_addend:
+            reads |= _elements(i.d_space, a.d)
+        return reads, _elements(i.z_space, a.z)
+    if isinstance(i, Load | Store):
+        first = i.addr + registers[i.addr_reg]
+        span = _elements(i.space, np.arange(first, first + i.beats * arch.port_elements))
+        return (set(), span) if isinstance(i, Load) else (span, set())
+    assert isinstance(i, Lstm | Copy | Fill)
+    source, target = reference.vector_addresses(i, registers)
+    writes = _elements(i.dst_space, target)
+    if isinstance(i, Fill):
+        return set(), writes
+    if isinstance(i, Copy):
+        return _elements(i.src_space, source), writes
+    gates = source + np.arange(4)[:, None, None] * i.gate_stride
+    first = i.cell_base + registers[i.cell_reg]
+    cells = np.arange(first, first + i.vectors * arch.cell_planes * arch.lanes)
+    cell = _elements(i.cell_space, cells)
+    return _elements(i.src_space, gates) | cell, writes | cell
+
+
+def races(program: Program, arch: Architecture, host: reference.Host) -> list[tuple[str, str]]:
+    """Return pairs of instructions that conflict and are not ordered.
+
+    Also fails on a token that is taken and never given, and on a counter that may overflow.
+    """
+    steps = [s for s in reference.trace(program, host) if isinstance(s.instruction, UnitInstruction)]
+    gives: dict[int, deque[int]] = defaultdict(deque)
+    for i in program.instructions:
+        if isinstance(i, Give):
+            for token in range(TOKENS):
+                if i.mask >> token & 1:
+                    gives[token].append(-1)
+    before: list[set[int]] = []  # for each instruction: those complete before it starts
+    last: dict[Unit, list[int]] = defaultdict(list)
+    found = []
+    memory = [touched(_unit(s), s.registers, arch) for s in steps]
+    for j, step in enumerate(steps):
+        instruction = _unit(step)
+        done: set[int] = set()
+        for earlier in last[instruction.UNIT][-1:]:
+            done |= before[earlier]
+            if instruction.UNIT != Unit.ARRAY:
+                done.add(earlier)
+        for token in _bits(instruction.wait):
+            assert gives[token], f"{instruction} takes token {token}, which nothing before it gives"
+            giver = gives[token].popleft()
+            if giver >= 0:
+                done |= before[giver] | {giver}
+                done |= _earlier(steps, giver)
+        before.append(done)
+        last[instruction.UNIT].append(j)
+        for token in _bits(instruction.signal):
+            gives[token].append(j)
+        found += [
+            (str(_unit(steps[i])), str(instruction))
+            for i in range(j)
+            if i not in done and _conflict(steps, memory, i, j)
+        ]
+    return found
+
+
+def _unit(step: reference.Step) -> UnitInstruction:
+    assert isinstance(step.instruction, UnitInstruction)
+    return step.instruction
+
+
+def _earlier(steps: list[reference.Step], giver: int) -> set[int]:
+    """Return the earlier instructions of the giver's unit: complete before it, in order."""
+    unit = _unit(steps[giver]).UNIT
+    return {i for i in range(giver) if _unit(steps[i]).UNIT == unit}
+
+
+def _conflict(steps: list[reference.Step], memory: list[Touched], i: int, j: int) -> bool:
+    (reads_i, writes_i), (reads_j, writes_j) = memory[i], memory[j]
+    if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT == Unit.ARRAY:
+        return bool(writes_i & reads_j)
+    return bool(writes_i & reads_j or writes_i & writes_j or reads_i & writes_j)
+
+
+def _bits(mask: int) -> Iterator[int]:
+    return (t for t in range(TOKENS) if mask >> t & 1)
+
+
+def conflicts(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> bool:
+    """Tell whether any access of an instruction has two lanes in one bank."""
+
+    def bad(addresses: np.ndarray) -> bool:
+        ordered = np.sort(addresses % arch.lanes, axis=-1)
+        return bool((ordered[..., 1:] == ordered[..., :-1]).any())
+
+    if isinstance(i, Contract):
+        a = reference.contract_addresses(i, registers)
+        x = a.x.reshape(-1, a.x.shape[2] * a.x.shape[3] * a.x.shape[4])
+        y = a.y.reshape(-1, a.y.shape[2] * a.y.shape[3] * a.y.shape[4])
+        z = np.moveaxis(a.z, 2, 1).reshape(-1, a.z.shape[1] * a.z.shape[3])
+        return bad(x) or bad(y) or bad(z)
+    if isinstance(i, Lstm | Copy | Fill):
+        source, target = reference.vector_addresses(i, registers)
+        return bad(target) or (not isinstance(i, Fill) and bad(source))
+    return False

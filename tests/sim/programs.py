@@ -1,0 +1,117 @@
+"""Random programs for the timing tests: legal fields, any tokens, few addresses out of range."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from einchip.arch import Architecture
+from einchip.program import (
+    Contract,
+    Copy,
+    EndLoop,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    SetRegister,
+    Store,
+    UnitInstruction,
+)
+
+MACHINES = (
+    Architecture(name="a", rows=4, cols=4, lanes=4, x_depth=64, y_depth=64, port_bytes=4,
+                 burst_beats=4, program_words=512),
+    Architecture(name="b", rows=8, cols=4, lanes=8, x_depth=64, y_depth=32, port_bytes=16,
+                 burst_beats=8, data_bits=16, program_words=512),
+    Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, port_bytes=8,
+                 program_words=512),
+)  # fmt: skip
+TOKENS = 3
+
+masks = st.sampled_from([0, 0, 0, 1, 2, 4, 3])
+spaces = st.integers(0, 1)
+counts = st.sampled_from([1, 1, 1, 2, 3, 5])
+strides = st.sampled_from([0, 1, 1, 2, 3])
+
+
+@st.composite
+def contracts(draw: st.DrawFn, arch: Architecture) -> Contract:
+    k, b = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (3, 1), (1, 4)]))
+    blocks = (1 << (k - 1).bit_length()) * (1 << (b - 1).bit_length())
+    m = draw(st.integers(1, arch.rows // blocks))
+    n = draw(st.integers(1, arch.cols // blocks))
+    n_reduce = draw(st.integers(0, 6))
+    loops = tuple(draw(counts) for _ in range(6))
+    zeros = (0,) * n_reduce
+    return Contract(
+        wait=draw(masks), signal=draw(masks), nm0=m, nn0=n, nk0=k, nb=b,
+        xs_m0=1, xs_k0=draw(strides), ys_n0=1, ys_k0=draw(strides), zs_m0=draw(strides), zs_n0=1,
+        x_base=draw(st.integers(0, 20)), z_space=draw(spaces), z_base=draw(st.integers(0, 20)),
+        z_reg=draw(st.integers(0, 2)), n_reduce=n_reduce, loop_count=loops,
+        loop_x=tuple(draw(strides) for _ in range(6)), loop_z=zeros + (2,) * (6 - n_reduce),
+        has_addend=draw(st.integers(0, 1)), d_space=draw(spaces), act=draw(st.integers(0, 2)),
+    )  # fmt: skip
+
+
+@st.composite
+def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
+    kind = draw(st.sampled_from([Lstm, Lstm, Copy, Fill]))
+    return kind(
+        wait=draw(masks), signal=draw(masks), nl0=draw(st.integers(1, arch.lanes)),
+        loop_count=tuple(draw(counts) for _ in range(4)),
+        src_space=draw(spaces), dst_space=draw(spaces), cell_space=draw(spaces), src_l0=1, dst_l0=1,
+        src_base=draw(st.integers(0, 20)), dst_reg=draw(st.integers(0, 2)), gate_stride=arch.lanes,
+        loop_src=(arch.lanes, 0, 0, 0),
+    )  # fmt: skip
+
+
+@st.composite
+def transfers(draw: st.DrawFn, arch: Architecture) -> Instruction:
+    kind = draw(st.sampled_from([Load, Load, Store]))
+    return kind(
+        wait=draw(masks), signal=draw(masks), space=draw(spaces),
+        ext_offset=draw(st.integers(0, 2100)) * arch.port_bytes,
+        addr=draw(st.integers(0, 3)) * arch.port_elements,
+        beats=draw(st.sampled_from([1, 2, 7, 20, 60])),
+    )  # fmt: skip
+
+
+@st.composite
+def programs(draw: st.DrawFn, arch: Architecture, live: bool = True) -> Program:
+    """Return a program with a loop.
+
+    A `live` one waits for no token that an instruction before it in the same part does not give, so
+    that it cannot wait for ever.
+    """
+    unit = st.one_of(contracts(arch), contracts(arch), vectors(arch), transfers(arch))
+    other = st.one_of(
+        st.builds(Give, mask=masks),
+        st.builds(SetRegister, reg=st.just(1), mode=st.integers(0, 2), value=st.integers(0, 30)),
+    )
+    start = draw(st.lists(st.one_of(st.builds(Give, mask=st.just(7)), unit), max_size=4))
+    body = draw(st.lists(st.one_of(unit, unit, unit, other), min_size=1, max_size=10))
+    if live:
+        start, body = enliven(start), enliven(body)
+    times = draw(st.integers(1, 3))
+    return Program((*start, Loop(count=times), *body, EndLoop(), Halt()))
+
+
+def enliven(instructions: list[Instruction]) -> list[Instruction]:
+    """Drop each wait for a token that was not given before."""
+    tokens = [0] * TOKENS
+    found: list[Instruction] = []
+    for i in instructions:
+        given = i.mask if isinstance(i, Give) else 0
+        if isinstance(i, UnitInstruction):
+            taken = sum(1 << k for k in range(TOKENS) if tokens[k] and i.wait >> k & 1)
+            i, given = replace(i, wait=taken), i.signal
+            tokens = [n - (taken >> k & 1) for k, n in enumerate(tokens)]
+        tokens = [n + (given >> k & 1) for k, n in enumerate(tokens)]
+        found.append(i)
+    return found

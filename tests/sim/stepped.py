@@ -1,0 +1,570 @@
+"""The rules of docs/timing.md, cycle by cycle and to the letter: slow, and the oracle of `sim`."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from einchip.arch import (
+    ACCUMULATE_LATENCY,
+    READ_BURSTS,
+    STORE_BEATS,
+    VECTOR_WRITES,
+    Architecture,
+)
+from einchip.program import (
+    HOST_ARGS,
+    LOOP_DEPTH,
+    REGISTER_BITS,
+    REGISTERS,
+    TOKEN_MAX,
+    TOKENS,
+    EndLoop,
+    Error,
+    Give,
+    Halt,
+    Instruction,
+    Loop,
+    Program,
+    SetMode,
+    SetRegister,
+    Unit,
+)
+from einchip.program import Store as StoreInstruction
+from einchip.reference import Host, MachineError, Step
+from einchip.registers import COUNTERS
+from einchip.sim.run import Run
+from einchip.sim.unit import Job
+from einchip.sim.work import (
+    NEVER,
+    Burst,
+    ContractWork,
+    TransferWork,
+    VectorWork,
+    prepare,
+    program_fetch,
+)
+
+_MASK = (1 << REGISTER_BITS) - 1
+UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
+NAMES = "xy"
+STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
+
+
+class Control:
+    """The program with its counter, registers and loop stack; knows nothing of time."""
+
+    def __init__(self, program: Program, host: Host) -> None:
+        self.code = list(program.addresses())
+        self.n_words = program.n_words
+        self.host = host
+        self.registers: tuple[int, ...] = (0,) * REGISTERS
+        self._at = 0
+        self._stack: list[
+            list[int]
+        ] = []  # [index of the body's first instruction, iterations left]
+
+    def fetch(self) -> tuple[int, Instruction]:
+        """Return the next instruction with its word index, and step over it.
+
+        Raises MachineError(NO_HALT) past the program's end.
+        """
+        if self._at == len(self.code):
+            raise MachineError(Error.NO_HALT, self.n_words)
+        found = self.code[self._at]
+        self._at += 1
+        return found
+
+    def execute(self, pc: int, i: Instruction) -> None:
+        """Do what LOOP, ENDLOOP and SETR do. Raises MachineError: FIELD, LOOP."""
+        if isinstance(i, Loop):
+            self._loop(pc, i)
+        elif isinstance(i, EndLoop):
+            if not self._stack:
+                raise MachineError(Error.LOOP, pc)
+            self._stack[-1][1] -= 1
+            if self._stack[-1][1]:
+                self._at = self._stack[-1][0]
+            else:
+                self._stack.pop()
+        elif isinstance(i, SetRegister):
+            self._set(pc, i)
+
+    def _loop(self, pc: int, i: Loop) -> None:
+        if i.arg > HOST_ARGS:
+            raise MachineError(Error.FIELD, pc)
+        count = self.host.args[i.arg - 1] & _MASK if i.arg else i.count
+        if count == 0:
+            raise MachineError(Error.FIELD, pc)
+        if len(self._stack) == LOOP_DEPTH:
+            raise MachineError(Error.LOOP, pc)
+        self._stack.append([self._at, count])
+
+    def _set(self, pc: int, i: SetRegister) -> None:
+        if i.reg == 0 or i.mode > max(SetMode):
+            raise MachineError(Error.FIELD, pc)
+        old = self.registers[i.reg]
+        new = (i.value, old + i.value, i.value - old)[i.mode] & _MASK
+        self.registers = (*self.registers[: i.reg], new, *self.registers[i.reg + 1 :])
+
+
+@dataclass
+class Front:
+    """A unit's slot and setup stage."""
+
+    slot: Job | None = None
+    stage: Job | None = None
+    ready_at: int = 0
+
+
+@dataclass
+class ArrayState:
+    """Execution of the array and its drain."""
+
+    work: ContractWork | None = None
+    issued: int = 0
+    ends: tuple[int, int] = (-(1 << 60), -(1 << 60))  # f(j-2), f(j-1)
+    rows: dict[int, tuple[ContractWork, int]] = field(default_factory=dict)
+    writes: dict[int, tuple[ContractWork, int]] = field(default_factory=dict)
+
+
+@dataclass
+class VectorState:
+    """Execution of the vector unit."""
+
+    work: VectorWork | None = None
+    operation: int = 0
+    pending: int = 0
+    granted: int = 0
+    writes: deque[tuple[int, int]] = field(default_factory=deque)  # ready, space
+
+
+@dataclass
+class DmaState:
+    """Execution of the DMA and the memory behind it."""
+
+    bursts: tuple[Burst, ...] = ()
+    work: TransferWork | None = None
+    fetching: bool = False
+    loading: bool = False
+    active: bool = False
+    addressed: int = 0  # bursts whose address was accepted
+    finished: int = 0  # bursts whose last beat was accepted
+    reads: deque[list[int]] = field(default_factory=deque)  # [not before, beats left]
+    not_before: int = 0
+    moved: int = 0  # beats accepted in all
+    state: str = ""  # of a store's burst: address, data, response
+    to_read: int = 0
+    fetched: int = 0
+    held: deque[int] = field(default_factory=deque)  # cycles in which beats are offered
+    response_at: int = 0
+
+
+class Stepped:
+    """One run of one machine."""
+
+    def __init__(
+        self, program: Program, arch: Architecture, host: Host, latency: int, external_bytes: int
+    ) -> None:
+        self.arch, self.host, self.latency = arch, host, latency
+        self.external_bytes = external_bytes
+        self.control = Control(program, host)
+        self.counters: Counter[str] = Counter()
+        self.tokens = [0] * TOKENS
+        self.gives: list[int] = []
+        self.takes: list[int] = []
+        self.faults: list[tuple[int, int, Error, int]] = []
+        self.fronts = {u: Front() for u in UNITS}
+        self.array, self.vector, self.dma = ArrayState(), VectorState(), DmaState()
+        self.state, self.pc, self.copies = "FETCH", 0, 0
+        self.current: Instruction = Halt()
+        self.resolved: Job | None = None
+        self.slot_taken: dict[Unit, bool] = {}
+        self.n_resolved = 0
+        self.timeline: list[Job] = []
+        self.executing: dict[int, Job] = {}  # by the identity of its work
+
+    # --- the run -----------------------------------------------------------------------------
+    def run(self, fetch: bool, program_address: int) -> Run:
+        """Run to the end."""
+        if self.control.n_words > self.arch.program_words:
+            return self.result(0, (Error.FIELD, 0))
+        if fetch and self.control.n_words:
+            self.state = "LOAD"
+        t = 0
+        while True:
+            stopping = self.state == "STOP" and self.all_idle()
+            stuck = not stopping and self.stuck(t)
+            self.cycle(t)
+            if t == 0 and self.state == "LOAD":
+                self.start_fetch(program_address)
+            if stuck:
+                self.faults.append((t, 7, Error.TIMEOUT, self.pc))
+            due = [f for f in self.faults if f[0] <= t]
+            if due:
+                _, _, code, address = min(due)
+                return self.result(t + 1, (code, address))
+            if stopping:
+                return self.result(t + 1, None)
+            t += 1
+
+    def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
+        self.counters["cycles"] = cycles
+        counters = {c.name: self.counters[c.name] for c in COUNTERS}
+        return Run(cycles, counters, error, [j.executed(cycles) for j in self.timeline])
+
+    def cycle(self, t: int) -> None:
+        """Run one cycle."""
+        self.slot_taken = {u: f.slot is not None for u, f in self.fronts.items()}
+        busy = {
+            Unit.DMA: self.dma.active,
+            Unit.ARRAY: self.array.work is not None,
+            Unit.VECTOR: self.vector.work is not None,
+        }
+        reads, writes = self.drain_step(t)
+        addend = any(reads)
+        vector_read = busy[Unit.VECTOR] and self.vector_step(t, reads, writes)
+        last = False
+        if busy[Unit.ARRAY]:
+            last = self.array_step(t, addend or vector_read, reads)
+        if busy[Unit.DMA]:
+            self.dma_step(t, reads, writes)
+        free = {u: not b for u, b in busy.items()}
+        free[Unit.ARRAY] = free[Unit.ARRAY] or last
+        for u in UNITS:
+            self.front_step(t, u, busy[u], free[u])
+        self.sequencer_step(t)
+        self.token_step(t)
+
+    def count(self, name: str, n: int = 1) -> None:
+        self.counters[name] += n
+
+    def fault(self, t: int, space: int, write: bool, address: int) -> None:
+        """Raise an ADDRESS error one cycle after the grant in t."""
+        self.faults.append((t + 1, 1 + 2 * space + write, Error.ADDRESS, space << 31 | address))
+
+    def all_idle(self) -> bool:
+        fronts = any(f.slot or f.stage for f in self.fronts.values())
+        array = self.array.work or self.array.rows or self.array.writes
+        return not (fronts or array or self.vector.work or self.dma.active)
+
+    def stuck(self, t: int) -> bool:
+        """Tell whether nothing can ever move again."""
+        array = self.array.work or self.array.rows or self.array.writes
+        if array or self.vector.work or self.dma.active:
+            return False
+        if self.state not in ("RESOLVE", "STOP"):
+            return False
+        if self.state == "RESOLVE" and not self.fronts[self.current.UNIT].slot:
+            return False
+        for f in self.fronts.values():
+            if f.slot and not f.stage:
+                return False
+            if f.stage and (t < f.ready_at or self.tokens_there(f.stage)):
+                return False
+        return True
+
+    # --- tokens and fronts -------------------------------------------------------------------
+    def tokens_there(self, job: Job) -> bool:
+        return all(n > 0 for k, n in enumerate(self.tokens) if job.wait >> k & 1)
+
+    def token_step(self, t: int) -> None:
+        for masks, sign in ((self.gives, 1), (self.takes, -1)):
+            for mask in masks:
+                for k in range(TOKENS):
+                    self.tokens[k] += sign * (mask >> k & 1)
+        self.gives, self.takes = [], []
+        for k, n in enumerate(self.tokens):
+            if n > TOKEN_MAX:
+                self.faults.append((t, 6, Error.TOKEN, k))
+                return
+
+    def front_step(self, t: int, u: Unit, busy: bool, free: bool) -> None:
+        front, name = self.fronts[u], u.name.lower()
+        slot, stage = front.slot, front.stage
+        ready = stage is not None and t >= front.ready_at
+        there = stage is not None and self.tokens_there(stage)
+        if not busy:
+            if u is Unit.DMA:
+                self.count("dma_stall_token" if stage and not there else "dma_idle")
+            elif stage is None:
+                self.count(f"{name}_idle")
+            elif ready and not there:
+                self.count(f"{name}_stall_token")
+            else:
+                self.count(f"{name}_stall_setup")
+        if stage is not None and ready and there and free:
+            self.launch(t, stage)
+            front.stage = None
+        if slot is not None and stage is None:
+            front.slot, front.stage = None, slot
+            front.ready_at = t + 1 + (0 if u is Unit.DMA else self.arch.setup_cycles)
+
+    def launch(self, t: int, job: Job) -> None:
+        self.takes.append(job.wait)
+        self.timeline.append(job)
+        job.launch = t
+        work = job.work
+        self.executing[id(work)] = job
+        if isinstance(work, ContractWork):
+            self.array.work, self.array.issued = work, 0
+        elif isinstance(work, VectorWork):
+            self.vector = VectorState(work)
+        elif isinstance(work, TransferWork):
+            loading = not isinstance(work.instruction, StoreInstruction)
+            self.dma = DmaState(work.bursts, work, loading=loading, active=True, state="address")
+
+    def complete(self, t: int, work: object) -> None:
+        job = self.executing.pop(id(work))
+        self.gives.append(job.signal)
+        job.completion = t
+
+    # --- array -------------------------------------------------------------------------------
+    def drain_step(self, t: int) -> tuple[list[bool], list[bool]]:
+        """Issue a row and grant a row's write; return the spaces read and written."""
+        reads, writes = [False, False], [False, False]
+        if t in self.array.rows:
+            work, row = self.array.rows.pop(t)
+            if work.addend_space is not None:
+                reads[work.addend_space] = True
+                self.count(f"{NAMES[work.addend_space]}_reads", work.row_lanes)
+                if row == work.addend_fault.access:
+                    self.fault(t, work.addend_space, False, work.addend_fault.address)
+            self.array.writes[t + self.arch.drain_latency] = work, row
+            self.count("drained", work.row_lanes)
+            self.count("activations", work.row_lanes * work.activates)
+        if t in self.array.writes:
+            work, row = self.array.writes.pop(t)
+            writes[work.z_space] = True
+            self.count(f"{NAMES[work.z_space]}_writes", work.row_lanes)
+            if row == work.z_fault.access:
+                self.fault(t, work.z_space, True, work.z_fault.address)
+            if row == work.tiles * work.rows - 1:
+                self.complete(t, work)
+        return reads, writes
+
+    def array_step(self, t: int, port_taken: bool, reads: list[bool]) -> bool:
+        """Run one active cycle; return whether the last iteration was issued."""
+        a = self.array
+        work = a.work
+        assert work is not None
+        tile, iteration = divmod(a.issued, work.iterations)
+        if iteration == 0 and t + ACCUMULATE_LATENCY < a.ends[0]:
+            self.count("array_stall_drain")
+            return False
+        if port_taken:
+            self.count("array_stall_port")
+            return False
+        self.count("array_issue")
+        self.count("macs", work.macs)
+        self.count("x_reads", work.x_lanes)
+        self.count("y_reads", work.y_lanes)
+        reads[0] = reads[1] = True
+        for space, fault in enumerate((work.x_fault, work.y_fault)):
+            if a.issued == fault.access:
+                self.fault(t, space, False, fault.address)
+        a.issued += 1
+        if iteration + 1 < work.iterations:
+            return False
+        start = max(t + ACCUMULATE_LATENCY, a.ends[1])
+        for row in range(work.rows):
+            a.rows[start + row] = work, tile * work.rows + row
+        a.ends = a.ends[1], start + work.rows
+        if tile + 1 < work.tiles:
+            return False
+        a.work = None
+        return True
+
+    # --- vector unit -------------------------------------------------------------------------
+    def vector_step(self, t: int, reads: list[bool], writes: list[bool]) -> bool:
+        """Run one active cycle; return whether a read was granted."""
+        v = self.vector
+        work = v.work
+        assert work is not None
+        pending = v.pending
+        if v.writes and v.writes[0][0] <= t and not writes[v.writes[0][1]]:
+            _, space = v.writes.popleft()
+            writes[space] = True
+            self.count(f"{NAMES[space]}_writes", work.lanes)
+            if v.granted == work.write_fault.access:
+                self.fault(t, space, True, work.write_fault.address)
+            v.granted += 1
+            v.pending -= 1
+        read = self.vector_operation(t, work, pending, reads)
+        if v.granted == work.vectors * len(work.writes):
+            self.complete(t, work)
+            v.work = None
+        return read
+
+    def vector_operation(self, t: int, work: VectorWork, pending: int, reads: list[bool]) -> bool:
+        v = self.vector
+        vector, k = divmod(v.operation, len(work.operations))
+        if vector == work.vectors or (k == 0 and pending + len(work.writes) > VECTOR_WRITES):
+            self.count("vector_stall_write")
+            return False
+        space = work.operations[k]
+        if space is not None and reads[space]:
+            self.count("vector_stall_port")
+            return False
+        self.count("vector_issue")
+        if space is not None:
+            reads[space] = True
+            self.count(f"{NAMES[space]}_reads", work.lanes)
+            if v.operation == work.read_fault.access:
+                self.fault(t, space, False, work.read_fault.address)
+        if k == 0:
+            v.pending += len(work.writes)
+        if k == len(work.operations) - 1:
+            self.count("vector_ops", work.lanes)
+            self.count("activations", work.activations)
+            for n, target in enumerate(work.writes):
+                v.writes.append((t + work.latency + n, target))
+        v.operation += 1
+        return space is not None
+
+    # --- DMA ---------------------------------------------------------------------------------
+    def start_fetch(self, address: int) -> None:
+        bursts = program_fetch(self.control.n_words, address, self.arch)
+        self.dma = DmaState(bursts, fetching=True, loading=True, active=True)
+
+    def dma_step(self, t: int, reads: list[bool], writes: list[bool]) -> None:
+        before = self.counters["dma_transfer"], self.counters["dma_stall_port"]
+        if self.dma.loading:
+            self.load_step(t, writes)
+        else:
+            self.store_step(t, reads)
+        if before == (self.counters["dma_transfer"], self.counters["dma_stall_port"]):
+            self.count("dma_stall_memory")
+
+    def load_step(self, t: int, writes: list[bool]) -> None:
+        d = self.dma
+        asks = d.addressed < len(d.bursts) and d.addressed - d.finished < READ_BURSTS
+        if d.reads and t >= max(d.reads[0][0], d.not_before):
+            if d.work is None or not writes[d.work.space]:
+                self.accept_beat(t)
+            else:
+                self.count("dma_stall_port")
+        if asks:
+            d.reads.append([t + self.latency, d.bursts[d.addressed].beats])
+            d.addressed += 1
+
+    def accept_beat(self, t: int) -> None:
+        d = self.dma
+        self.count("dma_transfer")
+        self.count("dma_read_beats")
+        if d.work is not None:
+            self.count(f"{NAMES[d.work.space]}_writes", self.arch.port_elements)
+            if d.moved == d.work.fault.access:
+                self.fault(t, d.work.space, True, d.work.fault.address)
+            if d.moved == d.work.bus_fault:
+                self.faults.append((t, 5, Error.AXI_READ, d.bursts[d.finished].address))
+        d.moved += 1
+        d.not_before = t + 1
+        d.reads[0][1] -= 1
+        if d.reads[0][1]:
+            return
+        d.reads.popleft()
+        d.finished += 1
+        if d.finished == len(d.bursts):
+            d.active = False
+            if d.work is not None:
+                self.complete(t, d.work)
+            else:
+                self.state = "LOADED"
+
+    def store_step(self, t: int, reads: list[bool]) -> None:
+        d = self.dma
+        work = d.work
+        assert work is not None
+        if d.state == "address":
+            d.state, d.to_read = "data", d.bursts[d.finished].beats
+        elif d.state == "data":
+            held = len(d.held)
+            if d.held and d.held[0] <= t:
+                d.held.popleft()
+                self.count("dma_transfer")
+                self.count("dma_write_beats")
+                if not d.held and not d.to_read:
+                    d.state, d.response_at = "response", max(t + 1, t + self.latency)
+            if d.to_read and held < STORE_BEATS and not reads[work.space]:
+                d.to_read -= 1
+                d.held.append(t + STORE_OFFER)
+                self.count(f"{NAMES[work.space]}_reads", self.arch.port_elements)
+                if d.fetched == work.fault.access:
+                    self.fault(t, work.space, False, work.fault.address)
+                d.fetched += 1
+        elif t == d.response_at:
+            if work.bus_fault < d.fetched:
+                self.faults.append((t, 5, Error.AXI_WRITE, d.bursts[d.finished].address))
+            d.finished += 1
+            d.state = "address"
+            if d.finished == len(d.bursts):
+                d.active = False
+                self.complete(t, work)
+
+    # --- sequencer ---------------------------------------------------------------------------
+    def sequencer_step(self, t: int) -> None:
+        try:
+            if self.state == "FETCH":
+                self.pc, self.current = self.control.fetch()
+                self.state = "DECODE"
+            elif self.state == "DECODE":
+                self.decode()
+            elif self.state == "COPY":
+                self.copies -= 1
+                if not self.copies:
+                    self.state = "RESOLVE"
+            elif self.state == "RESOLVE":
+                self.resolve()
+            elif self.state == "LOADED":
+                self.state = "FETCH"
+        except MachineError as e:
+            self.faults.append((t, 0, e.code, e.address))
+
+    def decode(self) -> None:
+        self.count("instructions")
+        i = self.current
+        if isinstance(i, Halt):
+            self.state = "STOP"
+        elif i.UNIT is not Unit.SEQUENCER:
+            self.copies = i.WORDS - 1
+            self.state = "COPY" if self.copies else "RESOLVE"
+        else:
+            if isinstance(i, Give):
+                self.gives.append(i.mask)
+            self.control.execute(self.pc, i)
+            self.state = "FETCH"
+
+    def resolve(self) -> None:
+        i = self.current
+        if self.resolved is None:
+            step = Step(self.pc, i, self.control.registers)
+            work = prepare(step, self.arch, self.host, self.external_bytes)
+            self.resolved = Job(
+                self.n_resolved,
+                work,
+                step.registers,
+                work.instruction.wait,
+                work.instruction.signal,
+            )
+            self.n_resolved += 1
+        if self.slot_taken[i.UNIT]:
+            self.count("sequencer_stall")
+            return
+        self.fronts[i.UNIT].slot, self.resolved = self.resolved, None
+        self.state = "FETCH"
+
+
+def simulate(
+    program: Program,
+    arch: Architecture,
+    *,
+    host: Host | None = None,
+    latency: int = 8,
+    fetch: bool = True,
+    program_address: int = 0,
+    external_bytes: int = NEVER,
+) -> Run:
+    """Run `program` cycle by cycle; the counterpart of `einchip.sim.simulate` without values."""
+    machine = Stepped(program, arch, host or Host(), latency, external_bytes)
+    return machine.run(fetch, program_address)

@@ -1,0 +1,319 @@
+"""Random sound programs, made without the mapper: every instruction, loops, registers, tokens.
+
+`random_case(seed, arch)` and `cases(arch)` (for hypothesis) give a program with the memory and the
+host that it runs with. Every program keeps the rules of `einchip.check` and has no data races, so
+what it leaves in memory does not depend on time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.random import Generator
+
+from einchip import check, numeric
+from einchip.arch import Architecture
+from einchip.numeric import Ints
+from einchip.program import (
+    HOST_ARGS,
+    HOST_BASES,
+    REGISTER_BITS,
+    REGISTERS,
+    TOKENS,
+    EndLoop,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Loop,
+    Program,
+    SetMode,
+    SetRegister,
+    Unit,
+    UnitInstruction,
+)
+from einchip.reference import Host, Memory, trace
+from tests.system import ordering
+from tests.system.instructions import Span, Surroundings, draw, footprint
+from tests.system.ordering import Edge, Node
+from tests.system.recipes import RECIPES, Block, Op, Recipe, random_recipe
+
+#: Several pages, so that transfers cross their boundaries.
+EXTERNAL_BYTES: Final = 3 * 4096
+#: Executed unit instructions, at most: some hundred to few thousand cycles.
+MOST_EXECUTED: Final = 120
+#: Rows of each scratchpad that belong to one unit: DMA, array (read, written), vector unit.
+PRIVATE_ROWS: Final = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and what it runs with; `recipe` says how it was made."""
+
+    recipe: Recipe
+    arch: Architecture
+    program: Program
+    host: Host
+    memory: Memory
+
+    def __repr__(self) -> str:
+        return f"Case({self.arch.name}, {self.recipe})"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a unit instruction will stand; `private` to its unit, or with all rows of all."""
+
+    op: Op
+    segment: int
+    private: bool = False
+    pivot: bool = False
+
+
+@dataclass
+class _Skeleton:
+    """A program without its unit instructions; `overlapping`: segments without a fence."""
+
+    items: list[Instruction | _Place] = field(default_factory=list)
+    overlapping: set[int] = field(default_factory=set)
+    args: list[int] = field(default_factory=list)
+    segments: int = 0
+
+
+def random_case(seed: int, arch: Architecture) -> Case:
+    """Return the program of a seed."""
+    rng = np.random.default_rng(seed)
+    while True:
+        recipe = random_recipe(int(rng.integers(1 << 32)))
+        case = build(replace(recipe, seed=seed), arch)
+        if case:
+            return case
+
+
+def cases(arch: Architecture) -> st.SearchStrategy[Case]:
+    """Return a strategy whose cases shrink to the few operations that matter."""
+    return RECIPES.map(lambda recipe: build(recipe, arch)).filter(bool)
+
+
+def build(recipe: Recipe, arch: Architecture) -> Case | None:
+    """Return the program of a recipe, None where it is too long or needs too many tokens."""
+    rng = np.random.default_rng(recipe.seed)
+    skeleton = _skeleton(recipe)
+    port = arch.port_bytes
+    host = Host(
+        bases=tuple(port * int(n) for n in rng.integers((1 << 32) // port, size=HOST_BASES)),
+        args=tuple((*skeleton.args, *(int(n) for n in rng.integers(100, size=HOST_ARGS))))[:HOST_ARGS],
+    )
+    memory = Memory(
+        _random_elements(rng, arch, 0),
+        _random_elements(rng, arch, 1),
+        bytearray(rng.bytes(EXTERNAL_BYTES)),
+    )
+    registers = _registers(skeleton, host)
+    if registers is None:
+        return None
+    windows = [_window(rng, arch, space) for space in (0, 1)]
+    filled = _fill_places(skeleton, registers, arch, host, windows)
+    try:
+        program = _order(skeleton, filled, registers, arch, rng)
+        ordering.check_counts(program, host)
+    except ordering.TooManyTokens:
+        return None
+    if program.n_words > arch.program_words:
+        return None
+    check.require(program, arch, host)
+    return Case(recipe, arch, program, host, memory)
+
+
+def _random_elements(rng: Generator, arch: Architecture, space: int) -> Ints:
+    low, high = numeric.limits(arch.data_bits)
+    return rng.integers(low, high, arch.capacity(space), endpoint=True)
+
+
+# --- the skeleton --------------------------------------------------------------------------
+def _skeleton(recipe: Recipe) -> _Skeleton:
+    skeleton = _Skeleton()
+    for block in recipe.blocks:
+        _add_block(skeleton, block)
+    skeleton.items.append(Halt())
+    return skeleton
+
+
+def _add_block(skeleton: _Skeleton, block: Block) -> None:
+    rng = np.random.default_rng(block.seed)
+    overlaps = bool(block.count) and not block.fenced and not block.inner
+    if overlaps:
+        _add_fence(skeleton, rng, closes=True)
+    steps: list[Instruction] = []
+    if block.count:
+        for register in rng.choice(range(1, REGISTERS), size=rng.integers(3), replace=False):
+            first, step = _register_steps(rng, int(register))
+            skeleton.items.append(first)
+            steps.append(step)
+        skeleton.items.append(_loop(skeleton, block, rng))
+    n_before = int(rng.integers(len(steps) + 1))
+    skeleton.items += steps[:n_before]
+    if not overlaps:
+        _add_fence(skeleton, rng)
+    else:
+        skeleton.overlapping.add(skeleton.segments)
+    skeleton.items += [_Place(op, skeleton.segments) for op in block.ops]
+    skeleton.segments += 1
+    for inner in block.inner:
+        _add_block(skeleton, inner)
+    skeleton.items += steps[n_before:]
+    if block.count:
+        skeleton.items.append(EndLoop())
+
+
+def _loop(skeleton: _Skeleton, block: Block, rng: Generator) -> Loop:
+    known = skeleton.args
+    if block.argument and block.count not in known and len(known) < HOST_ARGS:
+        known.append(block.count)
+    if block.argument and block.count in known:
+        return Loop(count=int(rng.integers(1 << 32)), arg=1 + known.index(block.count))
+    return Loop(count=block.count)
+
+
+def _register_steps(rng: Generator, register: int) -> tuple[SetRegister, SetRegister]:
+    """Return how a register starts before a loop, and how its body changes it.
+
+    Units of 64 elements are rows, and whole beats, of every machine; few of the others are.
+    """
+    unit = int(rng.choice([1, 4, 16, 64]))
+    start, step = (unit * int(n) for n in rng.integers(-3, 4, size=2))
+    mode = SetMode(rng.integers(3))
+    value = {SetMode.SET: step, SetMode.ADD: step, SetMode.TOGGLE: 2 * start + step}[mode]
+    return (
+        SetRegister(register, SetMode.SET, start % (1 << REGISTER_BITS)),
+        SetRegister(register, mode, value % (1 << REGISTER_BITS)),
+    )
+
+
+def _add_fence(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> None:
+    """Add private instructions that order all before them and all after.
+
+    Only at the program's very start there is nothing to order.
+
+    `closes`: the fence is a segment of its own.
+    """
+    if not skeleton.items:
+        return
+    kinds = [("load", "store"), ("contract",), ("copy", "fill")]
+    choices = [kinds[k] for k in rng.permutation(3)]
+    *others, pivot = (Op(str(rng.choice(c)), int(rng.integers(1 << 32))) for c in choices)
+    here = skeleton.segments
+    skeleton.items += [_Place(op, here, private=True) for op in others]
+    skeleton.items.append(_Place(pivot, here, private=True, pivot=True))
+    if closes:
+        # The array starts instructions before earlier ones are complete, its own pivot too.
+        waiting = [*others, *([pivot] if pivot.kind == "contract" else [])]
+        again = [replace(op, seed=op.seed + 1) for op in waiting]
+        skeleton.items += [_Place(op, here, private=True) for op in again]
+        skeleton.segments += 1
+
+
+def _registers(skeleton: _Skeleton, host: Host) -> dict[int, list[tuple[int, ...]]] | None:
+    """Return what the registers hold at each execution of each place, None if there are many."""
+    stub = Program(tuple(Fill() if isinstance(i, _Place) else i for i in skeleton.items))
+    index = {pc: k for k, (pc, _) in enumerate(stub.addresses())}
+    found: dict[int, list[tuple[int, ...]]] = {k: [] for k in index.values()}
+    for n, step in enumerate(trace(stub, host)):
+        found[index[step.pc]].append(step.registers)
+        if n > MOST_EXECUTED:
+            return None
+    return found
+
+
+# --- unit instructions ---------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Window:
+    """The rows of one scratchpad that a program uses, as addresses."""
+
+    shared: Span
+    dma: Span
+    array_reads: Span
+    array_writes: Span
+    vector: Span
+
+
+def _window(rng: Generator, arch: Architecture, space: int) -> _Window:
+    depth = arch.capacity(space) // arch.lanes
+    rows = min(depth, int(rng.choice([16, 32, 64, 128])))
+    first = int(rng.choice([0, depth - rows, rng.integers(depth - rows + 1)]))
+    ends = [first, *range(first + rows - PRIVATE_ROWS, first + rows + 1)]
+    spans = [(arch.lanes * a, arch.lanes * b) for a, b in zip(ends, ends[1:], strict=False)]
+    return _Window(*spans)
+
+
+def _fill_places(
+    skeleton: _Skeleton,
+    registers: dict[int, list[tuple[int, ...]]],
+    arch: Architecture,
+    host: Host,
+    windows: Sequence[_Window],
+) -> dict[int, UnitInstruction]:
+    """Return the unit instruction of every place."""
+    x, y = windows
+    filled = {}
+    for k, place in enumerate(skeleton.items):
+        if not isinstance(place, _Place):
+            continue
+        reads = writes = x.shared, y.shared
+        if place.private and place.op.kind == "contract":
+            reads, writes = (x.array_reads, y.array_reads), (x.array_writes, y.array_writes)
+        elif place.private:
+            is_dma = place.op.kind in ("load", "store")
+            reads = writes = (x.dma, y.dma) if is_dma else (x.vector, y.vector)
+        near = Surroundings(arch, host, EXTERNAL_BYTES, reads, writes, tuple(registers[k]))
+        filled[k] = draw(place.op.kind, np.random.default_rng(place.op.seed), near)
+    return filled
+
+
+def _order(
+    skeleton: _Skeleton,
+    filled: dict[int, UnitInstruction],
+    registers: dict[int, list[tuple[int, ...]]],
+    arch: Architecture,
+    rng: Generator,
+) -> Program:
+    """Return the program with tokens that leave no races. Raises TooManyTokens."""
+    places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place)}
+    index = list(places)
+    nodes = [
+        Node(i.UNIT, tuple(footprint(i, r, arch) for r in registers[k]), places[k].pivot)
+        for k, i in filled.items()
+    ]
+    edges: list[Edge] = []
+    for segment in range(skeleton.segments):
+        here = [n for n, k in enumerate(index) if places[k].segment == segment]
+        members = [nodes[n] for n in here]
+        found = list(ordering.segment_edges(members, rng))
+        if segment in skeleton.overlapping:
+            found += ordering.carried_edges(members)
+        edges += [Edge(here[e.giver], here[e.taker], e.distance) for e in found]
+    masks = ordering.masks(nodes, edges)
+    late = _late_units(rng, masks.free)
+    code: list[Instruction] = list(masks.credits)
+    for k, item in enumerate(skeleton.items):
+        if k not in filled:
+            code.append(item)
+            continue
+        n, i = index.index(k), filled[k]
+        wait = masks.wait[n]
+        if i.UNIT in late and rng.random() < 0.2:
+            code.append(Give(1 << late[i.UNIT]))
+            wait |= 1 << late[i.UNIT]
+        code.append(replace(i, wait=wait, signal=masks.signal[n]))
+    return Program(tuple(code))
+
+
+def _late_units(rng: Generator, free: Sequence[int]) -> dict[Unit, int]:
+    """Return a token for some units, given by the sequencer before some of their instructions."""
+    units = [ordering.UNITS[k] for k in rng.permutation(3)]
+    return dict(zip(units, free, strict=False))
+
+
+__all__ = ["TOKENS", "Case", "build", "cases", "random_case"]
