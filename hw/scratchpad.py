@@ -44,8 +44,8 @@ class Scratchpad(wiring.Component):
     grant + WRITE_LATENCY - 1. A read of the element that is written at the same edge gets the old
     one. One access a cycle and port, no back pressure but `ready`. Lanes not enabled read 0.
 
-    An access with an enabled lane outside the scratchpad is not performed on any lane (a read's
-    data are then undefined); the fault stands in the cycle after its grant.
+    A write with an enabled lane outside the scratchpad is not performed on any lane, and a read's
+    data are then undefined; the fault stands in the cycle after the grant.
 
     Parameters
     ----------
@@ -105,13 +105,15 @@ class Scratchpad(wiring.Component):
         clients = [getattr(self, f"read_{c}") for c in READ_CLIENTS]
         grants = self._arbitrate(m, clients)
         access = self._address(m, clients, grants, self.read_count)
-        fault = self._check(m, access, self.read_fault)
+        self._check(m, access, self.read_fault)
         # the cycle after the grant: lanes to banks
         outputs = []
         for bank, hits in zip(self.banks, access.hits, strict=True):
             port = bank.read_port()
-            m.d.comb += [port.en.eq(hits.any() & ~fault)]
-            m.d.comb += port.addr.eq(one_hot(zip(hits, access.row, strict=True)))
+            m.d.comb += [
+                port.en.eq(hits.any()),
+                port.addr.eq(one_hot(zip(hits, access.row, strict=True))),
+            ]
             outputs.append(port.data)
         # the cycle after that: banks to lanes
         for p, bank_of_lane in enumerate(access.bank):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,6 +60,11 @@ class LstmMapping:
     def host(self, n_steps: int, weights: int, sequence: int, output: int) -> Host:
         """Return the host registers for a run: external addresses and the number of steps."""
         return Host((weights, sequence, output, 0), (n_steps, 0, 0, 0))
+
+    @property
+    def input_size(self) -> int:
+        """Elements of one time step's input."""
+        return prod(self.layer.x.shape)
 
     @property
     def weights_bytes(self) -> int:

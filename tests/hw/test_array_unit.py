@@ -1,5 +1,6 @@
 """hw.array_unit between two scratchpads, against reference.run_contract and docs/timing.md."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -134,12 +135,18 @@ def one_row(rng: np.random.Generator, arch: Architecture, **fixed: Any) -> Contr
     return contract(rng, arch, Shape((1, 1), (nn, 1), (1, 1), 1, (1,) * 6, 0), **fixed)
 
 
-def test_shortest_contracts_queue_behind_a_long_drain() -> None:
-    arch = SQUARE_4
-    rng = np.random.default_rng(3)
-    long = Shape((2, 2), (2, 2), (1, 1), 1, (1, 6, 1, 1, 1, 1), 1)
-    contracts = [contract(rng, arch, long)] + [one_row(rng, arch) for _ in range(9)]
-    check(arch, contracts * 2, memory(arch, rng))
+def long_and_short(rng: np.random.Generator, arch: Architecture, n: int) -> list[Contract]:
+    """Return CONTRACTs of one row, and some that drain longer than they compute."""
+    long = Shape((2, 2), (1, 1), (1, 1), 1, (1, 3, 1, 1, 1, 1), 1)
+    return [
+        contract(rng, arch, long) if rng.random() < 0.3 else one_row(rng, arch) for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_short_contracts_queue_behind_long_drains(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    check(SQUARE_4, long_and_short(rng, SQUARE_4, 40), memory(SQUARE_4, rng))
 
 
 @pytest.mark.parametrize("n_m", [1, 3, 4])
@@ -223,14 +230,10 @@ def test_a_stop_drops_everything_and_the_next_run_is_as_after_reset() -> None:
 @pytest.mark.parametrize("arch", [SQUARE_4, machine(4, 4, 8)], ids=name)
 def test_fewer_instructions_are_in_flight_than_constants_are_kept(arch: Architecture) -> None:
     rng = np.random.default_rng(13)
-    long = Shape((2, 2), (1, 1), (1, 1), 1, (1, 3, 1, 1, 1, 1), 1)
     most = 0
-    for _ in range(60):
-        contracts = [
-            contract(rng, arch, long) if rng.random() < 0.3 else one_row(rng, arch)
-            for _ in range(40)
-        ]
-        tagged = [Contract(**{**vars(i), "wait": 1, "signal": 2}) for i in contracts]
+    for _ in range(40):
+        contracts = long_and_short(rng, arch, 40)
+        tagged = [dataclasses.replace(i, wait=1, signal=2) for i in contracts]
         in_flight = 0
         vector = random_schedule(rng, [0, 0, 0, 3])
         for c in Rules(arch, tagged, always, vector, never).run():

@@ -171,9 +171,7 @@ def expected(
 
 
 def same(a: reference.Memory, b: reference.Memory) -> bool:
-    return (
-        bool((a.x == b.x).all()) and bool((a.y == b.y).all()) and a.external == b.external
-    )
+    return bool((a.x == b.x).all()) and bool((a.y == b.y).all()) and a.external == b.external
 
 
 def transfer(kind: type[Transfer], arch: Architecture, at: int, to: int, beats: int) -> Transfer:

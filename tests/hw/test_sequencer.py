@@ -119,9 +119,7 @@ def run(
     return ran
 
 
-def firsts(
-    i: UnitInstruction, registers: tuple[int, ...], host: reference.Host
-) -> dict[str, int]:
+def firsts(i: UnitInstruction, registers: tuple[int, ...], host: reference.Host) -> dict[str, int]:
     """Return the first addresses that a unit must be given."""
     if isinstance(i, Load | Store):
         ext = host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset
@@ -307,9 +305,7 @@ TRANSFER_FAULTS = [
         *((k, f) for k in (Load, Store) for f in TRANSFER_FAULTS),
     ],
 )
-def test_checks_are_those_of_the_reference(
-    kind: type[Instruction], fields: dict[str, Any]
-) -> None:
+def test_checks_are_those_of_the_reference(kind: type[Instruction], fields: dict[str, Any]) -> None:
     program = Program(
         (
             SetRegister(reg=7, mode=SetMode.SET, value=0xFFFFFFFF),

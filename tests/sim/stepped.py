@@ -172,6 +172,7 @@ class Stepped:
         self.counters: Counter[str] = Counter()
         self.tokens = [0] * TOKENS
         self.gives: list[int] = []
+        self.given = [0] * TOKENS
         self.takes: list[int] = []
         self.faults: list[tuple[int, int, Error, int]] = []
         self.fronts = {u: Front() for u in UNITS}
@@ -211,7 +212,13 @@ class Stepped:
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
         self.counters["cycles"] = cycles
         counters = {c.name: self.counters[c.name] for c in COUNTERS}
-        return Run(cycles, counters, error, [j.executed(cycles) for j in self.timeline])
+        return Run(
+            cycles,
+            counters,
+            error,
+            sorted((j.executed(cycles) for j in self.timeline), key=lambda e: (e.launch, e.index)),
+            tuple(self.given),
+        )
 
     def cycle(self, t: int) -> None:
         """Run one cycle."""
@@ -532,6 +539,7 @@ class Stepped:
         else:
             if isinstance(i, Give):
                 self.gives.append(i.mask)
+                self.given = [n + (i.mask >> k & 1) for k, n in enumerate(self.given)]
             self.control.execute(self.pc, i)
             self.state = "FETCH"
 

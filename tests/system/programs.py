@@ -104,7 +104,9 @@ def build(recipe: Recipe, arch: Architecture) -> Case | None:
     port = arch.port_bytes
     host = Host(
         bases=tuple(port * int(n) for n in rng.integers((1 << 32) // port, size=HOST_BASES)),
-        args=tuple((*skeleton.args, *(int(n) for n in rng.integers(100, size=HOST_ARGS))))[:HOST_ARGS],
+        args=tuple((*skeleton.args, *(int(n) for n in rng.integers(100, size=HOST_ARGS))))[
+            :HOST_ARGS
+        ],
     )
     memory = Memory(
         _random_elements(rng, arch, 0),

@@ -8,6 +8,7 @@ table has no coefficient for cannot be charged: it is an error, never zero.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -68,27 +69,36 @@ class SramPoint(_Strict):
 
 
 class Sram(_Strict):
-    """Memories on the chip, by size."""
+    """Memories on the chip, by size.
+
+    Between two sizes the energy per bit lies on the line through both in the logarithms of size and
+    energy. A memory below the smallest size is charged as the smallest. Above the largest, `larger`
+    says what happens: "line" goes on along the last line, "several" takes it as several memories of
+    the largest size, one of which is accessed (the way between them is not charged).
+    """
 
     unit: Literal["pJ per access"]
     points: list[SramPoint] = Field(min_length=1)
+    larger: Literal["line", "several"]
     source: str = ""
     note: str = ""
 
-    def per_bit(self, n_bytes: int, write: bool) -> float | None:
-        """Return pJ per bit of an access to a memory of that size.
+    @model_validator(mode="after")
+    def _two_sizes_make_a_line(self) -> Self:
+        if self.larger == "line" and len(self.points) < 2:
+            raise ValueError("larger: a line needs two sizes")
+        return self
 
-        Between two sizes the energy per bit is interpolated linearly in the logarithms of both; a
-        memory below the smallest is charged as the smallest, one above the largest has None.
-        """
+    def per_bit(self, n_bytes: int, write: bool) -> float:
+        """Return pJ per bit of an access to a memory of that size."""
         known = sorted((p.bytes, (p.write if write else p.read) / p.bits) for p in self.points)
         if n_bytes <= known[0][0]:
             return known[0][1]
-        for (b0, e0), (b1, e1) in zip(known, known[1:], strict=False):
-            if n_bytes <= b1:
-                part = math.log(n_bytes / b0) / math.log(b1 / b0)
-                return e0 * (e1 / e0) ** part
-        return None
+        if n_bytes >= known[-1][0] and self.larger == "several":
+            return known[-1][1]
+        lines = list(pairwise(known))
+        (b0, e0), (b1, e1) = next((two for two in lines if n_bytes <= two[1][0]), lines[-1])
+        return e0 * (e1 / e0) ** (math.log(n_bytes / b0) / math.log(b1 / b0))
 
 
 class Dram(_Strict):
@@ -131,27 +141,28 @@ class Table(_Strict):
 
     def multiply_pj(self, bits: int) -> float:
         """Return pJ of a multiplication of `bits` by `bits` bits."""
-        return self._known(self.multiply and self.multiply.at(bits), f"multiply of {bits} bit")
+        return self._known(self.multiply, f"multiply of {bits} bit", bits)
 
     def add_pj(self, bits: int) -> float:
         """Return pJ of an addition."""
-        return self._known(self.add and self.add.at(bits), f"add of {bits} bit")
+        return self._known(self.add, f"add of {bits} bit", bits)
 
     def mac_pj(self, data_bits: int, acc_bits: int) -> float:
         """Return pJ of a multiply-add."""
         if self.mac is None:
             return self.multiply_pj(data_bits) + self.add_pj(acc_bits)
-        return self._known(self.mac.at(data_bits), f"mac of {data_bits} bit")
+        return self._known(self.mac, f"mac of {data_bits} bit", data_bits)
 
     def sram_pj(self, n_bytes: int, bits: int, write: bool = False) -> float:
         """Return pJ of accessing `bits` bits of a memory on the chip of that size."""
-        energy = self.sram and self.sram.per_bit(n_bytes, write)
-        return bits * self._known(energy, f"sram of {n_bytes} bytes")
+        if self.sram is None:
+            raise self._missing("sram")
+        return bits * self.sram.per_bit(n_bytes, write)
 
     def dram_pj(self, bits: int, write: bool = False) -> float:
         """Return pJ of moving `bits` bits to or from external memory."""
         if self.dram is None:
-            raise EnergyError(f"{self.name}: no coefficient for dram")
+            raise self._missing("dram")
         return bits * (self.dram.write if write else self.dram.read) / self.dram.bits
 
     def notes(self) -> list[str]:
@@ -163,12 +174,16 @@ class Table(_Strict):
                 found.append(f"{action}: " + "; ".join(part for part in (c.source, c.note) if part))
         return found
 
-    def _known(self, energy: float | None, action: str) -> float:
+    def _known(self, operation: Arithmetic | None, action: str, bits: int) -> float:
+        energy = None if operation is None else operation.at(bits)
         if energy is None:
-            raise EnergyError(
-                f"{self.name}: no coefficient for {action}; choose another table or add it"
-            )
+            raise self._missing(action)
         return energy
+
+    def _missing(self, action: str) -> EnergyError:
+        return EnergyError(
+            f"{self.name}: no coefficient for {action}; choose another table or add it"
+        )
 
 
 def tables() -> list[str]:
@@ -184,7 +199,8 @@ def load(name: str) -> Table:
     except (OSError, UnicodeDecodeError) as error:
         if path.parent == _HERE:
             raise EnergyError(
-                f"energy table: found {name!r}, expected one of {', '.join(tables())} or a .yaml file"
+                f"energy table: found {name!r}, expected one of {', '.join(tables())} "
+                "or a .yaml file"
             ) from None
         raise EnergyError(f"{name}: cannot read the file: {error}") from None
     except yaml.YAMLError as error:

@@ -34,11 +34,15 @@ class RtlError(Exception):
 
 @dataclass(frozen=True)
 class Start:
-    """One start of the machine: a program and what the host sets; `fetch` loads the program."""
+    """One start of the machine: a program and what the host sets; `fetch` loads the program.
+
+    The program lies `program_offset` bytes, a multiple of 16, behind the start of a page.
+    """
 
     program: Program
     host: Host = field(default_factory=Host)
     fetch: bool = True
+    program_offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,14 @@ class RtlRun:
 
 @dataclass(frozen=True)
 class RtlResult:
-    """The runs of one job in order, and the machine's memory after the last."""
+    """The runs of one job in order, and the machine's memory after the last.
+
+    `hazards` counts reads and writes of external memory that overlap while both are open.
+    """
 
     runs: list[RtlRun]
     memory: Memory
+    hazards: int
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,8 @@ class _Plan:
     def _start(self, start: Start) -> int:
         """Add one start; return the index of the first register that is read after it."""
         if start.fetch:
-            self._write("PROGRAM_ADDRESS", self._place(start.program.encode()))
+            at = self._place(bytes(start.program_offset) + start.program.encode())
+            self._write("PROGRAM_ADDRESS", at + start.program_offset)
             self._write("PROGRAM_WORDS", start.program.n_words)
         for prefix, values in (("BASE", start.host.bases), ("ARG", start.host.args)):
             for k, value in enumerate(values):
@@ -180,7 +189,7 @@ class _Plan:
         x, y = (from_bytes(result.outcomes[k].data, self.arch) for k in self._spaces)
         external = bytearray(result.outcomes[self._external].data)
         runs = [self._run(result, k) for k in self._stops]
-        return RtlResult(runs, Memory(x, y, external))
+        return RtlResult(runs, Memory(x, y, external), result.hazards)
 
     def _run(self, result: jobs.Result, at: int) -> RtlRun:
         values = [o.value for o in result.outcomes[at : at + 3 + len(_counter_registers())]]

@@ -1,0 +1,180 @@
+"""Predicted cycles of a program, by the rules of `docs/timing.md`, instruction by instruction.
+
+Sequencer, slots, setup stages, tokens, tiles, drains, addends and the vector unit's reads follow
+the rules. Left out is what write ports and two DMA bursts do to one another, which costs single
+cycles.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, VECTOR_WRITES, Architecture
+from einchip.program import (
+    TOKENS,
+    Contract,
+    Copy,
+    EndLoop,
+    Fill,
+    Give,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    Store,
+    Unit,
+    UnitInstruction,
+)
+
+#: Cycles of the memory model from an address to the first beat.
+MEMORY_LATENCY = 8
+#: Cycles of a store between a beat's read and its offer.
+STORE_LATENCY = 4
+LONG_AGO = -(1 << 40)
+
+
+def executed(program: Program, n_steps: int) -> Iterator[Instruction]:
+    """Yield the instructions as the sequencer decodes them; LOOPs by host count run `n_steps`."""
+    code, stack, at = program.instructions, list[list[int]](), 0
+    while at < len(code):
+        i = code[at]
+        at += 1
+        yield i
+        if isinstance(i, Loop):
+            stack.append([at, n_steps if i.arg else i.count])
+        elif isinstance(i, EndLoop):
+            stack[-1][1] -= 1
+            if stack[-1][1]:
+                at = stack[-1][0]
+            else:
+                stack.pop()
+
+
+def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
+    """Return the cycles of a run without program fetch."""
+    machine = _Machine(arch)
+    for i in executed(program, n_steps):
+        machine.decode(i)
+    return machine.cycles()
+
+
+class _Machine:
+    """The state of the prediction: when each unit can take what."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.fetch = 0
+        self.moved: dict[Unit, int] = defaultdict(lambda: -1)
+        self.launched: dict[Unit, int] = defaultdict(lambda: -1)
+        self.free: dict[Unit, int] = defaultdict(lambda: -1)
+        self.given: list[deque[int]] = [deque() for _ in range(TOKENS)]
+        self.array = _Array(arch)
+        self.end = 0
+
+    def cycles(self) -> int:
+        """Return the number of cycles, HALT's last one included."""
+        return max(self.end + 1, self.fetch) + 1
+
+    def decode(self, i: Instruction) -> None:
+        """Advance by one instruction."""
+        if not isinstance(i, UnitInstruction):
+            if isinstance(i, Give):
+                self._give(i.mask, self.fetch + 1)
+            self.fetch += 2
+            return
+        commit = max(self.fetch + 1 + i.WORDS, self.moved[i.UNIT] + 1)
+        self.fetch = commit + 1
+        self.moved[i.UNIT] = max(commit + 1, self.launched[i.UNIT] + 1)
+        setup = 0 if i.UNIT == Unit.DMA else self.arch.setup_cycles
+        ready = self.moved[i.UNIT] + setup + 1
+        launch = max([ready, self.free[i.UNIT], *self._taken(i.wait)])
+        self.launched[i.UNIT] = launch
+        self.free[i.UNIT], done = self._execute(i, launch)
+        self._give(i.signal, done)
+        self.end = max(self.end, done)
+
+    def _taken(self, mask: int) -> list[int]:
+        """Return the cycles from which the tokens of a mask are positive, and take them."""
+        return [self.given[t].popleft() + 1 for t in range(TOKENS) if mask >> t & 1]
+
+    def _give(self, mask: int, cycle: int) -> None:
+        for t in range(TOKENS):
+            if mask >> t & 1:
+                self.given[t].append(cycle)
+
+    def _execute(self, i: UnitInstruction, launch: int) -> tuple[int, int]:
+        """Return the first cycle of the next launch, and the cycle of completion."""
+        if isinstance(i, Contract):
+            return self.array.run(i, launch)
+        if isinstance(i, Lstm | Copy | Fill):
+            done = self._vectors(i, launch)
+        elif isinstance(i, Load):
+            done = launch + 1 + MEMORY_LATENCY + i.beats - 1
+        else:
+            assert isinstance(i, Store)
+            bursts = -(-i.beats // self.arch.burst_beats)
+            done = launch + i.beats + bursts * (1 + STORE_LATENCY + MEMORY_LATENCY)
+        return done + 1, done
+
+    def _vectors(self, i: Lstm | Copy | Fill, launch: int) -> int:
+        """Return the cycle of a vector instruction's last write; note its reads."""
+        lstm = isinstance(i, Lstm)
+        planes = self.arch.cell_planes
+        reads, writes = (4 + planes, planes + 1) if lstm else (1, 1)
+        latency = LSTM_LATENCY if lstm else COPY_LATENCY
+        granted = deque[int]()
+        t, last = launch + 1, launch
+        for _ in range(i.vectors):
+            if len(granted) + writes > VECTOR_WRITES:
+                t = max(t, granted[len(granted) + writes - VECTOR_WRITES - 1] + 1)
+            if not isinstance(i, Fill):
+                self.array.blocked.append((t, t + reads))
+            t += reads
+            for k in range(writes):
+                last = max(t - 1 + latency + k, last + 1)
+                granted.append(last)
+            while granted and granted[0] < t:
+                granted.popleft()
+        return last
+
+
+class _Array:
+    """Tiles, drains, and the cycles in which a read port is taken."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.ends = (LONG_AGO, LONG_AGO)
+        self.blocked: deque[tuple[int, int]] = deque()
+
+    def run(self, i: Contract, launch: int) -> tuple[int, int]:
+        """Return (cycle of the last issue, cycle of the last write) of a CONTRACT."""
+        t = launch
+        for _ in range(i.tiles):
+            t = self._issue(max(t + 1, self.ends[0] - ACCUMULATE_LATENCY), i.tile_iterations)
+            start = max(t + ACCUMULATE_LATENCY, self.ends[1])
+            self.ends = (self.ends[1], start + i.n_m)
+            if i.has_addend:
+                self._block(start, start + i.n_m)
+        return t, self.ends[1] - 1 + self.arch.drain_latency
+
+    def _block(self, start: int, end: int) -> None:
+        self.blocked.append((start, end))
+        if len(self.blocked) > 1 and self.blocked[-2][0] > start:
+            self.blocked = deque(sorted(self.blocked))
+
+    def _issue(self, start: int, iterations: int) -> int:
+        """Return the cycle of the last of some iterations, the first not before `start`."""
+        t, left = start, iterations
+        while self.blocked:
+            low, high = self.blocked[0]
+            if high <= t:
+                self.blocked.popleft()
+            elif low >= t + left:
+                break
+            else:
+                left -= max(0, low - t)
+                t = high
+                self.blocked.popleft()
+        return t + left - 1

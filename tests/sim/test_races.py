@@ -1,0 +1,136 @@
+"""Races: programs that lack a token are found, those that have it are not."""
+
+from dataclasses import replace
+
+import pytest
+
+from einchip.arch import PRESETS
+from einchip.program import (
+    Contract,
+    Copy,
+    EndLoop,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    Store,
+)
+from einchip.sim import Order, SimulationError, races, simulate
+
+NANO = PRESETS["nano"]
+#: X[0:16] times Y[0:16] to X[64:80], 4 iterations.
+CONTRACT = Contract(
+    nm0=4, nn0=4, xs_m0=1, ys_n0=1, zs_m0=4, zs_n0=1, z_base=64, n_reduce=1,
+    loop_count=(4, 1, 1, 1, 1, 1), loop_x=(4, 0, 0, 0, 0, 0), loop_y=(4, 0, 0, 0, 0, 0),
+)  # fmt: skip
+
+
+def pairs(*instructions: Instruction, order: Order = Order.TIME) -> list[tuple[str, str]]:
+    run = simulate(Program((*instructions, Halt())), NANO)
+    assert run.error is None
+    return [(r.first.kind, r.second.kind) for r in races(run, NANO, order)]
+
+
+BOTH = pytest.mark.parametrize("order", list(Order))
+
+
+@BOTH
+def test_contract_beside_the_load_of_its_operand_is_a_race(order: Order) -> None:
+    load = Load(beats=40)
+    assert pairs(load, CONTRACT, order=order) == [("Load", "Contract")]
+    assert pairs(replace(load, signal=1), replace(CONTRACT, wait=1), order=order) == []
+
+
+@BOTH
+def test_load_into_what_a_contract_reads_is_a_race(order: Order) -> None:
+    many = replace(CONTRACT, loop_count=(4, 9, 1, 1, 1, 1), loop_z=(0, 16, 0, 0, 0, 0))
+    assert pairs(many, Load(beats=4), order=order) == [("Contract", "Load")]
+
+
+@BOTH
+def test_contract_that_reads_the_one_before_needs_a_token(order: Order) -> None:
+    reader = replace(CONTRACT, x_base=64, z_base=128)
+    assert pairs(CONTRACT, reader, order=order) == [("Contract", "Contract")]
+    chained = replace(CONTRACT, signal=2), replace(reader, wait=2)
+    assert pairs(*chained, order=order) == []
+
+
+@BOTH
+def test_contracts_may_overwrite_operands_and_results_of_the_one_before(order: Order) -> None:
+    over = replace(CONTRACT, z_base=0, x_base=256)
+    assert pairs(CONTRACT, over, order=order) == []
+    assert pairs(CONTRACT, replace(CONTRACT, x_base=256), order=order) == []
+
+
+@BOTH
+def test_addend_from_the_contract_before_needs_a_token(order: Order) -> None:
+    later = replace(CONTRACT, has_addend=1, d_base=64, z_base=128)
+    assert pairs(CONTRACT, later, order=order) == [("Contract", "Contract")]
+
+
+@BOTH
+def test_vector_instructions_are_ordered_among_themselves(order: Order) -> None:
+    fill = Fill(nl0=4, dst_l0=1, value=3)
+    copy = Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=32)
+    assert pairs(fill, copy, fill, order=order) == []
+    assert pairs(Load(beats=8), Store(beats=8), order=order) == []
+
+
+@BOTH
+def test_accumulating_in_place_is_sound(order: Order) -> None:
+    in_place = replace(
+        CONTRACT, has_addend=1, d_base=64, loop_count=(4, 9, 1, 1, 1, 1), loop_z=(0, 16, 0, 0, 0, 0)
+    )
+    assert pairs(in_place, order=order) == []
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        # the second tile reads what the first wrote
+        replace(CONTRACT, z_base=8, loop_count=(4, 2, 1, 1, 1, 1)),
+        # the second row's addend is the first row's result
+        replace(CONTRACT, has_addend=1, d_base=60),
+        Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=4, loop_count=(3, 1, 1, 1),
+             loop_src=(4, 0, 0, 0), loop_dst=(4, 0, 0, 0)),
+        Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, dst_base=16, cell_base=64,
+             loop_count=(3, 1, 1, 1), loop_src=(16, 0, 0, 0), loop_dst=(4, 0, 0, 0)),
+    ],
+)  # fmt: skip
+def test_reading_what_the_instruction_itself_wrote_is_a_race(instruction: Instruction) -> None:
+    assert pairs(instruction) == [(type(instruction).__name__,) * 2]
+
+
+def test_credits_of_a_double_buffer_are_an_order() -> None:
+    """Loads of two buffers run ahead of the contracts by the credits that GIVE gave."""
+    loop = []
+    for half in (0, 1):
+        free, full = 1 << half, 4 << half
+        loop += [
+            Load(beats=4, addr=16 * half, wait=free, signal=full),
+            replace(CONTRACT, x_base=16 * half, wait=full, signal=free),
+        ]
+    program = (Give(mask=3), Loop(count=4), *loop, EndLoop())
+    assert pairs(*program, order=Order.TIME) == []
+    assert pairs(*program, order=Order.TOKENS) == []
+    # one credit more, and a load may overwrite what is being read
+    assert pairs(Give(mask=3), *program, order=Order.TOKENS) != []
+
+
+def test_time_may_order_what_tokens_do_not() -> None:
+    # the contract's setup outlasts the load of one beat, at this latency
+    program = (Load(beats=1), CONTRACT)
+    assert pairs(*program, order=Order.TIME) == []
+    assert pairs(*program, order=Order.TOKENS) == [("Load", "Contract")]
+
+
+def test_simulation_refuses_a_race_when_asked() -> None:
+    program = Program((Load(beats=40), CONTRACT, Halt()))
+    with pytest.raises(
+        SimulationError, match=r"1 races: word 0: Load .* word 1: Contract .* X\[0\]"
+    ):
+        simulate(program, NANO, check_races=True)

@@ -1,0 +1,200 @@
+"""Cycles against numbers worked out by hand from docs/timing.md."""
+
+from dataclasses import replace
+
+import pytest
+
+from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
+from einchip.program import (
+    Contract,
+    Copy,
+    EndLoop,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    SetRegister,
+    Store,
+)
+from einchip.sim import Executed, Run, simulate, vector
+
+NANO = PRESETS["nano"]
+LATENCY = 8
+
+
+def contract(iterations: int, tiles: int, **fields: int) -> Contract:
+    """Return a CONTRACT of `tiles` tiles, 4 rows by 4 columns."""
+    one = Contract(
+        nm0=4, nn0=4, xs_m0=1, ys_n0=1, zs_m0=4, zs_n0=1, z_base=64, n_reduce=1,
+        loop_count=(iterations, tiles, 1, 1, 1, 1),
+    )  # fmt: skip
+    return replace(one, **fields)  # type: ignore[arg-type]
+
+
+def run(*instructions: Instruction, fetch: bool = False, arch: Architecture = NANO) -> Run:
+    found = simulate(Program((*instructions, Halt())), arch, latency=LATENCY, fetch=fetch)
+    assert found.error is None
+    return found
+
+
+def span(e: Executed) -> int:
+    assert e.completion is not None
+    return e.completion - e.launch
+
+
+def test_halt_alone_takes_fetch_decode_stop() -> None:
+    assert run().cycles == 3
+
+
+def test_fetch_takes_launch_address_latency_and_a_cycle_a_beat() -> None:
+    # cycle 0 launches, 1 has the address, 9 .. 12 have the 4 beats of one word; then 3 as above
+    found = run(fetch=True)
+    assert found.cycles == 1 + LATENCY + 4 + 3
+    assert found.counters["dma_idle"] == 1 + 3
+    assert found.counters["dma_stall_memory"] == LATENCY
+
+
+def test_sequencer_instructions_take_two_cycles() -> None:
+    assert run(*[SetRegister(reg=1)] * 7, Give(mask=1)).cycles == 3 + 2 * 8
+
+
+def test_loop_costs_two_cycles_and_two_a_turn() -> None:
+    assert run(Loop(count=5), SetRegister(reg=1), EndLoop()).cycles == 3 + 2 + 5 * (2 + 2)
+
+
+def test_launch_comes_words_slot_and_lanes_after_the_fetch() -> None:
+    # FETCH, DECODE, COPY, RESOLVE: words + 2; slot one cycle, lanes 4, launch in the next
+    assert run(contract(5, 1)).timeline[0].launch == 8 + 2 + 1 + 4
+    assert run(Load(beats=1)).timeline[0].launch == 1 + 2 + 1
+
+
+@pytest.mark.parametrize(("iterations", "tiles"), [(5, 1), (5, 3), (4, 7), (20, 2)])
+def test_lone_contract_takes_what_the_formula_says(iterations: int, tiles: int) -> None:
+    found = run(contract(iterations, tiles))
+    expected = tiles * iterations + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    assert span(found.timeline[0]) == expected
+    assert found.cycles == found.timeline[0].launch + expected + 2
+
+
+def test_short_tiles_cost_their_rows() -> None:
+    found = [span(run(contract(1, tiles)).timeline[0]) for tiles in (10, 11, 12)]
+    assert found[1] - found[0] == found[2] - found[1] == 4
+
+
+def test_independent_contracts_leave_no_bubble() -> None:
+    found = run(*[contract(40, 2)] * 3)
+    assert [e.launch - found.timeline[0].launch for e in found.timeline] == [0, 80, 160]
+    assert found.counters["array_issue"] == 240
+
+
+def test_addend_takes_the_array_one_cycle_a_row() -> None:
+    found = run(contract(10, 3, has_addend=1, d_base=128))
+    # the rows of the first two tiles meet iterations, those of the last do not
+    assert found.counters["array_stall_port"] == 2 * 4
+
+
+def test_token_given_in_a_cycle_launches_in_the_next() -> None:
+    first, second = run(contract(5, 1, signal=1), contract(5, 1, wait=1)).timeline
+    assert first.completion is not None
+    assert second.launch == first.completion + 1
+
+
+def test_load_of_one_burst_takes_address_latency_and_beats() -> None:
+    assert span(run(Load(beats=20)).timeline[0]) == LATENCY + 20
+
+
+def test_load_of_many_bursts_streams() -> None:
+    assert span(run(Load(beats=500)).timeline[0]) == LATENCY + 500
+
+
+def test_load_waits_for_every_fifth_burst_of_one_beat() -> None:
+    # four addresses in flight: u+1 .. u+4; the fifth after the first beat, in u+1+8, is accepted
+    arch = NANO.override(burst_beats=1)
+    assert span(run(Load(beats=5), arch=arch).timeline[0]) == (LATENCY + 2) + LATENCY
+
+
+def test_bursts_end_at_4_kib() -> None:
+    found = run(Store(beats=4, ext_offset=4096 - 8))
+    each = 1 + 2 + 4 - 1 + LATENCY + 1  # address, beats, offer 4 after the read, response after
+    assert span(found.timeline[0]) == 2 * each
+
+
+def test_store_of_one_burst() -> None:
+    # address, 20 beats, the last offered 4 cycles after it was read, then the response
+    assert span(run(Store(beats=20)).timeline[0]) == 1 + 20 + 4 + LATENCY
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_lone_lstm_vector(bits: int) -> None:
+    arch = NANO.override(data_bits=bits)
+    planes = 16 // bits
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64)
+    assert span(run(cell, arch=arch).timeline[0]) == 4 + planes + LSTM_LATENCY + planes
+
+
+def test_lstm_vectors_follow_each_other_without_a_gap() -> None:
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(9, 1, 1, 1))
+    found = run(cell)
+    assert span(found.timeline[0]) == 9 * 6 + LSTM_LATENCY + 2
+    assert found.counters["vector_stall_write"] == LSTM_LATENCY + 2
+
+
+def test_vector_waits_for_room_for_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 3 writes a vector, room for 8: the third vector waits until one write was granted, the first
+    # one's first in u + 6 + LSTM_LATENCY
+    monkeypatch.setattr(vector, "VECTOR_WRITES", 8)
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(3, 1, 1, 1))
+    third = 6 + LSTM_LATENCY + 1
+    assert span(run(cell).timeline[0]) == third + 6 - 1 + LSTM_LATENCY + 2
+
+
+@pytest.mark.parametrize("kind", [Copy, Fill])
+def test_copies_and_fills_move_a_vector_a_cycle(kind: type[Copy | Fill]) -> None:
+    i = kind(nl0=4, src_l0=1, dst_l0=1, dst_base=512, loop_count=(30, 1, 1, 1))
+    assert span(run(i).timeline[0]) == 30 + COPY_LATENCY
+
+
+def test_vector_reads_stop_the_array() -> None:
+    copy = Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=512, loop_count=(30, 1, 1, 1))
+    found = run(contract(100, 1), copy)
+    assert found.counters["array_stall_port"] == 30
+
+
+def test_store_reads_only_where_the_array_does_not() -> None:
+    found = run(contract(200, 1), Store(beats=8))
+    array, store = found.timeline
+    assert store.completion is not None
+    assert store.completion > array.launch + 200
+
+
+def test_drained_rows_hold_up_a_load() -> None:
+    found = run(contract(4, 50), Load(beats=150, addr=1024))
+    assert found.counters["dma_stall_port"] > 0
+    # the other scratchpad's port is free
+    other = run(contract(4, 50), Load(beats=150, addr=1024, space=1))
+    assert other.counters["dma_stall_port"] == 0
+
+
+def test_sequencer_stalls_while_the_slot_is_taken() -> None:
+    found = run(*[Load(beats=100)] * 3)
+    # the third finds the slot taken from the first's launch until the second takes the stage
+    assert found.counters["sequencer_stall"] == 0
+    assert run(*[Load(beats=100)] * 4).counters["sequencer_stall"] > 90
+
+
+def test_timeline_of_a_loop_has_every_turn() -> None:
+    found = run(Loop(count=3), Load(beats=2), Store(beats=2), EndLoop())
+    assert [e.kind for e in found.timeline] == ["Load", "Store"] * 3
+    assert [e.index for e in found.timeline] == list(range(6))
+
+
+def test_machine_with_more_lanes_sets_up_longer() -> None:
+    launch = [
+        run(contract(5, 1), arch=PRESETS[name]).timeline[0].launch
+        for name in ("nano", "small", "base")
+    ]
+    assert launch == [15, 19, 27]
