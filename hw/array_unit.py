@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from einchip.arch import ACCUMULATE_LATENCY, READ_LATENCY, Architecture, clog2
 from einchip.hw.array import ProcessingArray
 from einchip.hw.array_setup import ArraySetup, plan_layout
-from einchip.hw.drain import HISTORY, Drain
+from einchip.hw.drain import Drain
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     IssueSignature,
@@ -21,6 +21,7 @@ from einchip.hw.interfaces import (
 from einchip.hw.lanes import COUNT_BITS
 from einchip.hw.nest import Nest
 from einchip.hw.pipeline import delay
+from einchip.hw.tile_queue import HISTORY
 from einchip.hw.unit import FrontEnd
 from einchip.program import ARRAY_LOOPS, TOKENS
 

@@ -8,15 +8,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import (
-    ACCUMULATE_LATENCY,
     ACTIVATION_LATENCY,
     READ_LATENCY,
     REQUANTISE_LATENCY,
     Architecture,
     clog2,
 )
-from einchip.hw.activation import Activation
 from einchip.hw.array_setup import plan_layout
+from einchip.hw.finish import Finish
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     ReadSignature,
@@ -26,30 +25,8 @@ from einchip.hw.interfaces import (
 from einchip.hw.lanes import COUNT_BITS
 from einchip.hw.nest import Nest
 from einchip.hw.pipeline import delay, delays
-from einchip.hw.requantise import Requantise
-from einchip.numeric import WIDE_BITS
+from einchip.hw.tile_queue import HISTORY, TileQueue, tile_layout
 from einchip.program import TOKENS, Act
-
-#: Instructions whose constants are kept. At most 6 are between their launch and their last write:
-#: launches are lanes + 2 or more cycles apart, tile j starts at most ACCUMULATE_LATENCY cycles
-#: before tile j - 2 is drained, and a drained row takes 10 + log2(cols) cycles, cols <= lanes.
-HISTORY = 8
-
-
-def tile_layout(arch: Architecture) -> data.StructLayout:
-    """A tile whose last iteration is issued.
-
-    Its first result's address less the instruction's, its accumulator set, whether it is the
-    instruction's last, and the instruction's index.
-    """
-    return data.StructLayout(
-        {
-            "z": unsigned(offset_bits(arch)),
-            "target": unsigned(1),
-            "final": unsigned(1),
-            "index": unsigned(clog2(HISTORY)),
-        }
-    )
 
 
 def row_layout(arch: Architecture) -> data.StructLayout:
@@ -87,102 +64,6 @@ class _History:
             read.addr.eq(index),
         ]
         return read.data
-
-
-class TileQueue(wiring.Component):
-    """Hands tiles to the drain when their accumulators are ready, in order.
-
-    A tile pushed in cycle l is at the head from l + ACCUMULATE_LATENCY - 1 on, when those before it
-    have been popped; popped then, its first row is issued in the next cycle. Two places suffice: a
-    tile waits at most for one other.
-
-    Members: `push`, `tile`; `pop`; `valid`, `head`; `following`, the index at the head in the next
-    cycle.
-    """
-
-    push: Signal
-    tile: Any
-    pop: Signal
-    valid: Signal
-    head: Any
-    following: Signal
-
-    def __init__(self, arch: Architecture) -> None:
-        layout = tile_layout(arch)
-        super().__init__(
-            {
-                "push": In(1),
-                "tile": In(layout),
-                "pop": In(1),
-                "valid": Out(1),
-                "head": Out(layout),
-                "following": Out(layout["index"].shape),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        arrived = delay(m, self.push, ACCUMULATE_LATENCY - 2, "push")
-        arriving = delay(m, self.tile, ACCUMULATE_LATENCY - 2, "tile")
-        waits, waiting = Signal(), Signal.like(self.tile)
-        following = Signal.like(self.head)
-        m.d.comb += [following.eq(self.head), self.following.eq(following.index)]
-        m.d.sync += self.head.eq(following)
-        with m.If(self.pop | ~self.valid):
-            m.d.comb += following.eq(Mux(waits, waiting.as_value(), arriving.as_value()))
-            m.d.sync += [self.valid.eq(waits | arrived), waits.eq(waits & arrived)]
-        with m.Elif(arrived):
-            m.d.sync += waits.eq(1)
-        with m.If(arrived):
-            m.d.sync += waiting.eq(arriving)
-        return m
-
-
-class Finish(wiring.Component):
-    """One column of the drain path behind the addend: requantise, activation, requantise.
-
-    `result` = reference.finish(value), 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY cycles later,
-    one a cycle, no back pressure. `shift` stands with the value, `function` REQUANTISE_LATENCY
-    cycles after it, `act` and `act_shift` ACTIVATION_LATENCY cycles after that. Without an
-    activation the first requantiser's 16 bits bypass it, and the second one only saturates.
-    """
-
-    value: Signal
-    shift: Signal
-    function: Signal
-    act: Signal
-    act_shift: Signal
-    result: Signal
-
-    def __init__(self, arch: Architecture) -> None:
-        super().__init__(
-            {
-                "value": In(signed(arch.acc_bits)),
-                "shift": In(6),
-                "function": In(2),
-                "act": In(2),
-                "act_shift": In(4),
-                "result": Out(signed(arch.data_bits)),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.wide = wide = Requantise(len(self.value), WIDE_BITS, 6)
-        m.submodules.activation = activation = Activation()
-        m.submodules.narrow = narrow = Requantise(WIDE_BITS, len(self.result), 4)
-        bypass = delay(m, wide.result, ACTIVATION_LATENCY, "bypass")
-        none = self.act == Act.NONE
-        m.d.comb += [
-            wide.value.eq(self.value),
-            wide.shift.eq(self.shift),
-            activation.value.eq(wide.result),
-            activation.function.eq(self.function),
-            narrow.value.eq(Mux(none, bypass, activation.result)),
-            narrow.shift.eq(Mux(none, 0, self.act_shift)),
-            self.result.eq(narrow.result),
-        ]
-        return m
 
 
 class Drain(wiring.Component):

@@ -1,4 +1,4 @@
-"""Addresses: every buffer at a multiple of the lanes, buffers of separate lifetimes on one place."""
+"""Addresses: buffers at multiples of the lanes, those of separate lifetimes on one place."""
 
 from __future__ import annotations
 

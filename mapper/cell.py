@@ -22,7 +22,7 @@ N_GATES = 4
 
 @dataclass(frozen=True)
 class Units:
-    """The hidden units as factors, slowest first: their names in the gates and in h, their sizes."""
+    """The hidden units as factors, slowest first: names in the gates and in h, and sizes."""
 
     gates: tuple[str, ...]
     hidden: tuple[str, ...]
@@ -104,9 +104,7 @@ def lstm_op(
     """Return the pointwise part of one time step."""
 
     def build(place: Place) -> list[UnitInstruction]:
-        return [
-            _with_addresses(i, gates, hidden, cell_space, place, arch) for i in instructions
-        ]
+        return [_with_addresses(i, gates, hidden, cell_space, place, arch) for i in instructions]
 
     vectors = sum(i.vectors for i in instructions)
     return Op(
@@ -123,16 +121,12 @@ def lstm_cycles(vectors: int, arch: Architecture) -> int:
 def _with_addresses(
     i: Lstm, gates: Tensor, hidden: Tensor, cell_space: int, place: Place, arch: Architecture
 ) -> Lstm:
-    fracs = {
-        "gate_frac": place.frac(gates.name),
-        "cell_frac": place.frac("cell"),
-        "hidden_frac": place.frac(hidden.name),
-    }
-    for name, frac in fracs.items():
+    gate, cell, out = (place.frac(n) for n in (gates.name, "cell", hidden.name))
+    for name, frac in ((gates.name, gate), ("cell", cell), (hidden.name, out)):
         if not 0 <= frac <= 15:
             raise MappingError(f"lstm: {name}: found {frac}, expected 0 to 15; change the scale")
     return replace(
-        i, **fracs,
+        i, gate_frac=gate, cell_frac=cell, hidden_frac=out,
         src_space=Space(gates.space), src_base=place.bases[gates.name] + i.src_base,
         dst_space=Space(hidden.space), dst_base=place.bases[hidden.name] + i.dst_base,
         cell_space=Space(cell_space), cell_base=place.bases["cell"] + i.cell_base,

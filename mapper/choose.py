@@ -1,8 +1,8 @@
 """Folds and layouts of a whole tree at once.
 
-Dynamic programming over the tree: for every step and every pattern in which it can write its result,
-the cheapest way to get there. A producer's fold and its consumer's fold fit together if the tensor
-between them has a layout that is free of conflicts for both.
+Dynamic programming over the tree: for every step and every pattern in which it can write its
+result, the cheapest way to get there. A producer's fold and its consumer's fold fit together if the
+tensor between them has a layout that is free of conflicts for both.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Task:
     """A tree to fold.
 
     `flips` says for some steps (numbered operands before results) whether the right operand is in
-    X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a tensor
-    with the result's layout that the last step adds.
+    X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a
+    tensor with the result's layout that the last step adds.
     """
 
     root: Node
@@ -152,7 +152,7 @@ class _Folder:
 
     def _entries(self, step: Node, entries: Mapping[int, list[_Entry]]) -> list[_Entry]:
         """Return the best entry for each pattern of writing the result, cheapest first."""
-        task, best = self.task, {}
+        task, best = self.task, dict[Lanes, _Entry]()
         extents = self.sizes(self.is_sliced_step(step))
         executions = task.slicing.count if self.is_sliced_step(step) else 1
         addend = bool(task.addend) and step is task.root
@@ -210,9 +210,7 @@ def _collect(
             name = _collect(folder, operand, below, tensors, steps)
         sliced = folder.is_sliced_tensor(operand)
         slots = task.slicing.slots(below is None) if sliced else 1
-        tensors[name] = Tensor(
-            name, operand.indices, layout, space, below is None, sliced, slots
-        )
+        tensors[name] = Tensor(name, operand.indices, layout, space, below is None, sliced, slots)
         names.append(name)
     number = folder.order[id(node)] + 1
     root = node is task.root

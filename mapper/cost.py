@@ -1,4 +1,4 @@
-"""Cycles of CONTRACTs by the recurrence of `docs/timing.md`."""
+"""Cycles of a CONTRACT, by the recurrence of `docs/timing.md` in its steady state."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ from einchip.arch import ACCUMULATE_LATENCY, Architecture
 
 
 def issue_cycles(tiles: int, iterations: int, n_m: int, addend: bool = False) -> int:
-    """Cycles for which a CONTRACT holds the array in a steady state.
+    """Cycles for which a CONTRACT holds the array.
 
-    A tile takes its iterations, or the drain of its rows where that takes longer. A drained row that
-    reads an addend takes a cycle from the array.
+    A tile takes its iterations, or the drain of its rows where that takes longer. A drained row
+    that reads an addend takes a cycle from the array.
     """
     return tiles * (iterations + n_m if addend else max(iterations, n_m))
 
 
-def contract_cycles(tiles: int, iterations: int, n_m: int, arch: Architecture) -> int:
-    """Cycles from the launch to the last write's grant of a CONTRACT alone, no port taken.
-
-    Where I >= n_m tiles are issued back to back; else every tile after the first one waits for the
-    drain path, which never idles from the first tile's end.
-    """
-    drain = ACCUMULATE_LATENCY + n_m - 1 + arch.drain_latency
-    if iterations >= n_m:
-        return tiles * iterations + drain
-    return iterations + (tiles - 1) * n_m + drain
+def latency(n_m: int, arch: Architecture) -> int:
+    """Cycles from a step's last issue to the first issue of one that needs its result."""
+    return ACCUMULATE_LATENCY + n_m + arch.drain_latency

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from einchip.mapper.errors import MappingError
@@ -17,7 +17,8 @@ from einchip.program import ARRAY_LOOPS, Contract
 MAX_COUNT = (1 << 16) - 1
 
 
-class Loop(NamedTuple):
+@dataclass(frozen=True)
+class Loop:
     """A temporal loop: its count, and its strides in each tensor."""
 
     count: int
@@ -71,7 +72,9 @@ def unroll(loops: list[Loop], room: int, width: int) -> tuple[list[Loop], list[t
     excess = max(0, len(loops) - room)
     out, kept = by_count[:excess], sorted(by_count[excess:], key=lambda n: n.strides)
     offsets = [
-        tuple(sum(at * n.strides[t] for at, n in zip(where, out, strict=True)) for t in range(width))
+        tuple(
+            sum(at * n.strides[t] for at, n in zip(where, out, strict=True)) for t in range(width)
+        )
         for where in itertools.product(*(range(n.count) for n in out))
     ]
     return kept, offsets
@@ -88,7 +91,8 @@ def contracts(step: Step, x: Layout, y: Layout, z: Layout) -> list[Contract]:
     found: list[Contract] = []
     for parts in itertools.product(*(runs(step.extents[i], lanes[i]) for i in laned)):
         chosen = dict(zip(laned, parts, strict=True))
-        reducing, tiling = [], []
+        reducing: list[Loop] = []
+        tiling: list[Loop] = []
         for i, size in step.extents.items():
             run = chosen.get(i, Run(0, size, 1))
             loop = Loop(run.iterations, tuple(v.stride(i) * lanes.get(i, 1) for v in layouts))
@@ -131,9 +135,7 @@ def _nests(
     return [replace(plain, x_base=x, y_base=y, z_base=z, d_base=z) for x, y, z in starts]
 
 
-def _lanes(
-    step: Step, layouts: tuple[Layout, Layout, Layout], chosen: dict[str, Run]
-) -> Contract:
+def _lanes(step: Step, layouts: tuple[Layout, Layout, Layout], chosen: dict[str, Run]) -> Contract:
     """Return a CONTRACT with the lane fields set."""
     x, y, z = layouts
 

@@ -17,8 +17,8 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from einchip.arch import ACCUMULATE_LATENCY, Architecture, clog2
-from einchip.mapper.cost import issue_cycles
+from einchip.arch import Architecture, clog2
+from einchip.mapper.cost import issue_cycles, latency
 
 #: Words that a CONTRACT takes to fetch, and the states FETCH and DECODE: no CONTRACT is quicker.
 FETCH_CYCLES = 10
@@ -26,7 +26,8 @@ FETCH_CYCLES = 10
 SETUP_MARGIN = 2
 
 
-class Factor(NamedTuple):
+@dataclass(frozen=True)
+class Factor:
     """The innermost `count` values of an index."""
 
     index: str
@@ -185,6 +186,7 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Option, ...]:
     return _options(sizes, cap, 2, False, 4)
 
 
+@lru_cache(maxsize=65536)
 def _segments(sizes: tuple[int, ...], option: Option) -> list[tuple[int, int]]:
     """Return (iterations in time, lanes) of each part of a group: full lanes, and the tails."""
     chosen = dict(option.factors)
@@ -210,6 +212,11 @@ class _Sizes(NamedTuple):
         m, n, k, b, rx, ry = (tuple(s for _, s in g) for g in shape.groups())
         return cls(m, n, k, b, prod(rx) * prod(ry))
 
+    def ordered(self) -> _Sizes:
+        """Return an equal shape whose figures are the same, so that it is found more often."""
+        m, n, k, b = (tuple(sorted(g)) for g in (self.m, self.n, self.k, self.b))
+        return _Sizes(m, n, k, b, self.alone)
+
 
 class _Choice(NamedTuple):
     """One fold by positions, and the cycles of its CONTRACTs in the steady state."""
@@ -226,6 +233,9 @@ def _evaluate(
     s: _Sizes, machine: Machine, addend: bool, m: Option, n: Option, k: Option, b: Option
 ) -> _Choice:
     iterations, floor = k.steps * s.alone, max(machine.lanes + SETUP_MARGIN, FETCH_CYCLES)
+    if not m.tails + n.tails + b.tails:
+        cycles = issue_cycles(m.steps * n.steps * b.steps, iterations, m.lanes, addend)
+        return _Choice(max(cycles, floor), 1, m, n, k, b)
     cycles = contracts = 0
     for (tm, n_m), (tn, _), (tb, _) in itertools.product(
         _segments(s.m, m), _segments(s.n, n), _segments(s.b, b)
@@ -262,13 +272,8 @@ def _choices(
 
 def best_cycles(shape: Shape, arch: Architecture, addend: bool = False) -> int:
     """Return the least cycles of a step, its drain included."""
-    first = _choices(_Sizes.of(shape), Machine.of(arch), addend, 1, 1)[0]
+    first = _choices(_Sizes.of(shape).ordered(), Machine.of(arch), addend, 1, 1)[0]
     return first.cycles + latency(first.m.lanes, arch)
-
-
-def latency(n_m: int, arch: Architecture) -> int:
-    """Cycles from a step's last issue to the first issue of one that needs its result."""
-    return ACCUMULATE_LATENCY + n_m + arch.drain_latency
 
 
 class Candidate(NamedTuple):

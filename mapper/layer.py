@@ -65,7 +65,11 @@ class Layer:
     def ahead_bytes(self) -> int:
         """Bytes behind the last time step that a run reads, since loads run ahead."""
         tensor = self.parts.x
-        return self.step_bytes * tensor.slots // self.x.sliced[1] if tensor.sliced else 2 * self.step_bytes
+        return (
+            self.step_bytes * tensor.slots // self.x.sliced[1]
+            if tensor.sliced
+            else 2 * self.step_bytes
+        )
 
     def programs(self, fracs: Mapping[str, int] | None) -> tuple[Program, Program]:
         """Return the programs of setup and run, with these fractional bits.
@@ -118,7 +122,10 @@ def assemble(parts: Parts, arch: Architecture) -> Layer:
         size = op.whole_vectors(parts.x.layout.extent, arch)
         bases |= {f"x@{k}": bases["x"] + k * size for k in range(2)}
     weights = _weights(parts, arch)
-    setup = [op.load(n, *_extent(parts, n), arch, op.External(WEIGHTS_BASE, r.offset)) for n, r in weights.items()]
+    setup = [
+        op.load(n, *_extent(parts, n), arch, op.External(WEIGHTS_BASE, r.offset))
+        for n, r in weights.items()
+    ]
     setup += _ones(parts, arch)
     return Layer(
         parts, arch, tuple(setup), tuple(before), tuple(body), tuple(after), tokens, bases,
@@ -234,9 +241,7 @@ def _copy_h(h: Tensor, result: Tensor, arch: Architecture) -> op.Op:
             )
         ]  # fmt: skip
 
-    return op.Op(
-        "copy h", Unit.VECTOR, frozenset({h.name}), frozenset({result.name}), rows, build
-    )
+    return op.Op("copy h", Unit.VECTOR, frozenset({h.name}), frozenset({result.name}), rows, build)
 
 
 def _lifetimes(body: list[op.Op]) -> dict[str, tuple[int, int]]:

@@ -11,30 +11,29 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from einchip import reference
 from einchip.arch import Architecture
+from einchip.mapper import report, tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import image
 from einchip.mapper.layer import Layer, assemble
+from einchip.mapper.network import Programs, check_words
 from einchip.mapper.parts import LayerSearch, LstmProblem
+from einchip.mapper.timeline import predict
+from einchip.network import NetworkError
 from einchip.numeric import Ints
-from einchip.program import Program
 from einchip.reference import Host
+from einchip.roofline import roofline
+
+#: Time steps before the steady state is measured, and those measured.
+WARM, MEASURED = 2, 4
 
 __all__ = ["LstmMapping", "LstmProblem", "Programs", "map_lstm"]
-
-
-@dataclass(frozen=True)
-class Programs:
-    """`setup` loads the weights once; `run` runs sequences."""
-
-    setup: Program
-    run: Program
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,75 @@ class LstmMapping:
         return Host((weights, sequence, output, 0), (n_steps, 0, 0, 0))
 
     @property
+    def steps(self) -> list[report.Contraction]:
+        """All contractions of a time step, then the head's, for a calibrator."""
+        return [c for part in self.layer.parts.all for c in report.contractions(part)]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of `x`, `h` and all weights as the steps see them: modes in common factors."""
+        found = {n: r.shape for n, r in self.layer.weights.items()}
+        return found | {"x": self.layer.x.shape, "h": self.layer.parts.units.sizes}
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one time step, in the chosen order."""
+        return sum(s.macs for p in self.layer.parts.all[:2] for s in p.steps)
+
+    @property
+    def macs_naive(self) -> int:
+        """Multiply-adds of one time step with the tensors in their order, x and h first."""
+        p = self.problem
+        return sum(
+            tree.macs(tree.in_order(n, first), n) for n, first in ((p.inputs, p.x), (p.hidden, p.h))
+        )
+
+    @property
+    def bound(self) -> int | None:
+        """The roofline of one time step: both matrices, and x over the memory port."""
+        p, arch = self.problem, self.arch
+        try:
+            lines = [roofline(p.inputs, arch, p.x), roofline(p.hidden, arch, p.h)]
+        except NetworkError:
+            return None
+        port = self.input_size * arch.element_bytes / arch.port_bytes
+        return ceil(max(sum(r.compute_cycles for r in lines), port))
+
+    def cycles(self, n_steps: int) -> int:
+        """Predicted cycles of a run over a sequence, program fetch left out."""
+        return predict(self.emit().run, self.arch, n_steps)
+
+    @property
+    def step_cycles(self) -> float:
+        """Predicted cycles of one time step in the steady state."""
+        return (self.cycles(WARM + MEASURED) - self.cycles(WARM)) / MEASURED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the mapping as plain data."""
+        return {
+            "arch": self.arch.name,
+            "macs_per_step": self.macs,
+            "macs_naive_per_step": self.macs_naive,
+            "cycles_per_step": self.step_cycles,
+            "bound_cycles_per_step": self.bound,
+            "slices": self.layer.parts.inputs.slicing.count,
+            "order": [o.name for o in self.layer.body],
+            "networks": [
+                {
+                    "tree": part.tree,
+                    "steps": report.describe(part, self.arch),
+                    "tensors": report.layouts(part),
+                    "padding": part.padding,
+                }
+                for part in self.layer.parts.all
+            ],
+        }
+
+    def explain(self) -> str:
+        """Return the loop nests as text."""
+        return "\n".join(report.explain(part, self.arch) for part in self.layer.parts.all)
+
+    @property
     def input_size(self) -> int:
         """Elements of one time step's input."""
         return prod(self.layer.x.shape)
@@ -86,11 +154,13 @@ class LstmMapping:
         shaped = {n: np.asarray(a).reshape(regions[n].shape) for n, a in arrays.items()}
         missing = sorted(set(regions) - set(shaped))
         if missing:
-            raise ValueError(f"{missing[0]}: found no array, expected shape {regions[missing[0]].shape}")
+            raise ValueError(
+                f"{missing[0]}: found no array, expected shape {regions[missing[0]].shape}"
+            )
         return image(regions, shaped, self.weights_bytes, self.arch)
 
     def pack_sequence(self, steps: ArrayLike) -> bytes:
-        """Return the external memory of a sequence [n_steps, input size], room to run ahead included."""
+        """Return the external memory of a sequence [n_steps, input size] and of what is read ahead."""
         region = self.layer.x
         rows = [region.pack(x.reshape(region.shape), self.arch) for x in np.asarray(steps)]
         return b"".join(rows) + bytes(self.layer.ahead_bytes)
@@ -116,15 +186,10 @@ def map_lstm(problem: LstmProblem, arch: Architecture) -> LstmMapping:
         for gates_input, gates in itertools.product((0, 1), repeat=2):
             try:
                 layer = assemble(parts.in_spaces(gates_input, gates), arch)
+                check_words(layer.programs(None)[1], arch)
             except MappingError as error:
                 failure = failure or error
-                continue
-            words = layer.programs(None)[1].n_words
-            if words <= arch.program_words:
+            else:
                 return LstmMapping(problem, arch, layer)
-            failure = failure or MappingError(
-                f"program: found {words} words, expected at most {arch.program_words}; "
-                f"set program_words to {1 << (words - 1).bit_length()}"
-            )
     assert failure is not None
     raise failure

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
-from einchip.mapper import tree
+from einchip.mapper import report, tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
@@ -18,11 +19,13 @@ from einchip.mapper.image import Region, image
 from einchip.mapper.lanes import Shape, best_cycles
 from einchip.mapper.plan import Part, Slicing, Tensor
 from einchip.mapper.schedule import schedule
+from einchip.mapper.timeline import predict
 from einchip.mapper.tokens import straight
-from einchip.network import Network
+from einchip.network import Network, NetworkError
 from einchip.numeric import Ints
 from einchip.program import Halt, Instruction, Program, UnitInstruction
 from einchip.reference import Host
+from einchip.roofline import roofline
 
 #: Trees that are folded, best first, before a smaller memory footprint is looked for.
 TREES = 4
@@ -71,31 +74,30 @@ def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slici
 
 
 def attempts(
-    network: Network, trees: Sequence[tree.Ranked], streamed: str
+    network: Network, trees: Sequence[tree.Ranked], streamed: str, resident: Collection[str]
 ) -> Iterator[Attempt]:
     """Yield ways to map, the quickest first, then those that need less memory."""
     for ranked in trees:
         yield Attempt(ranked.node)
-    for slicing in slicings(network, trees[0].node, streamed):
-        yield Attempt(trees[0].node, slicing)
+    if streamed not in resident:
+        for slicing in slicings(network, trees[0].node, streamed):
+            yield Attempt(trees[0].node, slicing)
     n_steps = sum(1 for _ in trees[0].node.steps())
     if n_steps <= MAX_FLIPS:
         for flips in itertools.product((False, True), repeat=n_steps):
             yield Attempt(trees[0].node, Slicing(), dict(enumerate(flips)))
 
 
-def first_fit(
-    tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped]
-) -> tuple[Mapped, bool]:
-    """Return the first attempt that can be built, and whether it was the very first.
+def first_fit(tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped]) -> Mapped:
+    """Return the first attempt that can be built, its result in X, or in Y.
 
-    The result goes to X, or to Y. Raises the first attempt's MappingError if none can.
+    Raises the first attempt's MappingError if none can.
     """
     failure: MappingError | None = None
     for attempt in tries:
         for space in (0, 1):
             try:
-                return build(attempt, space), failure is None
+                return build(attempt, space)
             except MappingError as error:
                 failure = failure or error
     assert failure is not None
@@ -103,24 +105,31 @@ def first_fit(
 
 
 @dataclass(frozen=True)
+class Programs:
+    """`setup` loads what stays; `run` does the work, as often as wanted."""
+
+    setup: Program
+    run: Program
+
+
+@dataclass(frozen=True)
 class Mapped:
-    """A part with its buffers placed and its operations in order."""
+    """A part with its buffers placed and its operations in order; `setup` loads the residents."""
 
     part: Part
+    setup: tuple[op.Op, ...]
     operations: tuple[op.Op, ...]
     bases: Mapping[str, int]
-    registers: Mapping[str, int] = field(default_factory=dict)
 
-    def instructions(
-        self, fracs: Mapping[str, int] | None, arch: Architecture
-    ) -> list[Instruction]:
-        """Return the program's unit instructions with their tokens."""
-        place = op.Place(self.bases, self.registers, fracs)
+    def programs(self, fracs: Mapping[str, int] | None) -> tuple[Program, Program]:
+        """Return the programs of setup and run, with their tokens."""
+        place = op.Place(self.bases, {}, fracs)
+        setup = [i for o in self.setup for i in o.build(place)]
         masks = straight(self.operations)
-        found: list[Instruction] = []
+        run: list[Instruction] = []
         for o, wait, signal in zip(self.operations, masks.wait, masks.signal, strict=True):
-            found += with_tokens(o.build(place), wait, signal)
-        return found
+            run += with_tokens(o.build(place), wait, signal)
+        return Program((*setup, Halt())), Program((*run, Halt()))
 
 
 def with_tokens(made: list[UnitInstruction], wait: int, signal: int) -> list[Instruction]:
@@ -152,45 +161,55 @@ def load_op(tensor: Tensor, piece: int, region: Region, arch: Architecture) -> o
     return op.load(tensor.buffer(piece), tensor.space, tensor.layout.extent, arch, source)
 
 
+def input_ops(
+    part: Part, regions: Mapping[str, Region], arch: Architecture
+) -> dict[tuple[str, int], op.Op]:
+    """Return what brings each input, or slice of one, into its scratchpad."""
+    found: dict[tuple[str, int], op.Op] = {}
+    for t in part.tensors.values():
+        if t.name.startswith(tree.ONE):
+            found[t.name, 0] = op.fill(t.name, t.space, 1, arch, 1)
+        elif t.is_input:
+            for piece in range(part.slicing.count if t.sliced else 1):
+                found[t.name, piece] = load_op(t, piece, regions[t.name], arch)
+    return found
+
+
 def with_inputs(
-    executions: Sequence[op.Execution],
-    part: Part,
-    regions: Mapping[str, Region],
-    arch: Architecture,
+    executions: Sequence[op.Execution], part: Part, inputs: Mapping[tuple[str, int], op.Op]
 ) -> list[op.Op]:
     """Return all executions, each after the loads of what it is the first to read."""
-    found: list[op.Op] = []
-    present: set[tuple[str, int]] = set()
+    left, found = dict(inputs), list[op.Op]()
     for step, piece, execution in executions:
         for tensor in (part.tensors[step.x], part.tensors[step.y]):
-            key = (tensor.name, piece if tensor.sliced else 0)
-            if not tensor.is_input or key in present:
-                continue
-            present.add(key)
-            if tensor.name.startswith(tree.ONE):
-                found.append(op.fill(tensor.name, tensor.space, 1, arch, 1))
-            else:
-                found.append(load_op(tensor, key[1], regions[tensor.name], arch))
+            load = left.pop((tensor.name, piece if tensor.sliced else 0), None)
+            found += [load] if load else []
         found.append(execution)
     return found
 
 
 def place_network(
-    part: Part, regions: Mapping[str, Region], arch: Architecture
+    part: Part, regions: Mapping[str, Region], resident: Collection[str], arch: Architecture
 ) -> Mapped:
     """Order and place a whole program. Raises MappingError when it does not fit."""
-    work = with_inputs(op.executions(part, arch), part, regions, arch)
+    inputs = input_ops(part, regions, arch)
+    setup = [o for (name, _), o in inputs.items() if name in resident]
+    loaded = {key: o for key, o in inputs.items() if key[0] not in resident}
     result = part.tensors[part.result]
     target = op.External(0, regions[result.name].offset)
     last = op.store(result.name, result.space, result.layout.extent, arch, target)
-    ordered = schedule([*work, last])
-    buffers = [replace(b, permanent=b.permanent and "." in b.name) for b in op.part_buffers(part, arch)]
-    inputs = {t.name for t in part.tensors.values() if t.is_input}
+    ordered = schedule([*with_inputs(op.executions(part, arch), part, loaded), last])
+    names = {t.name for t in part.tensors.values() if t.is_input and not t.sliced}
+    buffers = [
+        replace(b, permanent=b.permanent and (b.name not in names or b.name in resident))
+        for b in op.part_buffers(part, arch)
+    ]
     lifetimes = {
-        name: (0 if name in inputs else first, last)
+        name: (0 if name in names else first, last)
         for name, (first, last) in op.touched(ordered).items()
     }
-    return Mapped(part, tuple(ordered), allocate(buffers, lifetimes, arch))
+    bases = allocate(buffers, lifetimes, arch)
+    return Mapped(part, tuple(setup), tuple(ordered), bases)
 
 
 @dataclass(frozen=True)
@@ -199,8 +218,9 @@ class NetworkMapping:
 
     Attributes
     ----------
-    searched : which space was searched.
-    optimal : whether nothing cheaper exists in that space.
+    optimal : whether nothing cheaper exists in the space that was `searched`.
+    macs_naive : multiply-adds when the tensors are taken in their order, the streamed one first.
+    bound : the roofline's cycles; None for a network of parts that share no index.
     """
 
     network: Network
@@ -208,16 +228,69 @@ class NetworkMapping:
     mapped: Mapped
     regions: Mapping[str, Region]
     macs_naive: int
-    tree_cost: float
     optimal: bool
-    searched: str
+    bound: int | None
+
+    searched = (
+        "all contraction trees of connected parts x either operand in X x lanes of up to two "
+        "factors for m, n, k and one for b; layouts by greedy strides"
+    )
+
+    @property
+    def part(self) -> Part:
+        """The tensors and steps."""
+        return self.mapped.part
+
+    @property
+    def steps(self) -> list[report.Contraction]:
+        """The contractions, for a calibrator."""
+        return report.contractions(self.part)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds in the chosen order."""
+        return sum(s.macs for s in self.part.steps)
+
+    @property
+    def cycles(self) -> int:
+        """Predicted cycles of a run, loads and the store included, fetch left out."""
+        return predict(self.emit().run, self.arch)
+
+    def emit(self, fracs: Mapping[str, int] | None = None) -> Programs:
+        """Return the programs with these fractional bits for every name (None: all 0).
+
+        Raises MappingError for scales that a shift cannot reach.
+        """
+        return Programs(*self.mapped.programs(fracs))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the mapping as plain data."""
+        return {
+            "arch": self.arch.name,
+            "tree": self.part.tree,
+            "macs": self.macs,
+            "macs_naive": self.macs_naive,
+            "cycles": self.cycles,
+            "array_cycles": self.part.cycles,
+            "bound_cycles": self.bound,
+            "optimal": self.optimal,
+            "searched": self.searched,
+            "padding": self.part.padding,
+            "steps": report.describe(self.part, self.arch),
+            "tensors": report.layouts(self.part),
+        }
+
+    def explain(self) -> str:
+        """Return the loop nests as text."""
+        return report.explain(self.part, self.arch)
 
 
 @dataclass(frozen=True)
 class CompiledNetwork:
-    """A program, and how its external memory is laid out."""
+    """A program, and how its external memory is laid out; `setup` loads the resident tensors."""
 
     mapping: NetworkMapping
+    setup: Program
     program: Program
     host: Host = field(default_factory=Host)
 
@@ -242,21 +315,50 @@ class CompiledNetwork:
 def map_network(
     network: Network, arch: Architecture, *, resident: Collection[str] = (), streamed: str = ""
 ) -> NetworkMapping:
-    """Search the quickest mapping of a network. Raises MappingError when nothing fits."""
+    """Search the quickest mapping of a network.
+
+    `resident` tensors are loaded by a program of their own and stay; `streamed` (the largest
+    tensor, if not given) may be brought in slice by slice where it does not fit.
+
+    Raises MappingError when nothing fits: what is too small, and the least change that helps.
+    """
     streamed = streamed or max(network.tensors, key=lambda n: network.size(network.tensors[n]))
     trees = tree.search(network, *tree_costs(network, arch), keep=TREES)
 
     def build(attempt: Attempt, space: int) -> Mapped:
         task = Task(
-            attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed, attempt.flips
-        )
+            attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed,
+            attempt.flips,
+        )  # fmt: skip
         part = fold_tree(task, space)
-        return place_network(part, external_regions(part, network.sizes, arch), arch)
+        mapped = place_network(part, external_regions(part, network.sizes, arch), resident, arch)
+        check_words(mapped.programs(None)[1], arch)
+        return mapped
 
-    mapped, first = first_fit(attempts(network, trees, streamed), build)
-    regions = external_regions(mapped.part, network.sizes, arch)
-    naive = tree.macs(tree.in_order(network, streamed), network)
-    return NetworkMapping(network, arch, mapped, regions, naive, trees[0].cost, first, "")
+    mapped = first_fit(attempts(network, trees, streamed, resident), build)
+    return NetworkMapping(
+        network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
+        tree.macs(tree.in_order(network, streamed), network),
+        mapped.part.cycles <= trees[0].cost, bound_of(network, arch, streamed),
+    )  # fmt: skip
+
+
+def check_words(program: Program, arch: Architecture) -> None:
+    """Raise MappingError for a program that is larger than program memory."""
+    words = program.n_words
+    if words > arch.program_words:
+        raise MappingError(
+            f"program: found {words} words, expected at most {arch.program_words}; "
+            f"set program_words to {1 << (words - 1).bit_length()}"
+        )
+
+
+def bound_of(network: Network, arch: Architecture, streamed: str) -> int | None:
+    """Return the roofline's cycles, None for a network that does not hang together."""
+    try:
+        return roofline(network, arch, streamed).cycles
+    except NetworkError:
+        return None
 
 
 def compile_network(
@@ -267,11 +369,11 @@ def compile_network(
     resident: Collection[str] = (),
     streamed: str = "",
 ) -> CompiledNetwork:
-    """Return a program that loads all tensors, contracts them and stores the result.
+    """Return a program that loads the tensors, contracts them and stores the result.
 
-    `fracs` gives the fractional bits of every tensor, step and the result; without it all results
-    are integers (shift 0). Raises MappingError when nothing fits.
+    `fracs` gives the fractional bits of every tensor, step and the result; without it all are
+    integers (shift 0). Raises MappingError when nothing fits.
     """
     mapping = map_network(network, arch, resident=resident, streamed=streamed)
-    program = Program((*mapping.mapped.instructions(fracs, arch), Halt()))
-    return CompiledNetwork(mapping, program)
+    programs = mapping.emit(fracs)
+    return CompiledNetwork(mapping, programs.setup, programs.run)

@@ -177,9 +177,7 @@ def contract(part: Part, step: Step, piece: int, addend: Tensor | None, arch: Ar
     )  # fmt: skip
 
 
-def _with_addend(
-    made: Contract, offset: int, step: Step, addend: Tensor, place: Place
-) -> Contract:
+def _with_addend(made: Contract, offset: int, step: Step, addend: Tensor, place: Place) -> Contract:
     d_shift = place.shift((step.x, step.y), addend.name, f"{step.name}: addend {addend.name}")
     return replace(
         made, has_addend=1, d_space=Space(addend.space),

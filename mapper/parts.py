@@ -9,7 +9,7 @@ from functools import cached_property
 
 from einchip.arch import Architecture
 from einchip.mapper import tree
-from einchip.mapper.cell import GATE, Units, lane_choices
+from einchip.mapper.cell import Units, lane_choices
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.lanes import Factor
 from einchip.mapper.network import TREES, slicings, tree_costs
@@ -83,7 +83,9 @@ class Parts:
 
     def in_spaces(self, gates_input: int, gates: int) -> Parts:
         """Return the same with the gates and their input part in other scratchpads."""
-        inputs = _with_tensor(self.inputs, replace(self.inputs.tensors["gates_input"], space=gates_input))
+        inputs = _with_tensor(
+            self.inputs, replace(self.inputs.tensors["gates_input"], space=gates_input)
+        )
         hidden = _with_tensor(self.hidden, replace(self.gates, space=gates))
         return replace(self, inputs=inputs, hidden=hidden)
 
@@ -105,7 +107,9 @@ class LayerSearch:
         self.inputs, self.hidden, self.units = refine_layer(
             problem.inputs, problem.hidden, problem.h, problem.hidden_size
         )
-        trees = [tree.search(n, *tree_costs(n, arch), keep=TREES) for n in (self.inputs, self.hidden)]
+        trees = [
+            tree.search(n, *tree_costs(n, arch), keep=TREES) for n in (self.inputs, self.hidden)
+        ]
         self.input_tree, self.hidden_tree = (t[0].node for t in trees)
         self.lanes = lane_choices(self.units, arch)[0]
 

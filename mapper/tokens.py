@@ -139,9 +139,7 @@ def _coarse(takes: Sequence[_Take], free: int) -> list[_Take]:
     every = -(-n // TOKEN_MAX)
     if every <= 1:
         return list(takes)
-    joined = [
-        _Take(takes[min(k + every, n) - 1].giver, takes[k].taker) for k in range(0, n, every)
-    ]
+    joined = [_Take(takes[min(k + every, n) - 1].giver, takes[k].taker) for k in range(0, n, every)]
     return joined + list(takes[n:])
 
 
@@ -247,7 +245,9 @@ class _Pair:
         gives = sorted({t.giver.place[1] for t in self.steady})
         if not self.steady or not self.ahead:
             raise MappingError("tokens: an operation after the loop needs one that gives no token")
-        left = [(COPIES - 1 - k // len(gives), gives[-1 - k % len(gives)]) for k in range(self.ahead)]
+        left = [
+            (COPIES - 1 - k // len(gives), gives[-1 - k % len(gives)]) for k in range(self.ahead)
+        ]
         left.reverse()
         for take in takes:
             enough = [place for place in left if place >= take.giver.place]

@@ -1,8 +1,8 @@
 """Contraction trees: dynamic programming over subsets of tensors.
 
 All trees of connected parts are searched (outer products only between whole components); for every
-subset the `keep` cheapest trees are kept. A tensor with an index of its own that is summed may first
-be reduced alone, by a step with the tensor `ONE`.
+subset the `keep` cheapest trees are kept. A tensor with an index of its own that is summed may
+first be reduced alone, by a step with the tensor `ONE`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from einchip.network import Network
 
+#: How much more than the quick tree a kept tree may cost.
+MARGIN = 1.25
 #: The scalar 1, by which a step with a single operand multiplies.
 ONE = "@one"
 
@@ -32,6 +34,13 @@ class Node:
     def operands(self) -> tuple[Node, ...]:
         """The two operands of a contraction, none of a leaf."""
         return (self.left, self.right) if self.left and self.right else ()
+
+    @property
+    def pair(self) -> tuple[Node, Node]:
+        """The two operands of a contraction. Raises ValueError for a leaf."""
+        if self.left is None or self.right is None:
+            raise ValueError(f"{self.tensor} is no contraction")
+        return self.left, self.right
 
     def leaves(self) -> Iterator[str]:
         """Yield the tensors below, left to right."""
@@ -114,66 +123,83 @@ def leaf_choices(legs: Legs, k: int, cost: StepCost) -> list[Ranked]:
 
 
 def search(network: Network, cost: StepCost, bound: StepCost, keep: int = 1) -> list[Ranked]:
-    """Return the `keep` cheapest trees, cheapest first."""
+    """Return the `keep` cheapest trees, cheapest first; `bound` is a quick lower bound of `cost`.
+
+    The best tree by the bound alone says how much a tree may cost: trees that cost `MARGIN` more
+    are dropped on the way.
+    """
     legs = Legs(network)
-    n = len(legs.names)
-    if n == 1:
+    if len(legs.names) == 1:
         raw = Node(network.tensors[legs.names[0]], legs.names[0])
         one = Node((), ONE)
         out = tuple(i for i in raw.indices if i in network.output)
         return [Ranked(cost(raw, one, out), Node(out, "", raw, one))]
-    best: dict[int, list[Ranked]] = {1 << k: leaf_choices(legs, k, cost) for k in range(n)}
-    by_size: dict[int, list[int]] = {1: list(best)}
-    for size in range(2, n + 1):
-        found = _level(legs, best, by_size, size, (cost, bound), keep)
-        best.update(found)
-        by_size[size] = sorted(found)
-    return best[(1 << n) - 1]
+    quick = _Search(legs, bound, bound, 1, float("inf")).run()[0].node
+    limit = sum(cost(*step.pair, step.indices) for step in quick.steps())
+    return _Search(legs, cost, bound, keep, limit * MARGIN).run()
 
 
-def _level(
-    legs: Legs,
-    best: Mapping[int, list[Ranked]],
-    by_size: Mapping[int, list[int]],
-    size: int,
-    costs: tuple[StepCost, StepCost],
-    keep: int,
-) -> dict[int, list[Ranked]]:
-    """Return the best trees of all subsets of `size` tensors."""
-    found: dict[int, list[Ranked]] = {}
-    for a, b in _pairs(legs, best, by_size, size):
-        s = a | b
-        out = legs.open(s)
-        known = found.setdefault(s, [])
-        for left, right in itertools.product(best[a], best[b]):
-            base = left.cost + right.cost
-            limit = known[keep - 1].cost if len(known) >= keep else float("inf")
-            if base + costs[1](left.node, right.node, out) >= limit:
-                continue
-            total = base + costs[0](left.node, right.node, out)
-            if total < limit:
+class _Search:
+    """The dynamic programme: for ever larger subsets the cheapest trees."""
+
+    def __init__(
+        self, legs: Legs, cost: StepCost, bound: StepCost, keep: int, limit: float
+    ) -> None:
+        self.legs, self.cost, self.bound, self.keep, self.limit = legs, cost, bound, keep, limit
+        self.best = {1 << k: leaf_choices(legs, k, cost) for k in range(len(legs.names))}
+        self.by_size = {1: list(self.best)}
+        self.open = {s: legs.open(s) for s in self.best}
+        self.parts = legs.components()
+
+    def run(self) -> list[Ranked]:
+        n = len(self.legs.names)
+        for size in range(2, n + 1):
+            splits: dict[int, list[tuple[int, int]]] = {}
+            for a, b in self._pairs(size):
+                splits.setdefault(a | b, []).append((a, b))
+            for s in splits:
+                self.open[s] = self.legs.open(s)
+            found = {s: self._cheapest(s, pairs) for s, pairs in splits.items()}
+            self.best.update({s: trees for s, trees in found.items() if trees})
+            self.by_size[size] = sorted(s for s in found if found[s])
+        return self.best[(1 << n) - 1]
+
+    def _cheapest(self, s: int, pairs: list[tuple[int, int]]) -> list[Ranked]:
+        """Return the cheapest trees of a subset, trying splits in the order of their bounds."""
+        out = self.open[s]
+        ways = sorted(
+            (
+                (left.cost + right.cost + self.bound(left.node, right.node, out), left, right)
+                for a, b in pairs
+                for left, right in itertools.product(self.best[a], self.best[b])
+            ),
+            key=lambda w: w[0],
+        )
+        known: list[Ranked] = []
+        for least, left, right in ways:
+            limit = known[-1].cost if len(known) >= self.keep else self.limit
+            if least > limit:
+                break
+            total = left.cost + right.cost + self.cost(left.node, right.node, out)
+            if total <= self.limit:
                 known.append(Ranked(total, Node(out, "", left.node, right.node)))
-                known[:] = heapq.nsmallest(keep, known, key=lambda r: r.cost)
-    return found
+                known = heapq.nsmallest(self.keep, known, key=lambda r: r.cost)
+        return known
 
+    def _pairs(self, size: int) -> Iterator[tuple[int, int]]:
+        """Yield the pairs of disjoint parts that share an index, or are whole components."""
+        for smaller in range(1, size // 2 + 1):
+            for a in self.by_size[smaller]:
+                indices = set(self.open[a])
+                for b in self.by_size[size - smaller]:
+                    if a & b or (smaller * 2 == size and a > b):
+                        continue
+                    if not indices.isdisjoint(self.open[b]) or (self._whole(a) and self._whole(b)):
+                        yield a, b
 
-def _pairs(
-    legs: Legs, best: Mapping[int, list[Ranked]], by_size: Mapping[int, list[int]], size: int
-) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of disjoint parts that share an index, or are whole components."""
-    parts = legs.components()
-
-    def whole(subset: int) -> bool:
-        return all(p & subset in (0, p) for p in parts)
-
-    shared = {s: sum(1 << k for k, i in enumerate(legs.bits) if i in legs.open(s)) for s in best}
-    for smaller in range(1, size // 2 + 1):
-        for a in by_size[smaller]:
-            for b in by_size[size - smaller]:
-                if a & b or (smaller * 2 == size and a > b):
-                    continue
-                if shared[a] & shared[b] or (whole(a) and whole(b)):
-                    yield a, b
+    def _whole(self, subset: int) -> bool:
+        """Tell whether a subset is made of whole components."""
+        return all(p & subset in (0, p) for p in self.parts)
 
 
 def in_order(network: Network, first: str) -> Node:
@@ -195,4 +221,4 @@ def step_macs(left: Node, right: Node, network: Network) -> int:
 
 def macs(node: Node, network: Network) -> int:
     """Return the multiply-adds of a whole tree."""
-    return sum(step_macs(*step.operands, network) for step in node.steps())
+    return sum(step_macs(*step.pair, network) for step in node.steps())

@@ -38,8 +38,8 @@ def unit_modes(modes: Sequence[int], hidden_size: int, what: str) -> tuple[int, 
     """Return output modes without the gate, which is the slowest part of the first one."""
     if not modes or modes[0] % N_GATES or prod(modes) != N_GATES * hidden_size:
         raise MappingError(
-            f"{what}: found output modes {tuple(modes)}, expected the first a multiple of {N_GATES} "
-            f"and a product of {N_GATES * hidden_size}"
+            f"{what}: found output modes {tuple(modes)}, expected the first a multiple of "
+            f"{N_GATES} and a product of {N_GATES * hidden_size}"
         )
     return (modes[0] // N_GATES, *modes[1:])
 

@@ -57,7 +57,7 @@ def simulate(
     fetch
         Whether the run begins with fetching the program.
     program_address
-        External byte from which it is fetched, a multiple of a beat. Only bursts and beats matter:
+        External byte from which it is fetched, a multiple of a word. Only bursts and beats matter:
         the program need not lie in `memory`.
     check_banks
         Check every instruction's lanes for bank conflicts.
@@ -129,6 +129,8 @@ class _Machine:
         n_words, t = self.program.n_words, 0
         if n_words > self.arch.program_words:
             return self.result(0, (Error.FIELD, 0))
+        if fetch and program_address % isa.WORD_BYTES:
+            return self.result(0, (Error.ALIGNMENT, 0))
         if fetch and n_words:
             self.dma.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
             self.dma.idle += 1

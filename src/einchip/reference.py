@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,8 @@ from einchip.program import (
     UnitInstruction,
 )
 
+#: Instructions whose addresses are kept: the time steps of a sequence use the same ones.
+ADDRESS_CACHE = 128
 _MASK = (1 << REGISTER_BITS) - 1
 
 
@@ -173,9 +176,9 @@ def _grid(terms: list[tuple[int, int]]) -> Ints:
     return total
 
 
-def _nest(base: int, counts: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
-    """Return the addresses of a temporal nest, flat, loop 0 fastest."""
-    return base + _grid(list(zip(counts[::-1], strides[::-1], strict=True))).ravel()
+def _nest(counts: tuple[int, ...], strides: tuple[int, ...]) -> Ints:
+    """Return the offsets of a temporal nest, flat, loop 0 fastest."""
+    return _grid(list(zip(counts[::-1], strides[::-1], strict=True))).ravel()
 
 
 def _checked(addresses: Ints, space: int, arch: Architecture) -> Ints:
@@ -199,12 +202,24 @@ class ContractAddresses(NamedTuple):
 
 def contract_addresses(i: Contract, registers: tuple[int, ...]) -> ContractAddresses:
     """Return every address that a CONTRACT touches (unchecked), loops flattened, loop 0 fastest."""
+    x, y, z = _contract_offsets(i)
+    return ContractAddresses(
+        first(i.x_base, i.x_reg, registers) + x,
+        first(i.y_base, i.y_reg, registers) + y,
+        first(i.z_base, i.z_reg, registers) + z,
+        first(i.d_base, i.d_reg, registers) + z,
+    )
+
+
+@lru_cache(maxsize=ADDRESS_CACHE)
+def _contract_offsets(i: Contract) -> tuple[Ints, Ints, Ints]:
+    """Return what a CONTRACT adds to its first addresses: of X, of Y, of result and addend."""
     n, tiles = i.n_reduce, i.tiles
     x0, y0 = (
-        _nest(first(base, reg, registers), i.loop_count, strides).reshape(tiles, i.tile_iterations)
-        for base, reg, strides in ((i.x_base, i.x_reg, i.loop_x), (i.y_base, i.y_reg, i.loop_y))
+        _nest(i.loop_count, strides).reshape(tiles, i.tile_iterations)
+        for strides in (i.loop_x, i.loop_y)
     )
-    z0 = _nest(0, i.loop_count[n:], i.loop_z[n:])
+    z0 = _nest(i.loop_count[n:], i.loop_z[n:])
     xl = _grid(
         [(i.nk1, i.xs_k1), (i.nk0, i.xs_k0), (i.nb, i.xs_b), (i.nm1, i.xs_m1), (i.nm0, i.xs_m0)]
     )
@@ -214,13 +229,10 @@ def contract_addresses(i: Contract, registers: tuple[int, ...]) -> ContractAddre
     zl = _grid(
         [(i.nb, i.zs_b), (i.nm1, i.zs_m1), (i.nm0, i.zs_m0), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0)]
     )
-    zl = zl.reshape(i.nb, i.n_m, i.n_n)
-    offsets = z0[:, None, None, None] + zl
-    return ContractAddresses(
+    return (
         x0[:, :, None, None, None] + xl.reshape(i.n_k, i.nb, i.n_m),
         y0[:, :, None, None, None] + yl.reshape(i.n_k, i.nb, i.n_n),
-        first(i.z_base, i.z_reg, registers) + offsets,
-        first(i.d_base, i.d_reg, registers) + offsets,
+        z0[:, None, None, None] + zl.reshape(i.nb, i.n_m, i.n_n),
     )
 
 
@@ -242,7 +254,7 @@ def run_contract(
     a = contract_addresses(i, registers)
     x = memory.x[_checked(a.x, 0, arch)]
     y = memory.y[_checked(a.y, 1, arch)]
-    # exact: |products| < 2**32 and reference programs are verified not to overflow 62 bits
+    # int64 wraps modulo 2**64, so the low acc_bits are exact whatever the sum
     acc = numeric.wrap(np.einsum("tikbm,tikbn->tbmn", x, y), arch.acc_bits)
     addend = memory.space(i.d_space)[_checked(a.d, i.d_space, arch)] if i.has_addend else None
     result = finish(i, acc, addend, arch)
@@ -251,13 +263,19 @@ def run_contract(
 
 def vector_addresses(i: Lstm | Copy | Fill, registers: tuple[int, ...]) -> tuple[Ints, Ints]:
     """Return (source, destination) addresses, each (vectors, lanes)."""
+    src, dst = _vector_offsets(i)
+    return (
+        first(i.src_base, i.src_reg, registers) + src,
+        first(i.dst_base, i.dst_reg, registers) + dst,
+    )
+
+
+@lru_cache(maxsize=ADDRESS_CACHE)
+def _vector_offsets(i: Lstm | Copy | Fill) -> tuple[Ints, Ints]:
+    """Return what a vector instruction adds to its first addresses: of source and destination."""
     src, dst = (
-        _nest(first(base, reg, registers), i.loop_count, strides)[:, None]
-        + _grid([(i.nl1, l1), (i.nl0, l0)]).ravel()
-        for base, reg, strides, l0, l1 in (
-            (i.src_base, i.src_reg, i.loop_src, i.src_l0, i.src_l1),
-            (i.dst_base, i.dst_reg, i.loop_dst, i.dst_l0, i.dst_l1),
-        )
+        _nest(i.loop_count, strides)[:, None] + _grid([(i.nl1, l1), (i.nl0, l0)]).ravel()
+        for strides, l0, l1 in ((i.loop_src, i.src_l0, i.src_l1), (i.loop_dst, i.dst_l0, i.dst_l1))
     )
     return src, dst
 

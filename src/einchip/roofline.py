@@ -65,9 +65,7 @@ def least(network: Network, cost: StepCost) -> float:
 
     def legs(subset: int) -> frozenset[str]:
         return frozenset(
-            i
-            for i, h in holders.items()
-            if h & subset and (h & ~subset or i in network.output)
+            i for i, h in holders.items() if h & subset and (h & ~subset or i in network.output)
         )
 
     best = {1 << k: 0.0 for k in range(len(names))}
@@ -92,7 +90,7 @@ def least(network: Network, cost: StepCost) -> float:
 
 
 def _disjoint(by_size: dict[int, list[int]], size: int) -> list[tuple[int, int]]:
-    """Return the pairs of disjoint subsets with `size` tensors together, each pair once or twice."""
+    """Return the pairs of disjoint subsets with `size` tensors together, each at least once."""
     return [
         (a, b)
         for smaller in range(1, size // 2 + 1)

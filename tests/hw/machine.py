@@ -13,6 +13,7 @@ from einchip.hw.top import Top
 from einchip.program import WORD_BYTES
 from einchip.registers import (
     CONTROL_FETCH,
+    CONTROL_IRQ_CLEAR,
     CONTROL_START,
     COUNTERS,
     STATUS_DONE,
@@ -98,7 +99,7 @@ class Machine:
             await port.set(f"ARG{k}", value)
         await port.set("CONTROL", CONTROL_START | (CONTROL_FETCH if fetch else 0))
 
-    async def finish(self, ctx: Any, port: HostPort) -> Run:
+    async def finish(self, ctx: Any, port: HostPort, *, counters: bool = True) -> Run:
         """Wait for the interrupt, clear it, and return what the run left."""
         for _ in range(self.max_cycles):
             if ctx.get(self.top.irq):
@@ -106,13 +107,13 @@ class Machine:
             await ctx.tick()
         else:
             raise AssertionError(f"the machine hangs, status {await port.get('STATUS')}")
-        await port.set("CONTROL", 4)
+        await port.set("CONTROL", CONTROL_IRQ_CLEAR)
         status = await port.get("STATUS")
         assert status & (STATUS_DONE | STATUS_RUNNING) == STATUS_DONE
         code, address = await port.get("ERROR_CODE"), await port.get("ERROR_ADDRESS")
         error = (code, address) if status & STATUS_ERROR else None
-        counters = {c.name: await port.counter(c.name) for c in COUNTERS}
-        return Run(error, counters, self.content(ctx), list(self.bus.bursts))
+        values = {c.name: await port.counter(c.name) for c in COUNTERS} if counters else {}
+        return Run(error, values, self.content(ctx), list(self.bus.bursts))
 
     def content(self, ctx: Any) -> reference.Memory:
         """Return what scratchpads and external memory hold now."""

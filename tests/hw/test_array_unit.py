@@ -8,7 +8,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from einchip.arch import ACCUMULATE_LATENCY, PRESETS, Architecture
-from einchip.hw.drain import HISTORY
+from einchip.hw.tile_queue import HISTORY
 from einchip.program import Contract
 from einchip.reference import Memory, run_contract
 from tests.hw.array_bench import (

@@ -1,4 +1,4 @@
-"""hw.drain's parts; the whole is tested with the array unit.
+"""The drain's parts, hw.tile_queue and hw.finish; the whole is tested with the array unit.
 
 Oracles: the recurrence e(j) = max(l(j) + A, f(j - 1)) of docs/timing.md; reference.finish.
 """
@@ -16,7 +16,8 @@ from einchip.arch import (
     PRESETS,
     REQUANTISE_LATENCY,
 )
-from einchip.hw.drain import Finish, TileQueue
+from einchip.hw.finish import Finish
+from einchip.hw.tile_queue import TileQueue
 from einchip.program import Contract
 from einchip.reference import finish
 

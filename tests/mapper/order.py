@@ -67,7 +67,9 @@ def races(program: Program, arch: Architecture, host: reference.Host) -> list[tu
 
     Also fails on a token that is taken and never given, and on a counter that may overflow.
     """
-    steps = [s for s in reference.trace(program, host) if isinstance(s.instruction, UnitInstruction)]
+    steps = [
+        s for s in reference.trace(program, host) if isinstance(s.instruction, UnitInstruction)
+    ]
     gives: dict[int, deque[int]] = defaultdict(deque)
     for i in program.instructions:
         if isinstance(i, Give):
@@ -111,7 +113,7 @@ def _unit(step: reference.Step) -> UnitInstruction:
 def _earlier(steps: list[reference.Step], giver: int) -> set[int]:
     """Return the earlier instructions of the giver's unit: complete before it, in order."""
     unit = _unit(steps[giver]).UNIT
-    return {i for i in range(giver) if _unit(steps[i]).UNIT == unit}
+    return {i for i in range(giver) if unit == _unit(steps[i]).UNIT}
 
 
 def _conflict(steps: list[reference.Step], memory: list[Touched], i: int, j: int) -> bool:

@@ -80,6 +80,15 @@ def test_program_too_long_for_program_memory_is_a_field_error() -> None:
     assert simulate(program, NANO).error == (Error.FIELD, 0)
 
 
+def test_program_fetched_from_the_middle_of_a_word_is_an_alignment_error() -> None:
+    assert simulate(Program((Halt(),)), NANO, program_address=8).error == (Error.ALIGNMENT, 0)
+
+
+def test_empty_program_has_no_halt() -> None:
+    for fetch in (False, True):
+        assert simulate(Program(()), NANO, fetch=fetch).error == (Error.NO_HALT, 0)
+
+
 def test_deadlock_in_a_full_slot_names_the_waiting_instruction() -> None:
     load = Load(beats=1, wait=1)
     assert error_of(load, load, load, Halt()) == (Error.TIMEOUT, 2)

@@ -5,8 +5,8 @@ conflict, cannot overflow an accumulator and never writes what it reads itself (
 in time); apart from that everything is random: folds, strides, loops, registers, formats.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -73,7 +73,7 @@ class _Stream(NamedTuple):
     reg: int
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     """What was drawn does not fit."""
 
 
@@ -83,7 +83,7 @@ def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
         scale = max(0.0, 1 - attempt / (ATTEMPTS // 2))
         try:
             found = _DRAW[kind](rng, near, scale)
-        except _Unfit:
+        except _UnfitError:
             continue
         steps = [Step(0, found, registers) for registers in sorted(set(near.registers))]
         if all(_sound(step, near.arch) for step in steps):
@@ -216,7 +216,7 @@ def _place(
         high = (span[1] - 1 - reach - max(values)) // align
         if low <= high and not any(value % align for value in values):
             return align * (low + _below(rng, high - low + 1)), reg
-    raise _Unfit
+    raise _UnfitError
 
 
 def _signed(value: int) -> int:
@@ -288,7 +288,7 @@ def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
     arch, z_space = near.arch, _below(rng, 2)
     n_reduce = _below(rng, ARRAY_LOOPS + 1)
     most = 1 + int((12 if _chance(rng, 0.5) else 80) * scale)
-    f = Contract(**_fold(rng, arch, scale), loop_count=_counts(rng, ARRAY_LOOPS, most))
+    f = replace(Contract(loop_count=_counts(rng, ARRAY_LOOPS, most)), **_fold(rng, arch, scale))
     m, n, k, counts = (f.nm0, f.nm1), (f.nn0, f.nn1), (f.nk0, f.nk1), f.loop_count
     x = _stream(rng, near, near.reads[0], scale, lanes=(*m, *k, f.nb), loops=counts)
     y = _stream(rng, near, near.reads[1], scale, lanes=(*n, *k, f.nb), loops=counts)
@@ -303,13 +303,11 @@ def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
     }
     names = "xs_m0 xs_m1 xs_k0 xs_k1 xs_b ys_n0 ys_n1 ys_k0 ys_k1 ys_b zs_n0 zs_n1 zs_b zs_m0 zs_m1"
     strides = dict(zip(names.split(), (*x.lanes, *y.lanes, *z.lanes, *z.rows), strict=True))
-    lanes = {name: getattr(f, name) for name in ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb")}
-    unfinished = Contract(
-        **lanes, **places, **strides, z_space=z_space, n_reduce=n_reduce, loop_count=counts,
+    unfinished = replace(
+        f, **places, **strides, z_space=z_space, n_reduce=n_reduce,
         loop_x=x.loops, loop_y=y.loops, loop_z=z.loops,
     )  # fmt: skip
-    finish = {**_addend(rng, near, unfinished), **_formats(rng, arch, unfinished)}
-    return Contract(**{**unfinished.__dict__, **finish})
+    return replace(unfinished, **_addend(rng, near, unfinished), **_formats(rng, arch, unfinished))
 
 
 def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, int]:
@@ -317,7 +315,7 @@ def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, int]:
     arch = near.arch
     left = (1 << (arch.acc_bits - 1)) - 1 - (i.tile_iterations * i.n_k << 2 * (arch.data_bits - 1))
     if left < 0:
-        raise _Unfit
+        raise _UnfitError
     most = min(left.bit_length() - arch.data_bits, 63)
     if most < 0 or not _chance(rng, 0.4):
         return {}
@@ -421,10 +419,10 @@ def _external(rng: Generator, near: Surroundings, n_bytes: int) -> dict[str, int
         if low >= 0 and high + n_bytes <= near.external_bytes and not any(v % port for v in values):
             offset = (at - near.host.bases[ext_base] - values[0]) % _WRAP
             return {"ext_base": ext_base, "ext_reg": reg, "ext_offset": offset}
-    raise _Unfit
+    raise _UnfitError
 
 
-_DRAW: Final = {
+_DRAW: Final[dict[str, Callable[[Generator, Surroundings, float], UnitInstruction]]] = {
     "contract": _contract,
     "lstm": _lstm,
     "copy": _copy,

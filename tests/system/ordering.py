@@ -7,8 +7,8 @@ the segment with vector clocks leaves out the edges that others imply. All edges
 share one token: their gives and takes pair up in order.
 
 In a segment whose iterations overlap, each pair of units with a conflict between one iteration and
-the next (or the next but one) has a token more, which the segment gives and takes once, with one (or
-two) credits from a GIVE at the program's start. Between segments everything waits for a *fence*:
+the next (or the next but one) has a token more, which the segment gives and takes once, with one
+(or two) credits from a GIVE at the program's start. Between segments everything waits for a *fence*:
 private instructions that conflict with nothing, but for one, the pivot, that orders all before it
 and all after it.
 """
@@ -46,7 +46,7 @@ class Edge(NamedTuple):
     distance: int = 0
 
 
-class TooManyTokens(Exception):
+class TooManyTokensError(Exception):
     """More pairs of units than tokens, or more tokens given than a counter holds."""
 
 
@@ -112,7 +112,7 @@ class Masks:
 
 
 def masks(nodes: Sequence[Node], edges: Sequence[Edge]) -> Masks:
-    """Number the tokens and return the masks. Raises TooManyTokens."""
+    """Number the tokens and return the masks. Raises TooManyTokensError."""
     found = Masks([0] * len(nodes), [0] * len(nodes), [], [])
     numbers: dict[tuple[Unit, Unit, int], int] = {}
     for edge in edges:
@@ -121,7 +121,7 @@ def masks(nodes: Sequence[Node], edges: Sequence[Edge]) -> Masks:
         found.signal[edge.giver] |= 1 << token
         found.wait[edge.taker] |= 1 << token
     if len(numbers) > TOKENS:
-        raise TooManyTokens
+        raise TooManyTokensError
     for credit in (1, 2):
         mask = sum(1 << token for key, token in numbers.items() if key[2] >= credit)
         found.credits += [Give(mask)] if mask else []
@@ -130,7 +130,7 @@ def masks(nodes: Sequence[Node], edges: Sequence[Edge]) -> Masks:
 
 
 def check_counts(program: Program, host: Host) -> None:
-    """Raise TooManyTokens when a token's counter may overflow, whatever the units' speeds.
+    """Raise TooManyTokensError when a token's counter may overflow, whatever the units' speeds.
 
     The worst: all givers are done, and of each unit the last `ISSUED` instructions wait.
     """
@@ -144,7 +144,7 @@ def check_counts(program: Program, host: Host) -> None:
             if len(waiting[i.UNIT]) > ISSUED:
                 _add(given, waiting[i.UNIT].pop(0), -1)
         if max(given) > TOKEN_MAX:
-            raise TooManyTokens
+            raise TooManyTokensError
 
 
 def _add(counts: list[int], mask: int, n: int = 1) -> None:

@@ -7,9 +7,11 @@ what it leaves in memory does not depend on time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 from numpy.random import Generator
 
@@ -21,7 +23,6 @@ from einchip.program import (
     HOST_BASES,
     REGISTER_BITS,
     REGISTERS,
-    TOKENS,
     EndLoop,
     Fill,
     Give,
@@ -35,8 +36,8 @@ from einchip.program import (
     UnitInstruction,
 )
 from einchip.reference import Host, Memory, trace
-from tests.system import ordering
-from tests.system.instructions import Span, Surroundings, draw, footprint
+from tests.system import instructions, ordering
+from tests.system.instructions import Span, Surroundings, footprint
 from tests.system.ordering import Edge, Node
 from tests.system.recipes import RECIPES, Block, Op, Recipe, random_recipe
 
@@ -92,9 +93,13 @@ def random_case(seed: int, arch: Architecture) -> Case:
             return case
 
 
-def cases(arch: Architecture) -> st.SearchStrategy[Case]:
-    """Return a strategy whose cases shrink to the few operations that matter."""
-    return RECIPES.map(lambda recipe: build(recipe, arch)).filter(bool)
+@st.composite
+def cases(draw: st.DrawFn, arch: Architecture) -> Case:
+    """Draw a program; it shrinks to the few operations that matter."""
+    case = build(draw(RECIPES), arch)
+    if case is None:
+        reject()
+    return case
 
 
 def build(recipe: Recipe, arch: Architecture) -> Case | None:
@@ -104,9 +109,7 @@ def build(recipe: Recipe, arch: Architecture) -> Case | None:
     port = arch.port_bytes
     host = Host(
         bases=tuple(port * int(n) for n in rng.integers((1 << 32) // port, size=HOST_BASES)),
-        args=tuple((*skeleton.args, *(int(n) for n in rng.integers(100, size=HOST_ARGS))))[
-            :HOST_ARGS
-        ],
+        args=(*skeleton.args, *(int(n) for n in rng.integers(100, size=HOST_ARGS)))[:HOST_ARGS],
     )
     memory = Memory(
         _random_elements(rng, arch, 0),
@@ -121,7 +124,7 @@ def build(recipe: Recipe, arch: Architecture) -> Case | None:
     try:
         program = _order(skeleton, filled, registers, arch, rng)
         ordering.check_counts(program, host)
-    except ordering.TooManyTokens:
+    except ordering.TooManyTokensError:
         return None
     if program.n_words > arch.program_words:
         return None
@@ -186,7 +189,7 @@ def _register_steps(rng: Generator, register: int) -> tuple[SetRegister, SetRegi
     """
     unit = int(rng.choice([1, 4, 16, 64]))
     start, step = (unit * int(n) for n in rng.integers(-3, 4, size=2))
-    mode = SetMode(rng.integers(3))
+    mode = SetMode(int(rng.integers(3)))
     value = {SetMode.SET: step, SetMode.ADD: step, SetMode.TOGGLE: 2 * start + step}[mode]
     return (
         SetRegister(register, SetMode.SET, start % (1 << REGISTER_BITS)),
@@ -244,9 +247,9 @@ class _Window:
 def _window(rng: Generator, arch: Architecture, space: int) -> _Window:
     depth = arch.capacity(space) // arch.lanes
     rows = min(depth, int(rng.choice([16, 32, 64, 128])))
-    first = int(rng.choice([0, depth - rows, rng.integers(depth - rows + 1)]))
+    first = int(rng.choice([0, depth - rows, int(rng.integers(depth - rows + 1))]))
     ends = [first, *range(first + rows - PRIVATE_ROWS, first + rows + 1)]
-    spans = [(arch.lanes * a, arch.lanes * b) for a, b in zip(ends, ends[1:], strict=False)]
+    spans = [(arch.lanes * a, arch.lanes * b) for a, b in pairwise(ends)]
     return _Window(*spans)
 
 
@@ -270,7 +273,7 @@ def _fill_places(
             is_dma = place.op.kind in ("load", "store")
             reads = writes = (x.dma, y.dma) if is_dma else (x.vector, y.vector)
         near = Surroundings(arch, host, EXTERNAL_BYTES, reads, writes, tuple(registers[k]))
-        filled[k] = draw(place.op.kind, np.random.default_rng(place.op.seed), near)
+        filled[k] = instructions.draw(place.op.kind, np.random.default_rng(place.op.seed), near)
     return filled
 
 
@@ -281,7 +284,7 @@ def _order(
     arch: Architecture,
     rng: Generator,
 ) -> Program:
-    """Return the program with tokens that leave no races. Raises TooManyTokens."""
+    """Return the program with tokens that leave no races. Raises TooManyTokensError."""
     places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place)}
     index = list(places)
     nodes = [
@@ -300,7 +303,7 @@ def _order(
     late = _late_units(rng, masks.free)
     code: list[Instruction] = list(masks.credits)
     for k, item in enumerate(skeleton.items):
-        if k not in filled:
+        if not isinstance(item, _Place):
             code.append(item)
             continue
         n, i = index.index(k), filled[k]
@@ -316,6 +319,3 @@ def _late_units(rng: Generator, free: Sequence[int]) -> dict[Unit, int]:
     """Return a token for some units, given by the sequencer before some of their instructions."""
     units = [ordering.UNITS[k] for k in rng.permutation(3)]
     return dict(zip(units, free, strict=False))
-
-
-__all__ = ["TOKENS", "Case", "build", "cases", "random_case"]

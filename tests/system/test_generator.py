@@ -1,22 +1,43 @@
 """Random programs are sound, have no races, and hold what they are meant to hold."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import check
-from einchip.program import Contract, Copy, Fill, Load, Loop, Lstm, Program, SetRegister, Store
+from einchip.arch import Architecture
+from einchip.program import (
+    Act,
+    Contract,
+    Copy,
+    Fill,
+    Give,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    SetMode,
+    SetRegister,
+    Space,
+    Store,
+    UnitInstruction,
+)
 from tests.system import ordering
 from tests.system.machines import MACHINES
-from tests.system.programs import Case, cases, random_case
+from tests.system.programs import cases, random_case
 
 ARCHITECTURES = pytest.mark.parametrize("arch", MACHINES.values(), ids=MACHINES)
 
 
 @given(st.data(), st.sampled_from(list(MACHINES.values())))
-def test_programs_keep_every_rule_and_have_no_races(data: st.DataObject, arch) -> None:
+def test_programs_keep_every_rule_and_have_no_races(
+    data: st.DataObject, arch: Architecture
+) -> None:
     case = data.draw(cases(arch))
     assert check.verify(case.program, arch, case.host) == []
     assert ordering.races(case.program, arch, case.host) == []
@@ -24,7 +45,7 @@ def test_programs_keep_every_rule_and_have_no_races(data: st.DataObject, arch) -
 
 
 @ARCHITECTURES
-def test_a_seed_names_one_program(arch) -> None:
+def test_a_seed_names_one_program(arch: Architecture) -> None:
     first, second = random_case(3, arch), random_case(3, arch)
     assert first.program == second.program
     assert first.host == second.host
@@ -32,58 +53,64 @@ def test_a_seed_names_one_program(arch) -> None:
 
 
 @ARCHITECTURES
-def test_a_program_without_its_tokens_has_races(arch) -> None:
+def test_a_program_without_its_tokens_has_races(arch: Architecture) -> None:
     found = 0
     for seed in range(20):
         case = random_case(seed, arch)
         bare = tuple(
-            type(i)(**{**i.__dict__, "wait": 0, "signal": 0}) if hasattr(i, "wait") else i
+            replace(i, wait=0, signal=0) if isinstance(i, UnitInstruction) else i
             for i in case.program.instructions
         )
         found += bool(ordering.races(Program(bare), arch, case.host))
     assert found > 5
 
 
-#: What some random program must hold; the oracle is the list itself.
-FEATURES: dict[str, Callable[[object], bool]] = {
-    "lanes are summed": lambda i: isinstance(i, Contract) and i.n_k > 1,
-    "two factors are summed": lambda i: isinstance(i, Contract) and i.nk0 > 1 and i.nk1 > 1,
-    "shared lanes": lambda i: isinstance(i, Contract) and i.nb > 1,
-    "blocks beside empty ones": lambda i: isinstance(i, Contract) and bool(i.n_k & (i.n_k - 1)),
-    "shared lanes beside empty ones": lambda i: isinstance(i, Contract) and i.nb == 3,
-    "the whole array": lambda i: isinstance(i, Contract) and i.n_m == i.n_n == 4,
-    "two output factors": lambda i: isinstance(i, Contract) and i.nm1 > 1 and i.nn1 > 1,
-    "tiles and iterations": lambda i: isinstance(i, Contract) and min(i.tiles, i.tile_iterations) > 1,
-    "no reduction loop": lambda i: isinstance(i, Contract) and i.n_reduce == 0 and i.tiles > 1,
-    "only reduction loops": lambda i: isinstance(i, Contract) and i.n_reduce == 6,
-    "an outermost loop": lambda i: isinstance(i, Contract) and i.loop_count[5] > 1,
-    "an addend": lambda i: isinstance(i, Contract) and i.has_addend == 1,
-    "an addend in place": lambda i: isinstance(i, Contract)
-    and i.has_addend == 1
-    and (i.d_space, i.d_base) == (i.z_space, i.z_base),
-    "a sigmoid": lambda i: isinstance(i, Contract) and i.act == 1,
-    "a tanh": lambda i: isinstance(i, Contract) and i.act == 2,
-    "a result in X": lambda i: isinstance(i, Contract) and i.z_space == 0,
-    "a result in Y": lambda i: isinstance(i, Contract) and i.z_space == 1,
-    "an LSTM of several vectors": lambda i: isinstance(i, Lstm) and i.vectors > 1,
-    "a copy between scratchpads": lambda i: isinstance(i, Copy) and i.src_space != i.dst_space,
-    "a fill with two lane factors": lambda i: isinstance(i, Fill) and i.nl0 > 1 and i.nl1 > 1,
-    "a load of several bursts": lambda i: isinstance(i, Load) and i.beats > 64,
-    "a store of one beat": lambda i: isinstance(i, Store) and i.beats == 1,
-    "a register in an address": lambda i: getattr(i, "x_reg", 0) > 0 or getattr(i, "addr_reg", 0) > 0,
-    "a count from the host": lambda i: isinstance(i, Loop) and i.arg > 0,
-    "a register that toggles": lambda i: isinstance(i, SetRegister) and i.mode == 2,
-    "an instruction that waits twice": lambda i: getattr(i, "wait", 0).bit_count() > 1,
-}  # fmt: skip
+#: What some random program must hold, by kind of instruction; the oracle is the list itself.
+FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
+    Contract: {
+        "lanes that are summed": lambda i: i.n_k > 1,
+        "two factors that are summed": lambda i: i.nk0 > 1 and i.nk1 > 1,
+        "summed blocks beside empty ones": lambda i: i.n_k == 3,
+        "shared lanes": lambda i: i.nb > 1,
+        "shared blocks beside empty ones": lambda i: i.nb == 3,
+        "summed and shared lanes": lambda i: i.n_k > 1 and i.nb > 1,
+        "every row and column": lambda i: i.n_m == i.n_n == 8,
+        "two factors of either output": lambda i: i.nm1 > 1 and i.nn1 > 1,
+        "tiles and iterations": lambda i: min(i.tiles, i.tile_iterations) > 1,
+        "more rows than iterations": lambda i: i.tiles > 2 and i.n_m > i.tile_iterations,
+        "no reduction loop": lambda i: i.n_reduce == 0 and i.tiles > 1,
+        "only reduction loops": lambda i: i.n_reduce == 6,
+        "an outermost loop": lambda i: i.loop_count[5] > 1,
+        "a loop that does not move X": lambda i: i.loop_count[0] > 1 and not i.loop_x[0],
+        "an addend": lambda i: i.has_addend == 1,
+        "an addend in place": lambda i: (
+            i.has_addend and (i.d_space, i.d_base, i.d_reg) == (i.z_space, i.z_base, i.z_reg)
+        ),
+        "a sigmoid": lambda i: i.act == Act.SIGMOID,
+        "a tanh": lambda i: i.act == Act.TANH,
+        "a result in X": lambda i: i.z_space == Space.X,
+        "a result in Y": lambda i: i.z_space == Space.Y,
+        "a register": lambda i: i.x_reg > 0,
+        "a token that it gives itself": lambda i: bool(i.wait & i.signal),
+    },
+    Lstm: {
+        "several vectors": lambda i: i.vectors > 1,
+        "all lanes": lambda i: i.n_lanes == 8,
+        "some lanes": lambda i: 1 < i.n_lanes < 8,
+        "the cell in the gates' scratchpad": lambda i: i.cell_space == i.src_space,
+    },
+    Copy: {"both scratchpads": lambda i: i.src_space != i.dst_space},
+    Fill: {"two lane factors": lambda i: min(i.nl0, i.nl1) > 1},
+    Load: {"several bursts": lambda i: i.beats > 64, "a register": lambda i: i.ext_reg > 0},
+    Store: {"one beat": lambda i: i.beats == 1, "several bursts": lambda i: i.beats > 64},
+    Loop: {"a count from the host": lambda i: i.arg > 0},
+    SetRegister: {"a value that toggles": lambda i: i.mode == SetMode.TOGGLE},
+    Give: {"credits": lambda i: i.mask.bit_count() > 1},
+}
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_programs_hold(feature: str) -> None:
-    instructions = (i for seed in range(300) for i in _program(seed).program.instructions)
-    assert any(FEATURES[feature](i) for i in instructions)
-
-
-def _program(seed: int, known: dict[int, Case] = {}) -> Case:  # noqa: B006
-    if seed not in known:
-        known[seed] = random_case(seed, MACHINES["small"])
-    return known[seed]
+@pytest.mark.parametrize("kind", FEATURES, ids=lambda kind: kind.__name__)
+def test_programs_hold_every(kind: type[Instruction]) -> None:
+    cases = (random_case(seed, MACHINES["small"]) for seed in range(400))
+    found = [i for case in cases for i in case.program.instructions if isinstance(i, kind)]
+    assert {name for name, holds in FEATURES[kind].items() if not any(map(holds, found))} == set()

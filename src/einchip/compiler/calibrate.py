@@ -86,9 +86,7 @@ def _contract(part: Part, arrays: Mapping[str, Float]) -> dict[str, Float]:
     return found
 
 
-def observe(
-    model: Model, mapping: LstmMapping, sequences: Sequence[ArrayLike]
-) -> dict[str, Float]:
+def observe(model: Model, mapping: LstmMapping, sequences: Sequence[ArrayLike]) -> dict[str, Float]:
     """Return float values of every tensor and every result that the mapping names."""
     parts, seen = mapping.layer.parts, states(model, sequences)
     arrays = weights(model, mapping)

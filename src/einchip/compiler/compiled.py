@@ -136,9 +136,7 @@ def _pages(n_bytes: int) -> int:
     return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
-def compile_model(
-    model: Model, arch: Architecture, calibration: Sequence[ArrayLike]
-) -> Compiled:
+def compile_model(model: Model, arch: Architecture, calibration: Sequence[ArrayLike]) -> Compiled:
     """Map a model, choose its scales over calibration sequences, and quantise its weights.
 
     Raises MappingError when the machine is too small, ProgramError when the program breaks a rule.

@@ -1,0 +1,81 @@
+"""Tiles between their last iteration and their drain."""
+
+from typing import Any
+
+from amaranth import Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import ACCUMULATE_LATENCY, Architecture, clog2
+from einchip.hw.interfaces import offset_bits
+from einchip.hw.pipeline import delay
+
+#: Instructions whose constants are kept. At most 6 are between their launch and their last write:
+#: launches are lanes + 2 or more cycles apart, tile j starts at most ACCUMULATE_LATENCY cycles
+#: before tile j - 2 is drained, and a drained row takes 10 + log2(cols) cycles, cols <= lanes.
+HISTORY = 8
+
+
+def tile_layout(arch: Architecture) -> data.StructLayout:
+    """A tile whose last iteration is issued.
+
+    Its first result's address less the instruction's, its accumulator set, whether it is the
+    instruction's last, and the instruction's index.
+    """
+    return data.StructLayout(
+        {
+            "z": unsigned(offset_bits(arch)),
+            "target": unsigned(1),
+            "final": unsigned(1),
+            "index": unsigned(clog2(HISTORY)),
+        }
+    )
+
+
+class TileQueue(wiring.Component):
+    """Hands tiles to the drain when their accumulators are ready, in order.
+
+    A tile pushed in cycle l is at the head from l + ACCUMULATE_LATENCY - 1 on, when those before it
+    have been popped; popped then, its first row is issued in the next cycle. Two places suffice: a
+    tile waits at most for one other.
+
+    Members: `push`, `tile`; `pop`; `valid`, `head`; `following`, the index at the head in the next
+    cycle.
+    """
+
+    push: Signal
+    tile: Any
+    pop: Signal
+    valid: Signal
+    head: Any
+    following: Signal
+
+    def __init__(self, arch: Architecture) -> None:
+        layout = tile_layout(arch)
+        super().__init__(
+            {
+                "push": In(1),
+                "tile": In(layout),
+                "pop": In(1),
+                "valid": Out(1),
+                "head": Out(layout),
+                "following": Out(layout["index"].shape),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        arrived = delay(m, self.push, ACCUMULATE_LATENCY - 2, "push")
+        arriving = delay(m, self.tile, ACCUMULATE_LATENCY - 2, "tile")
+        waits, waiting = Signal(), Signal.like(self.tile)
+        following = Signal.like(self.head)
+        m.d.comb += [following.eq(self.head), self.following.eq(following.index)]
+        m.d.sync += self.head.eq(following)
+        with m.If(self.pop | ~self.valid):
+            m.d.comb += following.eq(Mux(waits, waiting.as_value(), arriving.as_value()))
+            m.d.sync += [self.valid.eq(waits | arrived), waits.eq(waits & arrived)]
+        with m.Elif(arrived):
+            m.d.sync += waits.eq(1)
+        with m.If(arrived):
+            m.d.sync += waiting.eq(arriving)
+        return m

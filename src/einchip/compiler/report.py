@@ -1,0 +1,199 @@
+"""Accuracy, cycles, bound and energy of a model over real sequences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+
+import numpy as np
+from rich.table import Table
+
+from einchip import energy, roofline
+from einchip.arch import Architecture
+from einchip.compiler.compiled import Compiled, problem_of, quantise_model
+from einchip.mapper import tree
+from einchip.mapper.lstm import map_lstm
+from einchip.models import Model, ModelSpec, Sequences, n_weights
+from einchip.sim import simulate
+
+#: Data widths whose accuracy a report gives.
+WIDTHS = (8, 16)
+Progress = Callable[[str], None]
+
+
+def compute_bound(spec: ModelSpec, arch: Architecture) -> float:
+    """Return the roofline's compute cycles of one time step: both networks, weights resident."""
+    problem = problem_of(spec)
+    parts = ((problem.inputs, "x"), (problem.hidden, "h"))
+    return sum(roofline.roofline(n, arch, s).compute_cycles for n, s in parts)
+
+
+def head_bound(spec: ModelSpec, arch: Architecture) -> float:
+    """Return the roofline's compute cycles of the linear head: its weights are read once."""
+    if spec.head is None:
+        return 0.0
+    weights = spec.head.out_size * spec.layers[0].hidden_size
+    return max(weights / arch.lanes, weights / arch.n_pes)
+
+
+def sequence_bound(spec: ModelSpec, arch: Architecture, n_steps: int) -> int:
+    """Return the roofline of a sequence: the larger of compute and the memory port."""
+    compute = n_steps * compute_bound(spec, arch) + head_bound(spec, arch)
+    n_out = spec.head.out_size if spec.head else spec.layers[0].hidden_size
+    moved = (n_steps * spec.layers[0].input_size + n_out) * arch.element_bytes
+    return ceil(max(compute, moved / arch.port_bytes))
+
+
+def naive_macs(spec: ModelSpec) -> int:
+    """Return the multiply-adds of a step that contracts the cores one by one in their order."""
+    problem = problem_of(spec)
+    parts = ((problem.inputs, "x"), (problem.hidden, "h"))
+    return sum(tree.macs(tree.in_order(n, s), n) for n, s in parts)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a report says of one model; energies in pJ, cycles and energies per sequence.
+
+    `stalls` are the array's cycles per sequence by cause, `array_issue` among them.
+    """
+
+    name: str
+    accuracy_float: float
+    accuracy_fixed: dict[int, float]
+    n_sequences: int
+    mean_steps: float
+    weights: int
+    weights_ratio: float
+    macs_per_step: int
+    macs_per_step_naive: int
+    macs_per_step_dense: int
+    cycles: float
+    cycles_setup: int
+    bound: float
+    ratio: float
+    array: dict[str, float]
+    energy_table: str
+    energy_pj: dict[str, float]
+
+    def to_json(self) -> dict[str, object]:
+        """Return every figure."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Counters of all sequences together, and of the setup."""
+
+    counters: Counter[str]
+    setup_cycles: int
+
+
+def time_sequences(compiled: Compiled, lengths: Sequence[int]) -> Timing:
+    """Simulate, without values, one run of each length that occurs, the program being resident."""
+    places = compiled.places(max(lengths))
+    total: Counter[str] = Counter()
+    for n_steps, times in Counter(lengths).items():
+        run = simulate(
+            compiled.programs.run, compiled.arch, host=compiled.host(n_steps, places), fetch=False
+        )
+        for name, value in run.counters.items():
+            total[name] += value * times
+    setup = simulate(compiled.programs.setup, compiled.arch, host=compiled.host(0, places))
+    return Timing(total, setup.cycles)
+
+
+def figures(
+    model: Model,
+    arch: Architecture,
+    calibration: Sequences,
+    test: Sequences,
+    table: energy.Table,
+    progress: Progress = lambda _: None,
+) -> Figures:
+    """Map, quantise, run and time a classifier.
+
+    `progress` is called with the stage's name after each sequence. Raises MappingError when the
+    machine is too small, ProgramError when a program breaks a rule.
+    """
+    spec, layer = model.spec, model.spec.layers[0]
+    accuracies: dict[int, float] = {}
+    main: Compiled | None = None
+    for width in sorted({*WIDTHS, arch.data_bits}):
+        machine = arch if width == arch.data_bits else arch.override(data_bits=width)
+        mapping = map_lstm(problem_of(spec), machine)
+        compiled = quantise_model(model, mapping, calibration.sequences)
+        answers = compiled.evaluate(
+            test.sequences, lambda w=width: progress(f"{spec.name}, {w} bit")
+        )
+        found = np.array([np.argmax(a) for a in answers])
+        accuracies[width] = float(np.mean(found == test.labels))
+        main = compiled if width == arch.data_bits else main
+    assert main is not None
+    lengths = [len(s) for s in test.sequences]
+    timing = time_sequences(main, lengths)
+    n = len(lengths)
+    counters = timing.counters
+    bound = sum(sequence_bound(spec, arch, t) for t in lengths) / n
+    spent = energy.energy(counters, arch, table)
+    weights = n_weights(layer.input) + n_weights(layer.hidden)
+    dense = 4 * layer.hidden_size * (layer.input_size + layer.hidden_size)
+    parts = main.mapping.layer.parts
+    return Figures(
+        name=spec.name,
+        accuracy_float=float(
+            np.mean(np.argmax(model.run_batch(test.sequences), axis=1) == test.labels)
+        ),
+        accuracy_fixed=accuracies,
+        n_sequences=n,
+        mean_steps=float(np.mean(lengths)),
+        weights=weights,
+        weights_ratio=dense / weights,
+        macs_per_step=sum(s.macs for p in (parts.inputs, parts.hidden) for s in p.steps),
+        macs_per_step_naive=naive_macs(spec),
+        macs_per_step_dense=dense,
+        cycles=counters["cycles"] / n,
+        cycles_setup=timing.setup_cycles,
+        bound=bound,
+        ratio=counters["cycles"] / n / bound,
+        array={k: v / n for k, v in counters.items() if k.startswith("array_")},
+        energy_table=table.name,
+        energy_pj={k: v / n for k, v in spent.by_component.items()},
+    )
+
+
+def comparison(rows: Sequence[Figures], arch: Architecture) -> Table:
+    """Return the figures as one table, a column for each model."""
+    table = Table(title=f"{arch.name}: {arch.rows} x {arch.cols} PEs, {arch.data_bits} bit")
+    table.add_column("")
+    for r in rows:
+        table.add_column(r.name, justify="right")
+
+    def line(title: str, of: Callable[[Figures], str], *, section: bool = False) -> None:
+        table.add_row(title, *(of(r) for r in rows), end_section=section)
+
+    line("accuracy, float", lambda r: f"{100 * r.accuracy_float:.2f} %")
+    for width in sorted(rows[0].accuracy_fixed):
+        line(f"accuracy, {width} bit", lambda r, w=width: f"{100 * r.accuracy_fixed[w]:.2f} %")
+    line("weights in W_ih, W_hh", lambda r: f"{r.weights:,}")
+    line("  fewer than dense", lambda r: f"{r.weights_ratio:.1f} x", section=True)
+    line("MACs per step", lambda r: f"{r.macs_per_step:,}")
+    line("  in naive order", lambda r: f"{r.macs_per_step_naive:,}")
+    line("  dense", lambda r: f"{r.macs_per_step_dense:,}", section=True)
+    line("cycles per sequence", lambda r: f"{r.cycles:,.0f}")
+    line("  bound", lambda r: f"{r.bound:,.0f}")
+    line("  ratio", lambda r: f"{r.ratio:.2f}")
+    for name in rows[0].array:
+        line(f"  {name.replace('_', ' ')}", lambda r, k=name: f"{r.array[k]:,.0f}")
+    line("cycles to load weights", lambda r: f"{r.cycles_setup:,}", section=True)
+    for name in rows[0].energy_pj:
+        line(f"{name}, nJ", lambda r, k=name: f"{r.energy_pj[k] / 1e3:,.2f}")
+    line("energy per sequence, nJ", lambda r: f"{sum(r.energy_pj.values()) / 1e3:,.2f}")
+    first = rows[0]
+    table.caption = (
+        f"{first.n_sequences} sequences of {first.mean_steps:.1f} steps on average; cycles and "
+        f"energy ({first.energy_table}) per sequence, weights and program resident"
+    )
+    return table

@@ -1,0 +1,139 @@
+"""Energy: hand-made sums from cited figures, and refusals where there is none."""
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from einchip import energy
+from einchip.arch import PRESETS
+from einchip.energy import EnergyError
+from einchip.registers import COUNTERS
+
+SMALL = PRESETS["small"]  # scratchpads of 32 KiB
+
+
+def counters(**given: int) -> dict[str, int]:
+    return {c.name: given.get(c.name, 0) for c in COUNTERS}
+
+
+@pytest.mark.parametrize("name", energy.tables())
+def test_every_table_charges_everything_on_every_preset(name: str) -> None:
+    ones = {c.name: 1000 for c in COUNTERS}
+    for arch in PRESETS.values():
+        for machine in (arch, arch.override(data_bits=16)):
+            found = energy.energy(ones, machine, name)
+            assert all(line.total_pj > 0 for line in found.lines)
+            assert found.total_pj == pytest.approx(sum(found.by_component.values()))
+
+
+@pytest.mark.parametrize("name", energy.tables())
+def test_nothing_done_costs_nothing(name: str) -> None:
+    assert energy.energy(counters(), SMALL, name).total_pj == 0
+
+
+def test_horowitz_s_figures_come_out() -> None:
+    table = energy.load("horowitz45")
+    assert table.multiply_pj(8) == 0.2
+    assert table.multiply_pj(32) == 3.1
+    # on the line through (8^2, 0.2) and (32^2, 3.1)
+    assert table.multiply_pj(16) == pytest.approx(0.2 + 2.9 * (256 - 64) / (1024 - 64))
+    assert table.add_pj(8) == 0.03
+    assert table.add_pj(32) == 0.1
+    assert table.mac_pj(8, 32) == pytest.approx(0.3)
+    assert table.sram_pj(8192, 64) == pytest.approx(10)
+    assert table.sram_pj(32768, 64, write=True) == pytest.approx(20)
+    assert table.sram_pj(1 << 20, 64) == pytest.approx(100)
+    assert table.dram_pj(64) == 1300
+
+
+def test_sizes_between_two_lie_on_the_line_of_the_logarithms() -> None:
+    table = energy.load("horowitz45")
+    # half way between 8 and 32 KiB in the logarithm: the geometric mean of 10 and 20
+    assert table.sram_pj(16384, 64) == pytest.approx((10 * 20) ** 0.5)
+    assert table.sram_pj(64, 64) == pytest.approx(10)
+    assert table.sram_pj(1 << 22, 64) > 100
+
+
+def test_components_of_a_run_add_up_by_hand() -> None:
+    n = counters(cycles=10, macs=100, x_reads=8, y_writes=16, drained=4, dma_read_beats=2)
+    found = energy.energy(n, SMALL, "horowitz45").by_component
+    assert found["array"] == pytest.approx(100 * 0.3)
+    assert found["scratchpad X"] == pytest.approx(8 * 20 / 8)
+    assert found["scratchpad Y"] == pytest.approx(16 * 20 / 8)
+    assert found["drain"] == pytest.approx(4 * (3 + 2) * 0.1)
+    assert found["external memory"] == pytest.approx(2 * 1300)
+
+
+def test_zigzag_charges_its_own_figures() -> None:
+    n = counters(macs=100, x_reads=64, x_writes=64, dma_write_beats=3)
+    found = energy.energy(n, SMALL, "zigzag")
+    assert found.by_component["array"] == pytest.approx(4)
+    assert found.by_component["scratchpad X"] == pytest.approx(22.9 + 52)
+    assert found.external_pj == pytest.approx(3 * 750)
+    assert found.chip_pj == pytest.approx(4 + 22.9 + 52)
+
+
+def test_cacti_s_memory_comes_out_at_its_own_size() -> None:
+    table = energy.load("cacti28")
+    assert table.sram_pj(65536, 128) == pytest.approx(15.4)
+    assert table.sram_pj(65536, 128, write=True) == pytest.approx(13.9)
+
+
+def test_activation_shared_by_copies_is_charged_as_an_upper_bound() -> None:
+    cells = energy.energy(counters(vector_ops=10, activations=50), SMALL, "horowitz45")
+    copies = energy.energy(counters(vector_ops=10), SMALL, "horowitz45")
+    assert cells.by_component["vector"] > 0
+    assert copies.by_component["vector"] == 0
+
+
+def written(tmp_path: Path, **changes: object) -> str:
+    path = Path(energy.__file__).with_name("horowitz45.yaml")
+    fields = {**yaml.safe_load(path.read_text()), **changes}
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump({k: v for k, v in fields.items() if v is not None}))
+    return str(mine)
+
+
+@pytest.mark.parametrize("action", ["add", "multiply", "sram", "dram"])
+def test_action_without_a_coefficient_is_an_error(tmp_path: Path, action: str) -> None:
+    table = written(tmp_path, node_nm=45.0, **{action: None})
+    with pytest.raises(EnergyError, match=f"horowitz45: no coefficient for {action}"):
+        energy.energy(counters(), SMALL, table)
+
+
+def test_leakage_is_charged_only_where_the_source_has_it(tmp_path: Path) -> None:
+    leakage = {"unit": "mW", "power": 2.0, "clock_mhz": 500.0}
+    found = energy.energy(counters(cycles=1000), SMALL, written(tmp_path, leakage=leakage))
+    # 2 mW for 1000 cycles of 2 ns
+    assert found.by_component["leakage"] == pytest.approx(2e-3 * 2e-6 * 1e12)
+    assert "leakage" not in energy.energy(counters(), SMALL, "horowitz45").by_component
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": ""}, "source: "),
+        ({"voltage": 1}, "voltage: "),
+        ({"add": {"unit": "nJ", "points": {8: 1.0}, "rule": "exact"}}, "add.unit: "),
+        ({"add": {"unit": "pJ", "points": {8: 1.0}, "rule": "linear"}}, "needs two points"),
+    ],
+)
+def test_bad_table_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(EnergyError, match=message):
+        energy.load(written(tmp_path, **changes))
+
+
+def test_unknown_table_names_the_known_ones() -> None:
+    with pytest.raises(EnergyError, match="found 'none', expected one of cacti28, cacti45"):
+        energy.load("none")
+
+
+def test_result_prints_its_table_with_source_and_what_is_missing() -> None:
+    text = io.StringIO()
+    found = energy.energy(counters(macs=7, cycles=1), SMALL, "cacti28")
+    Console(file=text, width=200).print(found)
+    for part in ("28 nm", "multiply-add", "CACTI", "not modelled: clock tree", "external memory"):
+        assert part in text.getvalue()

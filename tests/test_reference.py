@@ -1,0 +1,285 @@
+"""The meaning of programs: CONTRACT against numpy.einsum, LSTM against numeric, errors by name."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from einchip import numeric, reference
+from einchip.arch import PRESETS, Architecture
+from einchip.program import (
+    ARRAY_LOOPS,
+    Act,
+    Contract,
+    Copy,
+    EndLoop,
+    Error,
+    Fill,
+    Give,
+    Halt,
+    Instruction,
+    Load,
+    Loop,
+    Lstm,
+    Program,
+    SetMode,
+    SetRegister,
+    Store,
+)
+from einchip.reference import Host, MachineError, Memory
+
+NANO = PRESETS["nano"]
+BASE = PRESETS["base"]
+REGISTERS = (0,) * 8
+
+#: Factors of an instruction's lanes: name of the count, and the tensors that carry it.
+LANES = {"m0": "xz", "m1": "xz", "n0": "yz", "n1": "yz", "k0": "xy", "k1": "xy", "b": "xyz"}
+
+
+@dataclass
+class Layout:
+    """Where a tensor lies: its indices from the slowest to the fastest, with their strides."""
+
+    order: list[str]
+    strides: dict[str, int]
+    size: int
+
+    @classmethod
+    def dense(cls, order: list[str], sizes: dict[str, int], padding: int) -> "Layout":
+        strides, step = {}, 1
+        for name in reversed(order):
+            strides[name] = step
+            step = step * sizes[name] + padding
+        return cls(order, strides, step)
+
+    def place(self, tensor: np.ndarray, space: np.ndarray, base: int) -> None:
+        np.put(space, self.addresses(tensor.shape, base), tensor)
+
+    def addresses(self, shape: tuple[int, ...], base: int) -> np.ndarray:
+        grids = np.indices(shape)
+        return base + sum(
+            (g * self.strides[name] for g, name in zip(grids, self.order, strict=True)),
+            np.zeros(shape, dtype=np.int64),
+        )
+
+
+@st.composite
+def folds(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return sizes of all indices, and the loops as (index, tensors that carry it)."""
+    k0, k1, b = draw(st.sampled_from([(1, 1, 1), (2, 1, 1), (2, 2, 1), (1, 1, 3), (3, 1, 2)]))
+    blocks = (1 << (k0 * k1 - 1).bit_length()) * (1 << (b - 1).bit_length())
+    m0 = draw(st.integers(1, 16 // blocks))
+    n0 = draw(st.integers(1, 16 // blocks))
+    m1 = draw(st.integers(1, 16 // blocks // m0))
+    n1 = draw(st.integers(1, 16 // blocks // n0))
+    sizes = {"m0": m0, "m1": m1, "n0": n0, "n1": n1, "k0": k0, "k1": k1, "b": b}
+    loops = [(f"r{k}", "xy") for k in range(draw(st.integers(0, 3)))]
+    carriers = draw(
+        st.lists(st.sampled_from(["xz", "yz", "xyz"]), max_size=ARRAY_LOOPS - len(loops))
+    )
+    loops += [(f"o{k}", tensors) for k, tensors in enumerate(carriers)]
+    sizes.update({name: draw(st.integers(1, 3)) for name, _ in loops})
+    return sizes, loops
+
+
+@given(folds(), st.data())
+def test_contract_is_einsum_for_any_fold(
+    fold: tuple[dict[str, int], list[tuple[str, str]]], data: st.DataObject
+) -> None:
+    sizes, loops = fold
+    carried = {**LANES, **dict(loops)}
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    layouts, tensors = {}, {}
+    for t in "xyz":
+        names = [n for n in carried if t in carried[n]]
+        order = [names[k] for k in rng.permutation(len(names))]
+        layouts[t] = Layout.dense(order, sizes, data.draw(st.integers(0, 1)))
+        tensors[t] = rng.integers(-128, 128, [sizes[n] for n in order])
+    counts = [sizes[n] for n, _ in loops] + [1] * (ARRAY_LOOPS - len(loops))
+
+    def loop_strides(t: str) -> tuple[int, ...]:
+        return tuple(layouts[t].strides.get(n, 0) for n, _ in loops) + (0,) * (6 - len(loops))
+
+    shift, act = data.draw(st.integers(0, 14)), data.draw(st.sampled_from(list(Act)))
+    z_space, z_base = data.draw(st.integers(0, 1)), 20000
+    i = Contract(
+        **{f"n{n}": sizes[n] for n in LANES},
+        **{f"{t}s_{n}": layouts[t].strides[n] for n in LANES for t in LANES[n]},
+        x_base=3, y_reg=1, z_space=z_space, z_base=z_base,
+        n_reduce=sum(t == "xy" for _, t in loops), loop_count=tuple(counts),
+        loop_x=loop_strides("x"), loop_y=loop_strides("y"), loop_z=loop_strides("z"),
+        has_addend=data.draw(st.integers(0, 1)), d_space=1, d_base=40000, d_shift=2,
+        shift=shift, act=act, act_shift=8,
+    )  # fmt: skip
+    memory = Memory.empty(BASE, 0)
+    layouts["x"].place(tensors["x"], memory.x, 3)
+    layouts["y"].place(tensors["y"], memory.y, 7)
+    addend = rng.integers(-128, 128, tensors["z"].shape)
+    layouts["z"].place(addend, memory.y, 40000)
+
+    letters = dict(zip(carried, "abcdefghijklmnop", strict=False))
+    text = ["".join(letters[n] for n in layouts[t].order) for t in "xyz"]
+    total = np.einsum(f"{text[0]},{text[1]}->{text[2]}", tensors["x"], tensors["y"])
+    if i.has_addend:
+        total = total + 4 * addend
+    expected = numeric.requantise(total, shift, 8 if act is Act.NONE else 16)
+    if act is not Act.NONE:
+        function = numeric.sigmoid if act is Act.SIGMOID else numeric.tanh
+        expected = numeric.requantise(function(expected), 8, 8)
+
+    reference.check_fields(i, BASE, 0)
+    reference.run_contract(i, (0, 7, 0, 0, 0, 0, 0, 0), BASE, memory)
+    found = memory.space(z_space)[layouts["z"].addresses(tensors["z"].shape, z_base)]
+    assert np.array_equal(found, expected)
+
+
+def test_accumulation_wraps_at_the_accumulator_s_width() -> None:
+    narrow = NANO.override(acc_bits=17)
+    memory = Memory.empty(narrow, 0)
+    memory.x[:8] = -128
+    memory.y[:8] = -128
+    sums = Contract(n_reduce=1, loop_count=(8, 1, 1, 1, 1, 1), loop_x=(1, 0, 0, 0, 0, 0),
+                    loop_y=(1, 0, 0, 0, 0, 0), z_base=64, shift=10)  # fmt: skip
+    reference.run_contract(sums, REGISTERS, narrow, memory)
+    assert memory.x[64] == (8 * 128 * 128 - 2**17) >> 10
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_lstm_updates_cells_kept_in_planes(bits: int) -> None:
+    arch = NANO.override(data_bits=bits)
+    rng = np.random.default_rng(5)
+    memory = Memory.empty(arch, 0)
+    gates = rng.integers(-128, 128, (4, 3, 4))  # gate, vector, lane
+    cells = rng.integers(-(2**15), 2**15, (3, 4))
+    memory.y[:48] = gates.transpose(1, 0, 2).ravel()
+    planes = [cells] if bits == 16 else [numeric.wrap(cells, 8), cells >> 8]
+    width = 4 * len(planes)
+    for vector in range(3):
+        for p, plane in enumerate(planes):
+            memory.x[64 + vector * width + 4 * p :][:4] = plane[vector]
+    i = Lstm(nl0=2, nl1=2, src_space=1, src_l0=1, src_l1=2, gate_stride=4, dst_l0=1, dst_l1=2,
+             loop_count=(3, 1, 1, 1), loop_src=(16, 0, 0, 0), loop_dst=(4, 0, 0, 0),
+             cell_base=64, gate_frac=4, cell_frac=11, hidden_frac=6)  # fmt: skip
+    reference.run_vector(i, REGISTERS, arch, memory)
+    new, hidden = numeric.lstm_cell(
+        (gates[0], gates[1], gates[2], gates[3]), cells,
+        gate_frac=4, cell_frac=11, hidden_frac=6, data_bits=bits,
+    )  # fmt: skip
+    assert np.array_equal(memory.x[:12].reshape(3, 4), hidden)
+    kept = memory.x[64 : 64 + 3 * width].reshape(3, len(planes), 4)
+    mask = (1 << bits) - 1
+    found = sum((kept[:, p] & mask) << (p * bits) for p in range(len(planes)))
+    assert np.array_equal(numeric.wrap(found, 16), new)
+
+
+def run(
+    *instructions: Instruction, memory: Memory | None = None, host: Host | None = None
+) -> Memory:
+    memory = memory or Memory.empty(NANO, 4096)
+    reference.run(Program((*instructions, Halt())), NANO, memory, host)
+    return memory
+
+
+def test_load_and_store_move_little_endian_elements() -> None:
+    arch: Architecture = NANO.override(data_bits=16)
+    memory = Memory.empty(arch, 64)
+    memory.external[:8] = np.array([1, -2, 300, -32768], dtype="<i2").tobytes()
+    program = Program((Load(beats=2), Store(beats=2, ext_offset=16), Halt()))
+    reference.run(program, arch, memory)
+    assert memory.x[:4].tolist() == [1, -2, 300, -32768]
+    assert memory.external[16:24] == memory.external[:8]
+
+
+def test_fill_wraps_its_value_and_copy_changes_the_layout() -> None:
+    memory = run(
+        Fill(nl0=4, dst_l0=1, value=0xFF80),
+        Fill(nl0=4, dst_l0=1, dst_base=4, value=5),
+        Copy(nl0=2, nl1=2, src_l0=1, src_l1=4, dst_l0=2, dst_l1=1, dst_space=1),
+    )
+    assert memory.x[:8].tolist() == [-128] * 4 + [5] * 4
+    assert memory.y[:4].tolist() == [-128, 5, -128, 5]
+
+
+def test_loops_and_registers_run_as_written() -> None:
+    # r1: 0, 4, 8; r2 toggles between 64 and 0; ARG1 turns
+    program = Program(
+        (
+            SetRegister(reg=2, mode=SetMode.SET, value=64),
+            Loop(arg=2),
+            Give(mask=1),
+            Fill(nl0=1, dst_reg=1, dst_base=1),
+            Fill(nl0=1, dst_reg=2),
+            SetRegister(reg=1, mode=SetMode.ADD, value=4),
+            SetRegister(reg=2, mode=SetMode.TOGGLE, value=64),
+            EndLoop(),
+            Halt(),
+        )
+    )
+    steps = list(reference.trace(program, Host(args=(0, 3, 0, 0))))
+    assert [s.registers[1:3] for s in steps[:6:2]] == [(0, 64), (4, 0), (8, 64)]
+    assert isinstance(steps[-1].instruction, Halt)
+    assert [s.pc for s in steps] == [3, 7] * 3 + [14]
+
+
+def test_registers_wrap_at_32_bits() -> None:
+    down = (SetRegister(reg=3, value=10), SetRegister(reg=3, mode=SetMode.ADD, value=2**32 - 4))
+    steps = list(reference.trace(Program((*down, Halt())), Host()))
+    assert steps[-1].registers[3] == 6
+    assert reference.first(2**20 - 1, 3, (0, 0, 0, 2**32 - 1, 0, 0, 0, 0)) == 2**20 - 2
+
+
+TOP = NANO.capacity(0)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "error"),
+    [
+        ((Loop(count=0),), (Error.FIELD, 0)),
+        ((Loop(arg=5),), (Error.FIELD, 0)),
+        ((Loop(arg=1),), (Error.FIELD, 0)),
+        ((SetRegister(reg=1, mode=3),), (Error.FIELD, 0)),
+        ((Loop(count=1),) * 5, (Error.LOOP, 4)),
+        ((EndLoop(),), (Error.LOOP, 0)),
+        ((Give(), Contract(nm0=5)), (Error.FIELD, 1)),
+        ((Contract(nk0=3, nm0=2),), (Error.FIELD, 0)),
+        ((Contract(nb=3, nn0=2),), (Error.FIELD, 0)),
+        ((Contract(n_reduce=7),), (Error.FIELD, 0)),
+        ((Contract(act=3),), (Error.FIELD, 0)),
+        ((Contract(act_shift=16),), (Error.FIELD, 0)),
+        ((Copy(nl0=5),), (Error.FIELD, 0)),
+        ((Copy(loop_count=(1, 0, 1, 1)),), (Error.FIELD, 0)),
+        ((Load(beats=0),), (Error.FIELD, 0)),
+        ((Load(beats=1, addr=1),), (Error.ALIGNMENT, 0)),
+        ((Store(beats=1, ext_offset=2),), (Error.ALIGNMENT, 0)),
+        ((Load(beats=2, addr=TOP - 4),), (Error.ADDRESS, TOP)),
+        ((Fill(dst_base=TOP, dst_space=1),), (Error.ADDRESS, 1 << 31 | TOP)),
+        ((Load(beats=2, ext_offset=4092),), (Error.AXI_READ, 4092)),
+        ((Store(beats=2, ext_offset=4092),), (Error.AXI_WRITE, 4092)),
+    ],
+)
+def test_error(instructions: tuple[Instruction, ...], error: tuple[Error, int]) -> None:
+    with pytest.raises(MachineError) as raised:
+        run(*instructions)
+    assert (raised.value.code, raised.value.address) == error
+
+
+def test_program_without_halt_is_an_error_past_its_end() -> None:
+    with pytest.raises(MachineError) as raised:
+        reference.run(Program((Give(), Contract())), NANO, Memory.empty(NANO, 0))
+    assert (raised.value.code, raised.value.address) == (Error.NO_HALT, 9)
+
+
+def test_copies_of_memory_are_independent() -> None:
+    one = Memory.empty(NANO, 8)
+    other = one.copy()
+    other.x[0], other.external[0] = 1, 1
+    assert (one.x[0], one.external[0]) == (0, 0)
+
+
+def test_executed_instructions_are_counted_by_kind() -> None:
+    fill = replace(Fill(), value=1)
+    program = Program((Loop(count=3), fill, EndLoop(), Load(beats=1), Halt()))
+    result = reference.run(program, NANO, Memory.empty(NANO, 64))
+    assert result.executed == {"Fill": 3, "Load": 1, "Halt": 1}
