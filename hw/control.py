@@ -298,7 +298,7 @@ class Control(wiring.Component):
             m.d.sync += self.irq.eq(0)
 
     def _read(self, m: Module, bus: AxiLiteSlave, values: dict[str, Value]) -> None:
-        """Choose one of each group's 16 registers in one cycle, and one of the groups in the next."""
+        """Choose one of each group's 16 registers in a cycle, and one of the groups in the next."""
         address = bus.read_address
         within, groups = address[2:6], address[6:]
         chosen: Any = Signal(data.ArrayLayout(32, 1 << len(groups)))

@@ -160,7 +160,7 @@ class LstmMapping:
         return image(regions, shaped, self.weights_bytes, self.arch)
 
     def pack_sequence(self, steps: ArrayLike) -> bytes:
-        """Return the external memory of a sequence [n_steps, input size] and of what is read ahead."""
+        """Return the external memory of a sequence [n_steps, input size], read-ahead included."""
         region = self.layer.x
         rows = [region.pack(x.reshape(region.shape), self.arch) for x in np.asarray(steps)]
         return b"".join(rows) + bytes(self.layer.ahead_bytes)

@@ -167,7 +167,7 @@ def looped(
     for pair in PAIRS:
         takes = needs.takes(pair)
         if takes:
-            token = _Pair(plan, token, takes, before).mark()
+            token = _Pair(plan, token, takes).mark()
     if token > TOKENS:
         raise MappingError(f"tokens: found {token} needed, expected at most {TOKENS}")
     return plan
@@ -176,12 +176,11 @@ def looped(
 class _Pair:
     """The tokens of one pair of units around a loop."""
 
-    def __init__(
-        self, plan: Plan, token: int, takes: Sequence[_Take], before: Sequence[Op]
-    ) -> None:
-        self.plan, self.token, self.before = plan, token, before
+    def __init__(self, plan: Plan, token: int, takes: Sequence[_Take]) -> None:
+        self.plan, self.token = plan, token
         self.steady = [t for t in takes if t.taker.place[0] == STEADY]
         self.takes = takes
+        self.ahead = 0
 
     def mark(self) -> int:
         """Set all bits; return the next free token."""
@@ -189,6 +188,7 @@ class _Pair:
         inner = [t for t in last if t.giver.place[0] == COPIES]
         if self.steady:
             self._body()
+        self._check_start()
         self._out_of_loop([t for t in last if t.giver.place[0] < COPIES])
         used = self.token + bool(self.steady)
         if inner:
@@ -212,6 +212,19 @@ class _Pair:
                 self.plan.credits[k] |= bit
             else:
                 self.plan.before.signal[giver] |= bit
+
+    def _check_start(self) -> None:
+        """Raise MappingError if an early iteration needs what came before and no token says so."""
+        places = [t.taker.place[1] for t in self.steady]
+        for t in self.takes:
+            section, position = t.taker.place
+            if t.giver.place[0] != -1 or section in (-1, COPIES):
+                continue
+            known = position in places and (
+                section * len(places) + places.index(position) < self.ahead
+            )
+            if not known:
+                raise MappingError("tokens: an iteration needs what only the first one waits for")
 
     def _ahead(self) -> int:
         """Return how many tokens stand between iterations."""

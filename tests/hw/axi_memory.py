@@ -1,4 +1,4 @@
-"""An external memory behind an AXI4 master, for the Amaranth simulator, with docs/timing.md's timing."""
+"""An external memory behind an AXI4 master, timed as docs/timing.md says; Amaranth simulator."""
 
 import random
 from collections import deque

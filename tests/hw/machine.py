@@ -1,4 +1,4 @@
-"""The whole RTL machine in the Amaranth simulator: an external memory, a host, and its scratchpads."""
+"""The whole RTL machine in the Amaranth simulator, with an external memory and a host."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from einchip import reference
 from einchip.arch import PRESETS, READ_BURSTS, READ_LATENCY, STORE_BEATS, Architecture
 from einchip.hw.dma import EVENTS, Dma
-from einchip.program import Error, Load, Program, Store, Halt
+from einchip.program import Error, Halt, Load, Program, Store
 from tests.hw.axi_memory import AxiMemory
 
 NANO = PRESETS["nano"]
@@ -210,7 +210,10 @@ def test_transfers_leave_what_the_reference_leaves(name: str, seed: int | None) 
         transfer(Store, arch, 100, 4, 1),
     ]
     rng = random.Random(seed)
-    free: Callable[[int], bool] = lambda cycle: seed is None or rng.random() < 0.6
+
+    def free(cycle: int) -> bool:
+        return seed is None or rng.random() < 0.6
+
     ran = run(arch, transfers, memory, seed=seed, free=free)
     assert len(ran.given) == len(transfers)
     assert same(ran.memory, expected(arch, transfers, memory))

@@ -137,7 +137,7 @@ def test_the_program_is_fetched_in_bursts_within_pages() -> None:
 
 @pytest.mark.parametrize("seed", [None, 3])
 def test_loops_registers_and_tokens_stream_through_two_buffers(seed: int | None) -> None:
-    """Load, copy X to Y and store, double buffered: 0 and 1 loaded and free, 2 and 3 copied and free."""
+    """Load, copy from X to Y, store; tokens 0, 1: X filled, free; 2, 3: Y filled, free."""
     n = 7
     step = 64
     program = (
@@ -430,7 +430,7 @@ def test_a_contraction_alone_takes_the_cycles_of_the_formula() -> None:
 def test_an_lstm_over_time_gives_what_the_reference_gives(
     arch: Architecture, seed: int | None
 ) -> None:
-    """Two steps of an LSTM with 4 units and 8 inputs: load x, gates = W (x, h) + b, cell, store h."""
+    """An LSTM with 4 units and 8 inputs: load x, gates = W (x, h) + b, cell update, store h."""
     steps, e = 3, arch.port_elements
     x, h, bias, gates, cell, weights = 0, 8, 32, 64, 96, 0
     program = (

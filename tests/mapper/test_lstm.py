@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import check, numeric, reference
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import Architecture
+from einchip.mapper.errors import MappingError
 from einchip.mapper.lstm import LstmMapping, LstmProblem, map_lstm
 from einchip.network import Network
-from einchip.program import Program
+from tests.mapper.cases import WIDE, dense, mpo, mps
 from tests.mapper.order import races
 
-WIDE = {
-    name: arch.override(data_bits=16, port_bytes=max(4, arch.port_bytes))
-    for name, arch in PRESETS.items()
-}
 H_FRAC, CELL_FRAC = 3, 10
-
-
-def mpo(x: str, ins: tuple[int, ...], outs: tuple[int, ...], rank: int) -> Network:
-    n = len(ins)
-    ranks = [1, *[rank] * (n - 1), 1]
-    tensors = {x: tuple(f"i{k}" for k in range(n))}
-    tensors |= {f"G{k}": (f"r{k}", f"i{k}", f"o{k}", f"r{k + 1}") for k in range(n)}
-    sizes = {f"i{k}": v for k, v in enumerate(ins)} | {f"o{k}": v for k, v in enumerate(outs)}
-    sizes |= {f"r{k}": v for k, v in enumerate(ranks)}
-    return Network(tensors, sizes, tuple(f"o{k}" for k in range(n)))
-
-
-def dense(x: str, n_in: int, n_out: int) -> Network:
-    return Network({x: ("I",), "W": ("O", "I")}, {"I": n_in, "O": n_out}, ("O",))
 
 
 PROBLEMS = {
@@ -102,10 +87,6 @@ def memory_of(
     return memory, mapping.host(len(xs), int(at[0]), int(at[1]), int(at[2])), int(at[2])
 
 
-def both(setup: Program, run: Program) -> tuple[Program, Program]:
-    return setup, run
-
-
 def check_layer(problem: LstmProblem, arch: Architecture, n_steps: int = 4) -> LstmMapping:
     mapping = map_lstm(problem, arch)
     w = weights(mapping, 3)
@@ -135,12 +116,61 @@ def test_a_single_step_equals_numpy() -> None:
     n_in=st.integers(1, 9), n_hidden=st.integers(1, 20), classes=st.integers(0, 18),
     preset=st.sampled_from(sorted(WIDE)),
 )  # fmt: skip
-@settings(max_examples=15)
 def test_dense_layers_of_any_size_equal_numpy(
     n_in: int, n_hidden: int, classes: int, preset: str
 ) -> None:
     networks = dense("x", n_in, 4 * n_hidden), dense("h", n_hidden, 4 * n_hidden)
     check_layer(LstmProblem(*networks, n_hidden, classes=classes), WIDE[preset])
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> LstmProblem:
+    """Layers whose input and hidden matrices have modes of the same hidden units."""
+    units = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)))
+    ins = tuple(draw(st.lists(st.integers(1, 6), min_size=len(units), max_size=len(units))))
+    outs = (4 * units[0], *units[1:])
+    n_hidden = int(np.prod(units))
+    rank = draw(st.integers(1, 3))
+
+    def network(x: str, modes: tuple[int, ...]) -> Network:
+        kind = draw(st.sampled_from(["dense", "mpo", "mps"]))
+        if kind == "dense":
+            return dense(x, int(np.prod(modes)), 4 * n_hidden)
+        return (mpo if kind == "mpo" else mps)(x, modes, outs, rank)
+
+    classes = draw(st.integers(0, 5))
+    return LstmProblem(network("x", ins), network("h", units), n_hidden, classes=classes)
+
+
+@given(problem=layers(), preset=st.sampled_from(sorted(WIDE)))
+def test_random_layers_equal_numpy(problem: LstmProblem, preset: str) -> None:
+    check_layer(problem, WIDE[preset], 3)
+
+
+def test_hidden_modes_without_common_factors_are_refused() -> None:
+    problem = LstmProblem(mpo("x", (2, 2), (24, 4), 2), mpo("h", (4, 6), (16, 6), 2), 24)
+    with pytest.raises(MappingError, match="expected modes with common factors"):
+        map_lstm(problem, WIDE["base"])
+
+
+def test_a_first_output_mode_without_the_gates_is_refused() -> None:
+    problem = LstmProblem(mpo("x", (2, 2), (6, 16), 2), mpo("h", (4, 6), (16, 6), 2), 24)
+    with pytest.raises(MappingError, match="expected the first a multiple of 4"):
+        map_lstm(problem, WIDE["base"])
+
+
+def test_a_layer_that_does_not_fit_names_the_scratchpad() -> None:
+    problem = LstmProblem(dense("x", 4, 512), dense("h", 128, 512), 128)
+    with pytest.raises(MappingError, match="scratchpad"):
+        map_lstm(problem, WIDE["nano"])
+
+
+def test_a_mapping_prints_itself_as_json_and_as_loop_nests() -> None:
+    mapping = map_lstm(PROBLEMS["mpo"], WIDE["base"])
+    data = json.loads(json.dumps(mapping.to_json()))
+    assert data["macs_per_step"] == mapping.macs <= data["macs_naive_per_step"]
+    assert [c.result for c in mapping.steps][-1] == "logits"
+    assert "gates[" in mapping.explain()
 
 
 def test_a_large_input_is_sliced_and_equals_numpy() -> None:

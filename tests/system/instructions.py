@@ -8,7 +8,7 @@ in time); apart from that everything is random: folds, strides, loops, registers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -267,7 +267,7 @@ def _split(rng: Generator, n: int) -> tuple[int, int]:
 
 
 # --- instructions --------------------------------------------------------------------------
-def _fold(rng: Generator, arch: Architecture, scale: float) -> dict[str, int]:
+def _fold(rng: Generator, arch: Architecture, scale: float) -> dict[str, Any]:
     """Return the lane counts of a CONTRACT: any number of blocks, filled or not."""
 
     def upto(n: int) -> int:
@@ -296,13 +296,15 @@ def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
         rng, near, near.writes[z_space], scale,
         lanes=(*n, f.nb), rows=m, loops=counts, held=n_reduce,
     )  # fmt: skip
-    places = {
+    places: dict[str, Any] = {
         f"{prefix}_{name}": value
         for prefix, s in (("x", x), ("y", y), ("z", z))
         for name, value in (("base", s.base), ("reg", s.reg))
     }
     names = "xs_m0 xs_m1 xs_k0 xs_k1 xs_b ys_n0 ys_n1 ys_k0 ys_k1 ys_b zs_n0 zs_n1 zs_b zs_m0 zs_m1"
-    strides = dict(zip(names.split(), (*x.lanes, *y.lanes, *z.lanes, *z.rows), strict=True))
+    strides: dict[str, Any] = dict(
+        zip(names.split(), (*x.lanes, *y.lanes, *z.lanes, *z.rows), strict=True)
+    )
     unfinished = replace(
         f, **places, **strides, z_space=z_space, n_reduce=n_reduce,
         loop_x=x.loops, loop_y=y.loops, loop_z=z.loops,
@@ -310,7 +312,7 @@ def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
     return replace(unfinished, **_addend(rng, near, unfinished), **_formats(rng, arch, unfinished))
 
 
-def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, int]:
+def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, Any]:
     """Return the addend's fields: none, in place of the result, or elsewhere."""
     arch = near.arch
     left = (1 << (arch.acc_bits - 1)) - 1 - (i.tile_iterations * i.n_k << 2 * (arch.data_bits - 1))
@@ -331,7 +333,7 @@ def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, int]:
     return {**shift, "d_space": space, "d_base": base, "d_reg": reg}
 
 
-def _formats(rng: Generator, arch: Architecture, i: Contract) -> dict[str, int]:
+def _formats(rng: Generator, arch: Architecture, i: Contract) -> dict[str, Any]:
     """Return shifts that mostly keep a good part of the result, and an activation."""
     act = _below(rng, 3)
     sum_bits = 2 * (arch.data_bits - 1) - 1 + (i.tile_iterations * i.n_k).bit_length() // 2
@@ -352,7 +354,7 @@ def _lanes(rng: Generator, arch: Architecture, scale: float) -> tuple[int, int]:
 
 def _vector_stream(
     rng: Generator, near: Surroundings, scale: float, what: str, i: Fill, also: int = 0
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return the fields of a source ("src") or destination ("dst")."""
     space = _below(rng, 2)
     span = (near.reads if what == "src" else near.writes)[space]

@@ -8,9 +8,9 @@ share one token: their gives and takes pair up in order.
 
 In a segment whose iterations overlap, each pair of units with a conflict between one iteration and
 the next (or the next but one) has a token more, which the segment gives and takes once, with one
-(or two) credits from a GIVE at the program's start. Between segments everything waits for a *fence*:
-private instructions that conflict with nothing, but for one, the pivot, that orders all before it
-and all after it.
+(or two) credits from a GIVE at the program's start. Between segments everything waits for a
+*fence*: private instructions that conflict with nothing, but for one, the pivot, that orders all
+before it and all after it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,8 +56,8 @@ def states(model: Model, sequences: Sequence[ArrayLike]) -> States:
         c[:n] = _sigmoid(f) * c[:n] + _sigmoid(i) * np.tanh(g)
         h[:n] = _sigmoid(o) * np.tanh(c[:n])
         kept.append((x, before, h[:n].copy(), c[:n].copy()))
-    parts = (np.concatenate(column) for column in zip(*kept, strict=True))
-    return States(*parts, h)
+    x, before, after, cells = (np.concatenate(column) for column in zip(*kept, strict=True))
+    return States(x, before, after, cells, h)
 
 
 def _sigmoid(x: Float) -> Float:
@@ -74,14 +75,16 @@ def weights(model: Model, mapping: LstmMapping) -> dict[str, Float]:
 
 def _contract(part: Part, arrays: Mapping[str, Float]) -> dict[str, Float]:
     """Return the float result of every step; what depends on x or h has one more axis in front."""
-    known = {n: np.ones(()) for n in part.tensors if n.startswith(ONE)} | dict(arrays)
+    known: dict[str, Float] = {n: np.ones(1) for n in part.tensors if n.startswith(ONE)}
+    known = {n: a.reshape(()) for n, a in known.items()} | dict(arrays)
     found: dict[str, Float] = {}
     for step in part.steps:
         a, b = known[step.left], known[step.right]
         names = [part.tensors[n].indices for n in (step.left, step.right, step.name)]
-        number = {i: k for k, i in enumerate(dict.fromkeys(i for n in names for i in n))}
-        axes = [[number[i] for i in n] for n in names]
-        result = np.einsum(a, [..., *axes[0]], b, [..., *axes[1]], [..., *axes[2]], optimize=True)
+        used = dict.fromkeys(i for n in names for i in n)
+        letter = dict(zip(used, string.ascii_letters, strict=False))
+        left, right, out = ("..." + "".join(letter[i] for i in n) for n in names)
+        result = np.einsum(f"{left},{right}->{out}", a, b, optimize=True)
         found[step.name] = known[step.name] = np.asarray(result)
     return found
 

@@ -27,7 +27,7 @@ PAGE_BYTES: Final = 4096
 
 
 def network_of(spec: MatrixSpec, operand: str) -> Network:
-    """Return a weight matrix applied to `operand`: the open ends of a train (size 1) are dropped."""
+    """Return a weight matrix applied to `operand`; the open ends of a train are dropped."""
     m = matrix_network(spec)
     holders = {i: sum(i in t for t in m.tensors.values()) for i in m.sizes}
     dropped = {i for i, n in holders.items() if n == 1 and i not in (*m.inputs, *m.outputs)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -20,6 +21,8 @@ from einchip.sim import simulate
 
 #: Data widths whose accuracy a report gives.
 WIDTHS = (8, 16)
+#: Counters that are named after a unit and count no cycles.
+BEATS = ("dma_read_beats", "dma_write_beats")
 Progress = Callable[[str], None]
 
 
@@ -111,7 +114,7 @@ def figures(
     calibration: Sequences,
     test: Sequences,
     table: energy.Table,
-    progress: Progress = lambda _: None,
+    progress: Progress = print,
 ) -> Figures:
     """Map, quantise, run and time a classifier.
 
@@ -125,9 +128,8 @@ def figures(
         machine = arch if width == arch.data_bits else arch.override(data_bits=width)
         mapping = map_lstm(problem_of(spec), machine)
         compiled = quantise_model(model, mapping, calibration.sequences)
-        answers = compiled.evaluate(
-            test.sequences, lambda w=width: progress(f"{spec.name}, {w} bit")
-        )
+        said = partial(progress, f"{spec.name}, {width} bit")
+        answers = compiled.evaluate(test.sequences, said)
         found = np.array([np.argmax(a) for a in answers])
         accuracies[width] = float(np.mean(found == test.labels))
         main = compiled if width == arch.data_bits else main
@@ -171,29 +173,45 @@ def comparison(rows: Sequence[Figures], arch: Architecture) -> Table:
     for r in rows:
         table.add_column(r.name, justify="right")
 
-    def line(title: str, of: Callable[[Figures], str], *, section: bool = False) -> None:
-        table.add_row(title, *(of(r) for r in rows), end_section=section)
+    def line(title: str, values: Iterable[str], *, section: bool = False) -> None:
+        table.add_row(title, *values, end_section=section)
 
-    line("accuracy, float", lambda r: f"{100 * r.accuracy_float:.2f} %")
+    line("accuracy, float", (f"{100 * r.accuracy_float:.2f} %" for r in rows))
     for width in sorted(rows[0].accuracy_fixed):
-        line(f"accuracy, {width} bit", lambda r, w=width: f"{100 * r.accuracy_fixed[w]:.2f} %")
-    line("weights in W_ih, W_hh", lambda r: f"{r.weights:,}")
-    line("  fewer than dense", lambda r: f"{r.weights_ratio:.1f} x", section=True)
-    line("MACs per step", lambda r: f"{r.macs_per_step:,}")
-    line("  in naive order", lambda r: f"{r.macs_per_step_naive:,}")
-    line("  dense", lambda r: f"{r.macs_per_step_dense:,}", section=True)
-    line("cycles per sequence", lambda r: f"{r.cycles:,.0f}")
-    line("  bound", lambda r: f"{r.bound:,.0f}")
-    line("  ratio", lambda r: f"{r.ratio:.2f}")
+        values = [r.accuracy_fixed[width] for r in rows]
+        line(f"accuracy, {width} bit", (f"{100 * v:.2f} %" for v in values))
+    line("weights in W_ih, W_hh", (f"{r.weights:,}" for r in rows))
+    line("  fewer than dense", (f"{r.weights_ratio:.1f} x" for r in rows), section=True)
+    line("MACs per step", (f"{r.macs_per_step:,}" for r in rows))
+    line("  in naive order", (f"{r.macs_per_step_naive:,}" for r in rows))
+    line("  dense", (f"{r.macs_per_step_dense:,}" for r in rows), section=True)
+    line("cycles per sequence", (f"{r.cycles:,.0f}" for r in rows))
+    line("  bound", (f"{r.bound:,.0f}" for r in rows))
+    line("  ratio", (f"{r.ratio:.2f}" for r in rows))
     for name in rows[0].array:
-        line(f"  {name.replace('_', ' ')}", lambda r, k=name: f"{r.array[k]:,.0f}")
-    line("cycles to load weights", lambda r: f"{r.cycles_setup:,}", section=True)
+        line(f"  {name.replace('_', ' ')}", [f"{r.array[name]:,.0f}" for r in rows])
+    line("cycles to load weights", (f"{r.cycles_setup:,}" for r in rows), section=True)
     for name in rows[0].energy_pj:
-        line(f"{name}, nJ", lambda r, k=name: f"{r.energy_pj[k] / 1e3:,.2f}")
-    line("energy per sequence, nJ", lambda r: f"{sum(r.energy_pj.values()) / 1e3:,.2f}")
+        line(f"{name}, nJ", [f"{r.energy_pj[name] / 1e3:,.2f}" for r in rows])
+    line("energy per sequence, nJ", (f"{sum(r.energy_pj.values()) / 1e3:,.2f}" for r in rows))
     first = rows[0]
     table.caption = (
         f"{first.n_sequences} sequences of {first.mean_steps:.1f} steps on average; cycles and "
         f"energy ({first.energy_table}) per sequence, weights and program resident"
     )
+    return table
+
+
+def activity(counters: Mapping[str, int]) -> Table:
+    """Return what each unit did in every cycle, from counters."""
+    table = Table(title="cycles by unit and cause")
+    for title in ("unit", "cycles", "share"):
+        table.add_column(title, justify="left" if title == "unit" else "right")
+    cycles = max(counters["cycles"], 1)
+    for unit in ("array", "vector", "dma"):
+        for name, value in counters.items():
+            if name.startswith(unit + "_") and name not in ("vector_ops", *BEATS):
+                share = f"{100 * value / cycles:.1f} %"
+                table.add_row(name.replace("_", " "), f"{value:,}", share)
+        table.add_section()
     return table

@@ -1,0 +1,141 @@
+"""The three witnesses side by side: reference, simulator and RTL on the sequences of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from einchip import reference
+from einchip.arch import Architecture
+from einchip.compiler.folder import Folder
+from einchip.program import Program
+from einchip.reference import Host, Memory
+from einchip.sim import simulate
+from einchip.verify.machine import (
+    DEFAULT_CACHE,
+    RtlMachine,
+    RtlResult,
+    Start,
+    Work,
+    words_that_differ,
+)
+
+DEFAULT_LATENCY = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One sequence: what the witnesses say, and every difference in words.
+
+    `cycles` and `counters` are (simulator, RTL) of the run, `setup_cycles` those of the setup;
+    `differing` counts differing words per memory, the reference against simulator and RTL.
+    """
+
+    number: int
+    n_steps: int
+    setup_cycles: tuple[int, int]
+    cycles: tuple[int, int]
+    counters: dict[str, tuple[int, int]]
+    differing: dict[str, tuple[int, int]]
+    differences: tuple[str, ...]
+
+    @property
+    def n_words(self) -> int:
+        """Differing words in all."""
+        return sum(sum(pair) for pair in self.differing.values())
+
+
+def _reference(arch: Architecture, steps: list[tuple[Program, Host]], memory: Memory) -> Memory:
+    after = memory.copy()
+    for program, host in steps:
+        reference.run(program, arch, after, host)
+    return after
+
+
+def _compare(folder: Folder, number: int, rtl: RtlResult, latency: int) -> Comparison:
+    n_steps, before = folder.sequences[number][0], folder.memory(number)
+    host = folder.host(n_steps)
+    steps = [(folder.setup, host), (folder.run, host)]
+    expected = _reference(folder.arch, steps, before)
+    simulated = before.copy()
+    runs = [simulate(p, folder.arch, memory=simulated, host=h, latency=latency) for p, h in steps]
+    found: list[str] = []
+    differing: dict[str, tuple[int, int]] = {}
+    by_witness = {
+        "simulator": words_that_differ(expected, simulated),
+        "RTL": words_that_differ(expected, rtl.memory),
+    }
+    for space in ("X", "Y", "external"):
+        places = [by_witness[w][space] for w in by_witness]
+        differing[space] = (len(places[0]), len(places[1]))
+        found += [
+            f"{w}: {space}[{p[0]}] differs from the reference"
+            for w, p in zip(by_witness, places, strict=True)
+            if p
+        ]
+    for name, a, b in zip(("setup", "run"), runs, rtl.runs, strict=True):
+        found += [f"{name}: RTL stopped with {b.error[0].name}"] if b.error else []
+        found += [
+            f"{name}: {counter}: simulator {a.counters[counter]}, RTL {b.counters[counter]}"
+            for counter in a.counters
+            if a.counters[counter] != b.counters[counter]
+        ]
+    last = (runs[1].counters, rtl.runs[1].counters)
+    return Comparison(
+        number=number,
+        n_steps=n_steps,
+        setup_cycles=(runs[0].cycles, rtl.runs[0].cycles),
+        cycles=(runs[1].cycles, rtl.runs[1].cycles),
+        counters={k: (last[0][k], last[1][k]) for k in last[0]},
+        differing=differing,
+        differences=tuple(found),
+    )
+
+
+def compare(
+    folder: Folder,
+    n_sequences: int,
+    *,
+    cache: Path = DEFAULT_CACHE,
+    latency: int = DEFAULT_LATENCY,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Comparison]:
+    """Run setup and run on all three witnesses for the first sequences of a folder.
+
+    Raises RtlError when the RTL does not stop, MachineError when the reference would not.
+    """
+    progress(f"compiling the RTL of {folder.arch.name}")
+    machine = RtlMachine.build(folder.arch, cache)
+    progress("running the RTL")
+    work = []
+    for number in range(min(n_sequences, len(folder.sequences))):
+        host = folder.host(folder.sequences[number][0])
+        starts = [Start(folder.setup, host), Start(folder.run, host)]
+        work.append(Work(starts, folder.memory(number), latency=latency))
+    results = machine.run_all(work)
+    found = []
+    for number, result in enumerate(results):
+        progress(f"simulating sequence {number}")
+        found.append(_compare(folder, number, result, latency))
+    return found
+
+
+def table(comparisons: list[Comparison]) -> Table:
+    """Return all comparisons as one table."""
+    made = Table(title="reference = simulator = RTL")
+    for title in ("sequence", "steps", "words differing", "", "cycles", "", "", "counters"):
+        made.add_column(title, justify="right")
+    made.add_row("", "", "simulator", "RTL", "simulator", "RTL", "apart", "differing")
+    made.add_section()
+    for c in comparisons:
+        words = [str(sum(pair[k] for pair in c.differing.values())) for k in (0, 1)]
+        n_counters = sum(a != b for a, b in c.counters.values())
+        apart = abs(c.cycles[0] - c.cycles[1])
+        made.add_row(
+            str(c.number), str(c.n_steps), *words, f"{c.cycles[0]:,}", f"{c.cycles[1]:,}",
+            str(apart), f"{n_counters} of {len(c.counters)}",
+        )  # fmt: skip
+    return made

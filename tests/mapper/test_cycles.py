@@ -1,0 +1,94 @@
+"""Predicted cycles against the simulator, and the UCF11 layer against its roofline."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+from einchip.arch import PRESETS
+from einchip.mapper.errors import MappingError
+from einchip.mapper.lstm import LstmProblem, map_lstm
+from einchip.mapper.network import compile_network, map_network
+from einchip.mapper.timeline import predict
+from einchip.network import Network
+from einchip.sim.machine import simulate
+from tests.mapper.cases import UCF11, UCF11_DENSE_HIDDEN, UCF11_LAYER
+from tests.mapper.test_lstm import PROBLEMS
+from tests.mapper.test_network import networks
+
+#: The roofline of UCF11's input matrix on base, by an independent program.
+UCF11_BOUND, UCF11_MACS = 7568, 1_937_408
+
+
+@given(network=networks(), preset=st.sampled_from(sorted(PRESETS)))
+def test_predicted_cycles_of_a_network_are_those_of_the_simulator(
+    network: Network, preset: str
+) -> None:
+    arch = PRESETS[preset]
+    try:
+        compiled = compile_network(network, arch)
+    except MappingError:
+        reject()
+    run = simulate(compiled.program, arch, fetch=False, check_races=True)
+    assert predict(compiled.program, arch) == pytest.approx(run.cycles, rel=0.02, abs=8)
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, preset: str) -> None:
+    arch = PRESETS[preset]
+    mapping = map_lstm(PROBLEMS[name], arch)
+    host = mapping.host(5, 0, 1 << 20, 1 << 21)
+    run = simulate(mapping.emit().run, arch, host=host, fetch=False, check_races=True)
+    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.02, abs=8)
+
+
+def step_cycles(problem: LstmProblem, preset: str) -> int:
+    """Return the simulator's cycles of one time step in the steady state."""
+    arch = PRESETS[preset]
+    mapping = map_lstm(problem, arch)
+    program = mapping.emit().run
+    cycles = [
+        simulate(program, arch, host=mapping.host(n, 0, 1 << 20, 1 << 22), check_races=True).cycles
+        for n in (3, 4)
+    ]
+    assert mapping.step_cycles == pytest.approx(cycles[1] - cycles[0], rel=0.01)
+    return cycles[1] - cycles[0]
+
+
+def test_a_ucf11_step_takes_at_most_1_1_rooflines() -> None:
+    mapping = map_lstm(UCF11_LAYER, PRESETS["base"])
+    bound = mapping.bound
+    assert bound is not None
+    assert step_cycles(UCF11_LAYER, "base") <= 1.1 * bound
+
+
+def test_a_ucf11_step_with_a_dense_hidden_matrix_adds_its_16384_cycles() -> None:
+    assert step_cycles(UCF11_DENSE_HIDDEN, "base") <= 1.2 * UCF11_BOUND + 256 * 1024 // 16
+
+
+def test_ucf11_is_sliced_where_its_input_does_not_fit() -> None:
+    mapping = map_lstm(UCF11_LAYER, PRESETS["small"])
+    assert mapping.layer.parts.x.sliced
+    assert mapping.bound is not None
+    assert step_cycles(UCF11_LAYER, "small") <= 1.1 * mapping.bound
+
+
+def test_ucf11_takes_the_tree_with_the_fewest_multiply_adds() -> None:
+    mapping = map_network(UCF11, PRESETS["base"], streamed="x")
+    assert mapping.macs == UCF11_MACS
+    assert mapping.macs_naive == 12_607_488
+    assert mapping.bound == UCF11_BOUND
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_ucf11_is_mapped_or_refused_in_seconds(preset: str) -> None:
+    before = time.perf_counter()
+    fits = contextlib.nullcontext() if preset != "nano" else pytest.raises(MappingError)
+    with fits:
+        map_network(UCF11, PRESETS[preset], streamed="x")
+    assert time.perf_counter() - before < 20

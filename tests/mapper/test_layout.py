@@ -1,0 +1,69 @@
+"""Layouts: no two elements coincide, no access meets a bank twice."""
+
+from __future__ import annotations
+
+import itertools
+from math import prod
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from einchip.mapper.lanes import Factor
+from einchip.mapper.layout import Layout, solve
+
+LANES = 16
+
+
+def addresses(layout: Layout, counts: dict[str, int]) -> list[int]:
+    """Return the offsets of all elements with index values below `counts`."""
+    ranges = (range(n) for n in counts.values())
+    strides = [layout.stride(i) for i in counts]
+    return [int(np.dot(strides, v)) for v in itertools.product(*ranges)]
+
+
+@st.composite
+def tensors(draw: st.DrawFn) -> tuple[dict[str, int], list[list[Factor]]]:
+    sizes = {f"i{k}": draw(st.integers(1, 9)) for k in range(draw(st.integers(1, 5)))}
+    accesses = []
+    for _ in range(draw(st.integers(1, 3))):
+        room, access = LANES, []
+        for i in draw(st.lists(st.sampled_from(sorted(sizes)), unique=True, max_size=3)):
+            count = draw(st.integers(1, max(1, min(room, sizes[i]))))
+            access.append(Factor(i, count))
+            room //= count
+        accesses.append(access)
+    return sizes, accesses
+
+
+@given(tensors())
+def test_a_layout_keeps_elements_and_the_lanes_of_every_access_apart(
+    case: tuple[dict[str, int], list[list[Factor]]],
+) -> None:
+    sizes, accesses = case
+    layout = solve(sizes, sizes, accesses, LANES)
+    if layout is None:
+        return
+    every = addresses(layout, sizes)
+    assert len(set(every)) == prod(sizes.values())
+    assert max(every) == layout.extent - 1
+    for access in accesses:
+        banks = [a % LANES for a in addresses(layout, {f.index: f.count for f in access})]
+        assert len(set(banks)) == len(banks)
+
+
+@given(st.permutations("abcd"), st.permutations("abcd"))
+def test_a_write_and_a_read_of_two_factors_of_4_always_have_a_layout(
+    write: list[str], read: list[str]
+) -> None:
+    accesses = [[Factor(i, 4) for i in order[:2]] for order in (write, read)]
+    assert solve("abcd", dict.fromkeys("abcd", 4), accesses, LANES) is not None
+
+
+def test_no_layout_serves_all_pairs_of_three_factors_of_4() -> None:
+    accesses = [[Factor(i, 4) for i in pair] for pair in itertools.combinations("abc", 2)]
+    assert solve("abc", dict.fromkeys("abc", 4), accesses, LANES) is None
+
+
+def test_an_access_of_more_lanes_than_banks_has_none() -> None:
+    assert solve("ab", {"a": 8, "b": 8}, [[Factor("a", 8), Factor("b", 8)]], LANES) is None
