@@ -146,7 +146,7 @@ class WriteEngine(wiring.Component):
             accepted.eq(axi.wvalid & axi.wready),
         ]
         m.d.sync += [
-            to_read.eq(to_read - granted),
+            to_read.eq(Mux(halt, 0, to_read - granted)),
             to_send.eq(to_send - accepted),
             in_flight.eq(in_flight + granted - accepted),
             coming.eq((coming << 1) | granted),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,6 +28,8 @@ class LoopStack(wiring.Component):
         `empty`.
     target, again : out
         Where the innermost loop's body begins; whether another iteration follows this one.
+    left : out
+        Iterations left of the innermost loop, this one included; 0 while `empty`.
     empty, full : out
     clear : in
         No loops.
@@ -39,6 +41,7 @@ class LoopStack(wiring.Component):
     step: Signal
     target: Signal
     again: Signal
+    left: Signal
     empty: Signal
     full: Signal
     clear: Signal
@@ -53,6 +56,7 @@ class LoopStack(wiring.Component):
                 "step": In(1),
                 "target": Out(target_bits),
                 "again": Out(1),
+                "left": Out(REGISTER_BITS),
                 "empty": Out(1),
                 "full": Out(1),
                 "clear": In(1),
@@ -69,6 +73,7 @@ class LoopStack(wiring.Component):
             top.eq(depth - 1),
             self.target.eq(targets[top]),
             self.again.eq(counts[top] != 1),
+            self.left.eq(Mux(self.empty, 0, counts[top])),
             self.empty.eq(depth == 0),
             self.full.eq(depth == LOOP_DEPTH),
         ]

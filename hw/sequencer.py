@@ -31,9 +31,11 @@ from einchip.program import (
     Error,
     Give,
     Halt,
+    Load,
     Loop,
     SetMode,
     SetRegister,
+    Store,
     Unit,
 )
 
@@ -52,6 +54,8 @@ EVENTS: Final = data.StructLayout({"instructions": 1, "sequencer_stall": 1})
 
 #: What the sequencer does not execute itself.
 UNIT_KINDS: Final = tuple(kind for kind in INSTRUCTIONS if kind.UNIT != Unit.SEQUENCER)
+#: Those of one word; they all have the field `skip_last` at the same place.
+TRANSFERS: Final = (Load, Store)
 
 #: Units by the name of the port that instructions are handed to them on.
 ISSUES: Final = {"dma": Unit.DMA, "array": Unit.ARRAY, "vector": Unit.VECTOR}
@@ -235,8 +239,10 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.give.eq(data.View(instruction_layout(Give), word).mask)
             with m.Case(Halt.OPCODE):
                 m.d.sync += self._state.eq(State.STOP)
-            with m.Case(*(kind.OPCODE for kind in UNIT_KINDS if kind.WORDS == 1)):
-                m.d.sync += self._state.eq(State.RESOLVE)
+            with m.Case(*(kind.OPCODE for kind in TRANSFERS)):
+                transfer = data.View(instruction_layout(Load), word)
+                skipped = ~loops.empty & (loops.left <= transfer.skip_last)
+                m.d.sync += self._state.eq(Mux(skipped, State.FETCH, State.RESOLVE))
             with m.Case(*(kind.OPCODE for kind in UNIT_KINDS if kind.WORDS > 1)):
                 m.d.sync += [self._state.eq(State.COPY), self._cursor.eq(self._cursor + 1)]
             with m.Default():

@@ -8,8 +8,11 @@ from typing import NamedTuple
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
 from einchip.mapper.ops import Buffer
+from einchip.program import ADDRESS_BITS
 
 FOREVER = 1 << 30
+#: Elements that an instruction can address.
+MAX_ELEMENTS = 1 << ADDRESS_BITS
 
 
 class Span(NamedTuple):
@@ -31,12 +34,15 @@ def allocate(
     """Return each buffer's address. Raises MappingError when a scratchpad is too small."""
     bases: dict[str, int] = {}
     spans = [_span(b, lifetimes) for b in buffers]
+    failed: list[int] = []
     for space in (0, 1):
-        here = [s for s in spans if s.buffer.space == space]
-        found = _pack(here, arch.capacity(space))
+        found = _pack([s for s in spans if s.buffer.space == space], arch.capacity(space))
         if found is None:
-            raise MappingError(_too_small(here, space, arch))
-        bases.update(found)
+            failed.append(space)
+        else:
+            bases.update(found)
+    if failed:
+        raise _too_small(spans, failed, arch)
     return bases
 
 
@@ -88,12 +94,21 @@ def peak(spans: Iterable[Span]) -> int:
     )  # fmt: skip
 
 
-def _too_small(spans: list[Span], space: int, arch: Architecture) -> str:
-    need, have = peak(spans), arch.capacity(space)
-    largest = max(spans, key=lambda s: s.elements)
+def _too_small(spans: list[Span], failed: list[int], arch: Architecture) -> MappingError:
+    """Return the error of the scratchpad that is the furthest from fitting."""
+    live = {space: [s for s in spans if s.buffer.space == space] for space in failed}
+    space = max(failed, key=lambda f: peak(live[f]) - arch.capacity(f))
+    need, have = peak(live[space]), arch.capacity(space)
+    largest = max(live[space], key=lambda s: s.elements)
     depth = 1 << (-(-max(need, have + 1) // arch.lanes) - 1).bit_length()
     name = "XY"[space]
-    return (
+    way_out = (
+        f"set {name.lower()}_depth to {depth}"
+        if depth * arch.lanes <= MAX_ELEMENTS
+        else f"compress {largest.buffer.name}, since no scratchpad has more than {MAX_ELEMENTS}"
+    )
+    return MappingError(
         f"scratchpad {name}: found {need} elements needed (the largest is {largest.buffer.name}: "
-        f"{largest.elements}), expected at most {have}; set {name.lower()}_depth to {depth}"
+        f"{largest.elements}), expected at most {have}; {way_out}",
+        max(1, sum(max(0, peak(live[f]) - arch.capacity(f)) for f in failed)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from einchip.arch import Architecture
@@ -104,33 +104,56 @@ def assemble(parts: Parts, arch: Architecture) -> Layer:
 
     Raises MappingError when a scratchpad is too small or the tokens are not enough.
     """
+    lstm = lstm_instructions(parts.units, parts.lanes, parts.gates.layout, parts.h.layout, arch)
+    parts = _balanced(parts, cell_elements(lstm, arch), arch)
+    cell = op.Buffer(CELL, parts.spaces[CELL], cell_elements(lstm, arch))
     x_region = _x_region(parts)
-    instructions = lstm_instructions(
-        parts.units, parts.lanes, parts.gates.layout, parts.h.layout, arch
-    )
-    cell = op.Buffer(CELL, 1 - parts.h.space, cell_elements(instructions, arch))
-    body = schedule(
-        _body(parts, x_region, instructions, cell, arch),
-        {parts.h.name: lstm_cycles(sum(i.vectors for i in instructions), arch)},
-    )
+    busy = lstm_cycles(sum(i.vectors for i in lstm), arch)
+    body = schedule(_body(parts, x_region, lstm, cell, arch), {parts.h.name: busy})
     before = _before(parts, x_region, cell, arch)
     after, out_region = _after(parts, arch)
     toggled = () if parts.x.sliced else ("x",)
     tokens = looped(before, body, after, toggled)
-    bases = allocate(_buffers(parts, cell, arch), _lifetimes(body), arch)
+    bases = allocate(_buffers(parts, cell, arch), op.touched(body), arch)
     if toggled:
         size = op.whole_vectors(parts.x.layout.extent, arch)
         bases |= {f"x@{k}": bases["x"] + k * size for k in range(2)}
     weights = _weights(parts, arch)
-    setup = [
-        op.load(n, *_extent(parts, n), arch, op.External(WEIGHTS_BASE, r.offset))
-        for n, r in weights.items()
-    ]
-    setup += _ones(parts, arch)
+    setup = [*_weight_loads(parts, weights, arch), *_ones(parts, arch)]
     return Layer(
         parts, arch, tuple(setup), tuple(before), tuple(body), tuple(after), tokens, bases,
         weights, x_region, out_region,
     )  # fmt: skip
+
+
+def _balanced(parts: Parts, cell: int, arch: Architecture) -> Parts:
+    """Return the parts with results, biases and cell states where there is most room."""
+    results = {p.result: p.tensors[p.result].layout.extent for p in parts.all}
+    free = {**results, "bias": results["gates"], CELL: cell}
+    if parts.head:
+        free["head.bias"] = results["logits"]
+    trial = parts.in_spaces(dict.fromkeys(free, 0))
+    fixed = [b for b in _buffers(trial, op.Buffer(CELL, 0, 0), arch) if b.name not in free]
+    room = [arch.capacity(s) - _total(fixed, s) for s in (0, 1)]
+    spaces: dict[str, int] = {}
+    for name, elements in sorted(free.items(), key=lambda f: -f[1]):
+        space = int(room[1] > room[0])
+        spaces[name] = space
+        room[space] -= op.whole_vectors(elements, arch)
+    return parts.in_spaces(spaces)
+
+
+def _total(buffers: list[op.Buffer], space: int) -> int:
+    return sum(b.elements * (1 + b.toggled) for b in buffers if b.space == space)
+
+
+def _weight_loads(
+    parts: Parts, weights: Mapping[str, Region], arch: Architecture
+) -> Iterator[op.Op]:
+    """Yield the LOADs of all weights."""
+    for name, tensor in _resident(parts).items():
+        source = op.External(WEIGHTS_BASE, weights[name].offset)
+        yield op.load(name, tensor.space, tensor.layout.extent, arch, source)
 
 
 def _resident(parts: Parts) -> dict[str, Tensor]:
@@ -142,11 +165,6 @@ def _resident(parts: Parts) -> dict[str, Tensor]:
         if t.is_input and t.name not in ("x", "h") and not t.name.startswith(ONE)
     }
     return found | parts.biases
-
-
-def _extent(parts: Parts, name: str) -> tuple[int, int]:
-    tensor = _resident(parts)[name]
-    return tensor.space, tensor.layout.extent
 
 
 def _weights(parts: Parts, arch: Architecture) -> dict[str, Region]:
@@ -229,7 +247,7 @@ def _after(parts: Parts, arch: Architecture) -> tuple[list[op.Op], Region]:
 
 
 def _copy_h(h: Tensor, result: Tensor, arch: Architecture) -> op.Op:
-    """Return a COPY of h, row by row, to a place that no later run writes before it is stored."""
+    """Return a COPY of h, row by row, which a STORE can wait for."""
     rows = op.whole_vectors(h.layout.extent, arch) // arch.lanes
 
     def build(place: op.Place) -> list[UnitInstruction]:
@@ -242,10 +260,6 @@ def _copy_h(h: Tensor, result: Tensor, arch: Architecture) -> op.Op:
         ]  # fmt: skip
 
     return op.Op("copy h", Unit.VECTOR, frozenset({h.name}), frozenset({result.name}), rows, build)
-
-
-def _lifetimes(body: list[op.Op]) -> dict[str, tuple[int, int]]:
-    return op.touched(body)
 
 
 def _buffers(parts: Parts, cell: op.Buffer, arch: Architecture) -> list[op.Buffer]:

@@ -8,7 +8,6 @@ array while the vector unit works.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, prod
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from einchip.arch import Architecture
 from einchip.mapper import report, tree
-from einchip.mapper.errors import MappingError
+from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import image
 from einchip.mapper.layer import Layer, assemble
 from einchip.mapper.network import Programs, check_words
@@ -176,20 +175,13 @@ def map_lstm(problem: LstmProblem, arch: Architecture) -> LstmMapping:
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
     search = LayerSearch(problem, arch)
-    failure: MappingError | None = None
+    failures: list[MappingError] = []
     for attempt in search.attempts():
         try:
-            parts = search.parts(attempt)
+            layer = assemble(search.parts(attempt), arch)
+            check_words(layer.programs(None)[1], arch)
         except MappingError as error:
-            failure = failure or error
-            continue
-        for gates_input, gates in itertools.product((0, 1), repeat=2):
-            try:
-                layer = assemble(parts.in_spaces(gates_input, gates), arch)
-                check_words(layer.programs(None)[1], arch)
-            except MappingError as error:
-                failure = failure or error
-            else:
-                return LstmMapping(problem, arch, layer)
-    assert failure is not None
-    raise failure
+            failures.append(error)
+        else:
+            return LstmMapping(problem, arch, layer)
+    raise nearest(failures)

@@ -14,7 +14,7 @@ from einchip.mapper import ops as op
 from einchip.mapper import report, tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
-from einchip.mapper.errors import MappingError
+from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
 from einchip.mapper.lanes import Shape, best_cycles
 from einchip.mapper.plan import Part, Slicing, Tensor
@@ -91,17 +91,16 @@ def attempts(
 def first_fit(tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped]) -> Mapped:
     """Return the first attempt that can be built, its result in X, or in Y.
 
-    Raises the first attempt's MappingError if none can.
+    Raises the MappingError of the attempt that misses by least if none can.
     """
-    failure: MappingError | None = None
+    failures: list[MappingError] = []
     for attempt in tries:
         for space in (0, 1):
             try:
                 return build(attempt, space)
             except MappingError as error:
-                failure = failure or error
-    assert failure is not None
-    raise failure
+                failures.append(error)
+    raise nearest(failures)
 
 
 @dataclass(frozen=True)
@@ -349,7 +348,8 @@ def check_words(program: Program, arch: Architecture) -> None:
     if words > arch.program_words:
         raise MappingError(
             f"program: found {words} words, expected at most {arch.program_words}; "
-            f"set program_words to {1 << (words - 1).bit_length()}"
+            f"set program_words to {1 << (words - 1).bit_length()}",
+            words - arch.program_words,
         )
 
 

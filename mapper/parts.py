@@ -42,13 +42,17 @@ class LstmProblem:
 
 @dataclass(frozen=True)
 class Parts:
-    """The networks of a layer, mapped: input, hidden, head; and the vector unit's lanes."""
+    """The networks of a layer, mapped: input, hidden, head; and the vector unit's lanes.
+
+    `spaces` says where the results, the biases and the cell states are, which may be anywhere.
+    """
 
     inputs: Part
     hidden: Part
     head: Part | None
     units: Units
     lanes: tuple[Factor, ...]
+    spaces: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def x(self) -> Tensor:
@@ -77,17 +81,17 @@ class Parts:
         if self.head:
             found["head.bias"] = self.head.tensors["logits"]
         return {
-            name: replace(like, name=name, is_input=True, space=1 - like.space)
+            name: replace(like, name=name, is_input=True, space=self.spaces.get(name, 0))
             for name, like in found.items()
         }
 
-    def in_spaces(self, gates_input: int, gates: int) -> Parts:
-        """Return the same with the gates and their input part in other scratchpads."""
-        inputs = _with_tensor(
-            self.inputs, replace(self.inputs.tensors["gates_input"], space=gates_input)
-        )
-        hidden = _with_tensor(self.hidden, replace(self.gates, space=gates))
-        return replace(self, inputs=inputs, hidden=hidden)
+    def in_spaces(self, spaces: Mapping[str, int]) -> Parts:
+        """Return the same with the results and biases in these scratchpads."""
+        moved = [
+            _with_tensor(p, replace(p.tensors[p.result], space=spaces[p.result])) for p in self.all
+        ]
+        head = moved[2] if self.head else None
+        return Parts(moved[0], moved[1], head, self.units, self.lanes, spaces)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Predicted cycles of a program, by the rules of `docs/timing.md`, instruction by instruction.
 
 Sequencer, slots, setup stages, tokens, tiles, drains, addends and the vector unit's reads follow
-the rules. Left out is what write ports and two DMA bursts do to one another, which costs single
-cycles.
+the rules. Left out are the write ports, which cost a transfer or the vector unit single cycles;
+external bases are taken to be multiples of 4 KiB.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from einchip.program import (
 MEMORY_LATENCY = 8
 #: Cycles of a store between a beat's read and its offer.
 STORE_LATENCY = 4
+#: Bytes between addresses that a burst must not cross.
+BURST_BOUNDARY = 4096
 LONG_AGO = -(1 << 40)
 
 
@@ -58,6 +60,16 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     for i in executed(program, n_steps):
         machine.decode(i)
     return machine.cycles()
+
+
+def n_bursts(address: int, beats: int, arch: Architecture) -> int:
+    """Return into how many bursts a transfer is cut."""
+    bursts = 0
+    while beats > 0:
+        to_boundary = (BURST_BOUNDARY - address % BURST_BOUNDARY) // arch.port_bytes
+        taken = min(beats, arch.burst_beats, to_boundary)
+        address, beats, bursts = address + taken * arch.port_bytes, beats - taken, bursts + 1
+    return bursts
 
 
 class _Machine:
@@ -114,7 +126,7 @@ class _Machine:
             done = launch + 1 + MEMORY_LATENCY + i.beats - 1
         else:
             assert isinstance(i, Store)
-            bursts = -(-i.beats // self.arch.burst_beats)
+            bursts = n_bursts(i.ext_offset, i.beats, self.arch)
             done = launch + i.beats + bursts * (1 + STORE_LATENCY + MEMORY_LATENCY)
         return done + 1, done
 

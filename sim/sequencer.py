@@ -15,10 +15,12 @@ from einchip.program import (
     Give,
     Halt,
     Instruction,
+    Load,
     Loop,
     Program,
     SetMode,
     SetRegister,
+    Store,
     UnitInstruction,
 )
 from einchip.program import Unit as UnitName
@@ -78,6 +80,10 @@ class Sequencer:
                 self.pc, i = self._code[self._at]
                 self._at += 1
                 self.instructions += 1
+                left = self._loops[-1][1] if self._loops else 0
+                if isinstance(i, Load | Store) and i.skipped(left):
+                    t += 2
+                    continue
                 self._instruction = i
                 self.acts_at = t + 1
                 if isinstance(i, UnitInstruction):

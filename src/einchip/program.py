@@ -217,11 +217,19 @@ class _Transfer(UnitInstruction):
     addr: int = f(ADDRESS_BITS, "first element in the scratchpad")
     addr_reg: int = f(3, "sequencer register added to it")
     beats: int = f(20, "beats of the memory port, at least 1")
+    skip_last: int = f(2, "not executed in so many last iterations of the innermost loop")
+
+    def skipped(self, left: int) -> bool:
+        """Whether it is skipped with `left` iterations of the innermost loop left (0: no loop)."""
+        return 0 < left <= self.skip_last
 
 
 @dataclass(frozen=True)
 class Load(_Transfer):
     """scratchpad[addr + i] := external[...] for `beats` beats of consecutive elements.
+
+    A load that runs ahead by n iterations of a loop sets `skip_last` to n, so that nothing is read
+    past the end; skipped, it neither takes nor gives tokens, and costs a FETCH and a DECODE.
 
     The external address (BASE + register + offset, modulo 2**32) and the scratchpad address must
     be multiples of a beat, else ALIGNMENT.

@@ -134,6 +134,8 @@ def trace(program: Program, host: Host) -> Iterator[Step]:
             old = registers[i.reg]
             new = {SetMode.SET: i.value, SetMode.ADD: old + i.value, SetMode.TOGGLE: i.value - old}
             registers[i.reg] = new[SetMode(i.mode)] & _MASK
+        elif isinstance(i, Load | Store) and i.skipped(stack[-1][1] if stack else 0):
+            continue
         elif not isinstance(i, Give):
             yield Step(pc, i, tuple(registers))
             if isinstance(i, Halt):

@@ -91,14 +91,14 @@ class Pads:
                 if not valid or not free:
                     continue
                 where = [base + seen[14 + k][lane] for lane in range(self.arch.lanes)]
-                space = self.memory.space(k % 2)
+                pad = self.memory.space(k % 2)
                 if k < 2:
-                    lanes = [int(space[a]) if enable >> p & 1 else 0 for p, a in enumerate(where)]
+                    lanes = [int(pad[a]) if enable >> p & 1 else 0 for p, a in enumerate(where)]
                     coming[cycle] = (k, lanes)
                     continue
                 for lane, a in enumerate(where):
                     if enable >> lane & 1:
-                        space[a] = seen[12 + k - 2][lane]
+                        pad[a] = seen[12 + k - 2][lane]
             cycle += 1
 
 
@@ -170,8 +170,12 @@ def expected(
     return memory
 
 
+def contents(memory: reference.Memory) -> list[Any]:
+    return [memory.x, memory.y, np.frombuffer(memory.external, np.uint8)]
+
+
 def same(a: reference.Memory, b: reference.Memory) -> bool:
-    return bool((a.x == b.x).all()) and bool((a.y == b.y).all()) and a.external == b.external
+    return all((one == other).all() for one, other in zip(contents(a), contents(b), strict=True))
 
 
 def transfer(kind: type[Transfer], arch: Architecture, at: int, to: int, beats: int) -> Transfer:
@@ -354,10 +358,5 @@ def test_a_stop_ends_bursts_legally_and_writes_nothing_more(
     if seed is None:
         assert all(b.cycle < at for b in ran.bus.bursts)
     done = expected(arch, [transfer(kind, arch, 3, 2, 200)], memory)
-    for now, old, new in zip(
-        (ran.memory.x, ran.memory.y, np.frombuffer(ran.memory.external, np.uint8)),
-        (memory.x, memory.y, np.frombuffer(memory.external, np.uint8)),
-        (done.x, done.y, np.frombuffer(done.external, np.uint8)),
-        strict=True,
-    ):
-        assert ((now == old) | (now == new)).all()
+    for now, old, new in zip(*(contents(m) for m in (ran.memory, memory, done)), strict=True):
+        assert np.logical_or(now == old, now == new).all()

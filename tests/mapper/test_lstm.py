@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from einchip import check, numeric, reference
@@ -130,6 +130,7 @@ def layers(draw: st.DrawFn) -> LstmProblem:
     ins = tuple(draw(st.lists(st.integers(1, 6), min_size=len(units), max_size=len(units))))
     outs = (4 * units[0], *units[1:])
     n_hidden = int(np.prod(units))
+    assume(n_hidden <= 40)
     rank = draw(st.integers(1, 3))
 
     def network(x: str, modes: tuple[int, ...]) -> Network:

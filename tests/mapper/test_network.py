@@ -130,7 +130,7 @@ def test_a_scale_that_needs_a_left_shift_is_refused() -> None:
 def test_a_network_that_does_not_fit_names_the_scratchpad_and_the_depth_that_does() -> None:
     network = Network.from_einsum("ab,ab->", [(33, 33), (33, 33)])
     small = WIDE["nano"].override(x_depth=64, y_depth=64)
-    with pytest.raises(MappingError, match=r"scratchpad . found \d+ elements") as failure:
+    with pytest.raises(MappingError, match=r"scratchpad .: found \d+ elements") as failure:
         compile_network(network, small)
     assert "_depth to" in str(failure.value)
 

@@ -21,6 +21,7 @@ from einchip.program import (
     Program,
     SetRegister,
     Store,
+    Unit,
     UnitInstruction,
 )
 
@@ -32,9 +33,10 @@ MACHINES = (
     Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, port_bytes=8,
                  program_words=512),
 )  # fmt: skip
-TOKENS = 3
+TOKENS = 4
+UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
 
-masks = st.sampled_from([0, 0, 0, 1, 2, 4, 3])
+masks = st.integers(0, 15)
 spaces = st.integers(0, 1)
 counts = st.sampled_from([1, 1, 1, 2, 3, 5])
 strides = st.sampled_from([0, 1, 1, 2, 3])
@@ -84,7 +86,7 @@ def transfers(draw: st.DrawFn, arch: Architecture) -> Instruction:
 
 @st.composite
 def programs(draw: st.DrawFn, arch: Architecture, live: bool = True) -> Program:
-    """Return a program with a loop.
+    """Return a program with a loop; every token has one unit that gives it, one that takes it.
 
     A `live` one waits for no token that an instruction before it in the same part does not give, so
     that it cannot wait for ever.
@@ -96,10 +98,29 @@ def programs(draw: st.DrawFn, arch: Architecture, live: bool = True) -> Program:
     )
     start = draw(st.lists(st.one_of(st.builds(Give, mask=st.just(7)), unit), max_size=4))
     body = draw(st.lists(st.one_of(unit, unit, unit, other), min_size=1, max_size=10))
+    owners = st.lists(st.sampled_from(UNITS), min_size=TOKENS, max_size=TOKENS)
+    givers, takers = draw(owners), draw(owners)
+    start, body = (owned(part, givers, takers) for part in (start, body))
     if live:
         start, body = enliven(start), enliven(body)
     times = draw(st.integers(1, 3))
     return Program((*start, Loop(count=times), *body, EndLoop(), Halt()))
+
+
+def owned(
+    instructions: list[Instruction], givers: list[Unit], takers: list[Unit]
+) -> list[Instruction]:
+    """Let only the giver of a token signal it, and only its taker wait for it."""
+    found: list[Instruction] = []
+    for i in instructions:
+        if isinstance(i, UnitInstruction):
+            wait, signal = (
+                sum(1 << k for k in range(TOKENS) if mask >> k & 1 and owners[k] is i.UNIT)
+                for mask, owners in ((i.wait, takers), (i.signal, givers))
+            )
+            i = replace(i, wait=wait, signal=signal)
+        found.append(i)
+    return found
 
 
 def enliven(instructions: list[Instruction]) -> list[Instruction]:

@@ -30,6 +30,7 @@ from einchip.program import (
     SetRegister,
     Unit,
 )
+from einchip.program import Load as LoadInstruction
 from einchip.program import Store as StoreInstruction
 from einchip.reference import Host, MachineError, Step
 from einchip.registers import COUNTERS
@@ -74,6 +75,11 @@ class Control:
         found = self.code[self._at]
         self._at += 1
         return found
+
+    @property
+    def left(self) -> int:
+        """Iterations left of the innermost loop, 0 outside of any."""
+        return self._stack[-1][1] if self._stack else 0
 
     def execute(self, pc: int, i: Instruction) -> None:
         """Do what LOOP, ENDLOOP and SETR do. Raises MachineError: FIELD, LOOP."""
@@ -533,6 +539,8 @@ class Stepped:
         i = self.current
         if isinstance(i, Halt):
             self.state = "STOP"
+        elif isinstance(i, LoadInstruction | StoreInstruction) and i.skipped(self.control.left):
+            self.state = "FETCH"
         elif i.UNIT is not Unit.SEQUENCER:
             self.copies = i.WORDS - 1
             self.state = "COPY" if self.copies else "RESOLVE"

@@ -92,7 +92,7 @@ def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
 
 
 def footprint(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Footprint:
-    """Return what one execution of an instruction touches."""
+    """Return what one execution of an instruction touches inside the scratchpads."""
     reads = writes = 0
     for what, mask in _masks(Step(0, i, registers), arch):
         if what in ("X operand", "Y operand", "addend", "source", "cell state"):
@@ -108,7 +108,8 @@ def _masks(step: Step, arch: Architecture) -> Iterator[tuple[str, int]]:
     for access in check.accesses(step, arch):
         offsets = _offsets((*access.temporal, *access.lanes))
         touched = np.zeros(arch.capacity(access.space), dtype=bool)
-        touched[access.base + offsets] = True
+        addresses = access.base + offsets
+        touched[addresses[addresses < len(touched)]] = True
         mask = int.from_bytes(np.packbits(touched, bitorder="little").tobytes(), "little")
         yield access.what, mask << (access.space * arch.capacity(0))
 

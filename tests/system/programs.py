@@ -28,10 +28,12 @@ from einchip.program import (
     Give,
     Halt,
     Instruction,
+    Load,
     Loop,
     Program,
     SetMode,
     SetRegister,
+    Store,
     Unit,
     UnitInstruction,
 )
@@ -65,12 +67,18 @@ class Case:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a unit instruction will stand; `private` to its unit, or with all rows of all."""
+    """Where a unit instruction will stand; `private` to its unit, or with all rows of all.
+
+    A transfer that the last `skip_last` iterations of its loop skip is `loose`: private, and
+    without tokens, of which it would give too few.
+    """
 
     op: Op
     segment: int
     private: bool = False
     pivot: bool = False
+    loose: bool = False
+    skip_last: int = 0
 
 
 @dataclass
@@ -81,6 +89,7 @@ class _Skeleton:
     overlapping: set[int] = field(default_factory=set)
     args: list[int] = field(default_factory=list)
     segments: int = 0
+    loops: int = 0  # open
 
 
 def random_case(seed: int, arch: Architecture) -> Case:
@@ -158,19 +167,30 @@ def _add_block(skeleton: _Skeleton, block: Block) -> None:
             skeleton.items.append(first)
             steps.append(step)
         skeleton.items.append(_loop(skeleton, block, rng))
+        skeleton.loops += 1
     n_before = int(rng.integers(len(steps) + 1))
     skeleton.items += steps[:n_before]
     if not overlaps:
         _add_fence(skeleton, rng)
     else:
         skeleton.overlapping.add(skeleton.segments)
-    skeleton.items += [_Place(op, skeleton.segments) for op in block.ops]
+    skeleton.items += [_place(skeleton, op) for op in block.ops]
     skeleton.segments += 1
     for inner in block.inner:
         _add_block(skeleton, inner)
     skeleton.items += steps[n_before:]
     if block.count:
         skeleton.items.append(EndLoop())
+        skeleton.loops -= 1
+
+
+def _place(skeleton: _Skeleton, op: Op) -> _Place:
+    rng = np.random.default_rng(op.seed + 1)
+    if op.kind not in ("load", "store") or rng.random() < 0.5:
+        return _Place(op, skeleton.segments)
+    loose = bool(skeleton.loops)
+    skip_last = int(rng.integers(1, 4))  # means nothing outside of loops
+    return _Place(op, skeleton.segments, private=loose, loose=loose, skip_last=skip_last)
 
 
 def _loop(skeleton: _Skeleton, block: Block, rng: Generator) -> Loop:
@@ -273,7 +293,8 @@ def _fill_places(
             is_dma = place.op.kind in ("load", "store")
             reads = writes = (x.dma, y.dma) if is_dma else (x.vector, y.vector)
         near = Surroundings(arch, host, EXTERNAL_BYTES, reads, writes, tuple(registers[k]))
-        filled[k] = instructions.draw(place.op.kind, np.random.default_rng(place.op.seed), near)
+        i = instructions.draw(place.op.kind, np.random.default_rng(place.op.seed), near)
+        filled[k] = replace(i, skip_last=place.skip_last) if isinstance(i, Load | Store) else i
     return filled
 
 
@@ -285,11 +306,12 @@ def _order(
     rng: Generator,
 ) -> Program:
     """Return the program with tokens that leave no races. Raises TooManyTokensError."""
-    places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place)}
+    places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place) and not p.loose}
     index = list(places)
     nodes = [
-        Node(i.UNIT, tuple(footprint(i, r, arch) for r in registers[k]), places[k].pivot)
-        for k, i in filled.items()
+        Node(i.UNIT, tuple(footprint(i, r, arch) for r in registers[k]), place.pivot)
+        for k, place in places.items()
+        if (i := filled[k])
     ]
     edges: list[Edge] = []
     for segment in range(skeleton.segments):
@@ -303,8 +325,8 @@ def _order(
     late = _late_units(rng, masks.free)
     code: list[Instruction] = list(masks.credits)
     for k, item in enumerate(skeleton.items):
-        if not isinstance(item, _Place):
-            code.append(item)
+        if k not in places:
+            code.append(filled[k] if isinstance(item, _Place) else item)
             continue
         n, i = index.index(k), filled[k]
         wait = masks.wait[n]

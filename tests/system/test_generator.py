@@ -101,7 +101,11 @@ FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
     },
     Copy: {"both scratchpads": lambda i: i.src_space != i.dst_space},
     Fill: {"two lane factors": lambda i: min(i.nl0, i.nl1) > 1},
-    Load: {"several bursts": lambda i: i.beats > 64, "a register": lambda i: i.ext_reg > 0},
+    Load: {
+        "several bursts": lambda i: i.beats > 64,
+        "a register": lambda i: i.ext_reg > 0,
+        "iterations that skip it": lambda i: i.skip_last > 1,
+    },
     Store: {"one beat": lambda i: i.beats == 1, "several bursts": lambda i: i.beats > 64},
     Loop: {"a count from the host": lambda i: i.arg > 0},
     SetRegister: {"a value that toggles": lambda i: i.mode == SetMode.TOGGLE},

@@ -115,34 +115,86 @@ def observe(model: Model, mapping: LstmMapping, sequences: Sequence[ArrayLike]) 
 def choose_fracs(
     mapping: LstmMapping, values: Mapping[str, Float], arch: Architecture
 ) -> dict[str, int]:
-    """Return the fractional bits of every name.
+    """Return the fractional bits of every name: the least error that the machine allows.
 
-    A result has no more of them than its product, nor has what is added to that product; what the
-    LSTM instruction reads and writes has 0 to 15.
+    * A result has no more of them than its product, nor has what is added to that product.
+    * A product has at most `MAX_SHIFT` more than its result, and no more than the accumulator can
+      add up with the addend: beyond that, an operand has fewer than would be best for it alone.
+    * What the LSTM instruction reads and writes has 0 to 15.
+
+    Raises MappingError where there are none: values too large, or not finite.
     """
-    bits, parts = arch.data_bits, mapping.layer.parts
-    inner = {s.name for part in parts.all for s in part.steps}
-    fracs = {
-        name: best_frac(v, bits)
-        for name, v in values.items()
-        if name not in inner and name not in ("cell", "bias", "head.bias")
-    }
-    fracs["cell"] = _within(best_frac(values["cell"], WIDE_BITS, max(CELL_FRACS)))
-    fracs["h"] = _within(best_frac(values["h"], bits, max(CELL_FRACS)))
-    for part in parts.all:
-        fracs |= {n: 0 for n in part.tensors if n.startswith(ONE)}
-    limits: dict[str, int] = {}
-    for part in (parts.hidden, parts.inputs, *([parts.head] if parts.head else [])):
-        for step in part.steps:
-            product = fracs[step.left] + fracs[step.right]
-            most = min(product, limits.get(step.name, product))
-            fracs[step.name] = best_frac(values[step.name], bits, most)
-        addend = {"gates": "gates_input", "gates_input": "bias", "logits": "head.bias"}[part.result]
-        limits[addend] = product
-        if addend in values and addend not in inner:
-            fracs[addend] = best_frac(values[addend], bits, product)
-    fracs["gates"] = _within(min(fracs["gates"], max(CELL_FRACS)))
-    return fracs
+    for name, array in values.items():
+        if not np.all(np.isfinite(array)):
+            raise MappingError(
+                f"{name}: found values beyond float64, expected finite ones; scale the weights down"
+            )
+    return _Chooser(mapping, values, arch).choose()
+
+
+class _Chooser:
+    """Fractional bits, first of all operands and results, then bounded from the last step back."""
+
+    def __init__(
+        self, mapping: LstmMapping, values: Mapping[str, Float], arch: Architecture
+    ) -> None:
+        self.parts, self.values, self.bits = mapping.layer.parts, values, arch.data_bits
+        self.addend_shift = addend_shift(mapping.emit().run, arch)
+        results = {s.name for part in self.parts.all for s in part.steps}
+        operands = [n for n in values if n not in {*results, *ADDENDS.values(), "cell"}]
+        self.fracs = {name: self.best(name) for name in operands}
+        self.fracs |= {n: 0 for p in self.parts.all for n in p.tensors if n.startswith(ONE)}
+        self.fracs["cell"] = _within(best_frac(values["cell"], WIDE_BITS, max(CELL_FRACS)))
+        self.fracs["h"] = _within(self.best("h", max(CELL_FRACS)))
+
+    def choose(self) -> dict[str, int]:
+        for part in self.parts.all:
+            for step in part.steps:
+                self.fracs[step.name] = self.best(step.name, self.product(step))
+        self.limit_gates()
+        for part in (self.parts.hidden, self.parts.inputs, self.parts.head):
+            if part is not None:
+                self.bound(part)
+        return self.fracs
+
+    def best(self, name: str, most: int | None = None) -> int:
+        return best_frac(self.values[name], self.bits, most)
+
+    def product(self, step: Step) -> int:
+        return self.fracs[step.left] + self.fracs[step.right]
+
+    def limit_gates(self) -> None:
+        last = self.parts.hidden.steps[-1]
+        gates = min(self.fracs["gates"], max(CELL_FRACS))
+        if self.product(last) < min(CELL_FRACS):
+            wider = "" if self.bits == WIDE_BITS else f"set data_bits to {WIDE_BITS}, or "
+            raise MappingError(
+                f"gates: found products of {self.product(last)} fractional bits, expected at least "
+                f"{min(CELL_FRACS)}; {wider}scale the weights down"
+            )
+        self.fracs["gates"] = _within(gates)
+
+    def bound(self, part: Part) -> None:
+        """Choose a part's addend, then lower operands until shifts and accumulator reach."""
+        addend, last = ADDENDS[part.result], part.steps[-1]
+        most = self.product(last)
+        if addend in self.fracs:  # a result itself
+            most = min(most, *(self.product(s) for s in self.parts.inputs.steps[-1:]))
+        self.fracs[addend] = self.best(addend, min(most, self.fracs[last.name] + MAX_SHIFT))
+        most = self.fracs[addend] + self.addend_shift
+        for step in reversed(part.steps):
+            excess = self.product(step) - min(most, self.fracs[step.name] + MAX_SHIFT)
+            free = [n for n in (step.left, step.right) if n not in FIXED and not n.startswith(ONE)]
+            if excess > 0 and free:
+                self.fracs[max(free, key=lambda n: self.fracs[n])] -= excess
+            most = self.product(step)
+
+
+def addend_shift(program: Program, arch: Architecture) -> int:
+    """Return by how much an addend may be shifted left so that no accumulator can overflow."""
+    terms = max(i.tile_iterations * i.n_k for i in program.instructions if isinstance(i, Contract))
+    left = (1 << arch.acc_bits - 1) - (terms << 2 * (arch.data_bits - 1))
+    return min(MAX_SHIFT, max(0, (left - 1).bit_length() - arch.data_bits))
 
 
 def _within(frac: int) -> int:
