@@ -119,14 +119,6 @@ class Machine(NamedTuple):
         return cls(arch.rows, arch.cols, arch.lanes)
 
 
-class Segment(NamedTuple):
-    """A part of a step in which every lane factor is full: one CONTRACT."""
-
-    tiles: int
-    iterations: int
-    n_m: int
-
-
 class Option(NamedTuple):
     """One choice of lanes for one group: by position in the group."""
 

@@ -93,10 +93,3 @@ class Part:
     def padding(self) -> int:
         """Elements of padding in all layouts."""
         return sum(t.layout.extent - t.layout.elements for t in self.tensors.values())
-
-    def einsum(self, step: Step) -> str:
-        """Return a step as text: index names of both operands and the result."""
-        left, right, result = (
-            ",".join(self.tensors[n].indices) for n in (step.left, step.right, step.name)
-        )
-        return f"[{left}] x [{right}] -> [{result}]"

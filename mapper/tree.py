@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,11 +56,9 @@ class Node:
         if not self.tensor:
             yield self
 
-    def text(self, names: Mapping[str, str] | None = None) -> str:
+    def text(self) -> str:
         """Return the tree as nested pairs."""
-        if self.tensor:
-            return (names or {}).get(self.tensor, self.tensor)
-        return "(" + " ".join(node.text(names) for node in self.operands) + ")"
+        return self.tensor or "(" + " ".join(node.text() for node in self.operands) + ")"
 
 
 class Ranked(NamedTuple):

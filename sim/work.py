@@ -19,14 +19,18 @@ from einchip.program import (
     WORD_BYTES,
     Contract,
     Copy,
-    Error,
     Fill,
     Load,
     Lstm,
     Store,
     UnitInstruction,
 )
-from einchip.reference import Host, MachineError, first
+from einchip.reference import (
+    Host,
+    check_first_addresses,
+    first,
+    first_addresses,
+)
 from einchip.sim.run import SimulationError
 
 BOUNDARY_BYTES = 4096
@@ -141,32 +145,6 @@ def prepare(step: reference.Step, arch: Architecture, host: Host, external_bytes
     if isinstance(i, Lstm | Copy | Fill):
         return _vector(i, step, arch)
     raise TypeError(f"{type(i).__name__} is no unit instruction")
-
-
-def first_addresses(i: UnitInstruction, registers: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return (space, first address) of every stream of an instruction, in the order of checks."""
-    if isinstance(i, Load | Store):
-        return [(i.space, first(i.addr, i.addr_reg, registers))]
-    if isinstance(i, Contract):
-        streams = [(0, i.x_base, i.x_reg), (1, i.y_base, i.y_reg), (i.z_space, i.z_base, i.z_reg)]
-        if i.has_addend:
-            streams.append((i.d_space, i.d_base, i.d_reg))
-    elif isinstance(i, Lstm | Copy | Fill):
-        streams = [(i.dst_space, i.dst_base, i.dst_reg)]
-        if not isinstance(i, Fill):
-            streams.insert(0, (i.src_space, i.src_base, i.src_reg))
-        if isinstance(i, Lstm):
-            streams.append((i.cell_space, i.cell_base, i.cell_reg))
-    return [(space, first(base, reg, registers)) for space, base, reg in streams]
-
-
-def check_first_addresses(
-    i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
-) -> None:
-    """Raise MachineError(ADDRESS) for a first address outside its scratchpad."""
-    for space, address in first_addresses(i, registers):
-        if address >= arch.capacity(space):
-            raise MachineError(Error.ADDRESS, space << 31 | address & ~(1 << 31))
 
 
 class _Stream(NamedTuple):

@@ -321,7 +321,7 @@ def transfer_addresses(
 ) -> tuple[int, int]:
     """Return (external byte address, scratchpad address) of a transfer.
 
-    Raises MachineError: ALIGNMENT; ADDRESS when it leaves the scratchpad.
+    Raises MachineError: ALIGNMENT, where either is no multiple of a beat.
     """
     external = (host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset) & _MASK
     address = first(i.addr, i.addr_reg, registers)
@@ -361,26 +361,28 @@ def run_transfer(
         memory.external[external : external + size] = to_bytes(memory.space(i.space)[where], arch)
 
 
-def _check_bases(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> None:
-    """Raise MachineError(ADDRESS) for a first address outside its scratchpad."""
-    firsts: list[tuple[int, int]] = []
+def first_addresses(i: UnitInstruction, registers: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return (space, first address) of every stream of an instruction, in the order of checks."""
     if isinstance(i, Load | Store):
-        firsts = [(i.space, first(i.addr, i.addr_reg, registers))]
-    elif isinstance(i, Contract):
-        firsts = [
-            (0, first(i.x_base, i.x_reg, registers)),
-            (1, first(i.y_base, i.y_reg, registers)),
-            (i.z_space, first(i.z_base, i.z_reg, registers)),
-        ]
+        return [(i.space, first(i.addr, i.addr_reg, registers))]
+    if isinstance(i, Contract):
+        streams = [(0, i.x_base, i.x_reg), (1, i.y_base, i.y_reg), (i.z_space, i.z_base, i.z_reg)]
         if i.has_addend:
-            firsts.append((i.d_space, first(i.d_base, i.d_reg, registers)))
+            streams.append((i.d_space, i.d_base, i.d_reg))
     elif isinstance(i, Lstm | Copy | Fill):
+        streams = [(i.dst_space, i.dst_base, i.dst_reg)]
         if not isinstance(i, Fill):
-            firsts.append((i.src_space, first(i.src_base, i.src_reg, registers)))
-        firsts.append((i.dst_space, first(i.dst_base, i.dst_reg, registers)))
+            streams.insert(0, (i.src_space, i.src_base, i.src_reg))
         if isinstance(i, Lstm):
-            firsts.append((i.cell_space, first(i.cell_base, i.cell_reg, registers)))
-    for space, address in firsts:
+            streams.append((i.cell_space, i.cell_base, i.cell_reg))
+    return [(space, first(base, reg, registers)) for space, base, reg in streams]
+
+
+def check_first_addresses(
+    i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
+) -> None:
+    """Raise MachineError(ADDRESS) for a first address outside its scratchpad."""
+    for space, address in first_addresses(i, registers):
         if address >= arch.capacity(space):
             raise MachineError(Error.ADDRESS, space << 31 | address & ~(1 << 31))
 
@@ -408,7 +410,7 @@ def run(program: Program, arch: Architecture, memory: Memory, host: Host | None 
         if not isinstance(i, UnitInstruction):
             raise TypeError(f"{name} is no unit instruction")
         check_fields(i, arch, pc)
-        _check_bases(i, registers, arch)
+        check_first_addresses(i, registers, arch)
         if isinstance(i, Contract):
             run_contract(i, registers, arch, memory)
         elif isinstance(i, Load | Store):

@@ -25,9 +25,13 @@ def test_outlier_is_saturated_when_that_helps_the_others() -> None:
     assert best_frac(values, 8) == 7
 
 
-def test_limit_is_kept_and_zeros_have_a_scale() -> None:
+def test_limit_is_kept() -> None:
     assert best_frac([0.001], 8, most=3) == 3
-    assert best_frac([0.0], 8) == 0
+
+
+def test_zeros_have_the_scale_of_values_below_one_or_the_limit() -> None:
+    assert best_frac([0.0, 0.0], 8) == best_frac([0.99], 8)
+    assert best_frac([], 8, most=20) == 20
 
 
 def test_thinning_keeps_the_largest() -> None:

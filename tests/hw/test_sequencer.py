@@ -141,7 +141,7 @@ def check(program: Program, host: reference.Host, arch: Architecture, ran: Ran) 
                 break
             assert isinstance(i, UnitInstruction)
             reference.check_fields(i, arch, pc)
-            reference._check_bases(i, registers, arch)
+            reference.check_first_addresses(i, registers, arch)
             if isinstance(i, Load | Store):
                 reference.transfer_addresses(i, registers, arch, host, pc)
             _, raw, given = next(issued)

@@ -14,6 +14,7 @@ from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
 from einchip.mapper.lstm import LstmMapping, LstmProblem, map_lstm
 from einchip.network import Network
+from einchip.sim.machine import simulate
 from tests.mapper.cases import WIDE, dense, mpo, mps
 from tests.mapper.order import races
 
@@ -82,6 +83,7 @@ def memory_of(
 ) -> tuple[reference.Memory, reference.Host, int]:
     parts = [mapping.pack_weights(w), mapping.pack_sequence(xs)]
     at = np.cumsum([0, *(len(p) for p in parts)])
+    assert len(parts[1]) == mapping.sequence_bytes(len(xs))
     memory = reference.Memory.empty(mapping.arch, int(at[-1]) + mapping.output_bytes)
     memory.external[: at[-1]] = b"".join(parts)
     return memory, mapping.host(len(xs), int(at[0]), int(at[1]), int(at[2])), int(at[2])
@@ -93,10 +95,13 @@ def check_layer(problem: LstmProblem, arch: Architecture, n_steps: int = 4) -> L
     xs = small(np.random.default_rng(4), (n_steps, mapping.input_size), 0.5)
     memory, host, out = memory_of(mapping, w, xs)
     programs = mapping.emit(fracs(mapping))
+    simulated = memory.copy()
     for program in (programs.setup, programs.run):
         assert check.verify(program, arch, host) == []
         reference.run(program, arch, memory, host)
         assert races(program, arch, host) == []
+        simulate(program, arch, memory=simulated, host=host, check_races=True)
+    assert simulated.external == memory.external
     got = mapping.unpack(memory.external[out:])
     np.testing.assert_array_equal(got, expected(problem, w, xs))
     return mapping

@@ -80,6 +80,11 @@ def test_lone_contract_takes_what_the_formula_says(iterations: int, tiles: int) 
     assert found.cycles == found.timeline[0].launch + expected + 2
 
 
+def test_a_million_cycles_follow_the_formula() -> None:
+    expected = 50_000 * 20 + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    assert span(run(contract(20, 50_000)).timeline[0]) == expected
+
+
 def test_short_tiles_cost_their_rows() -> None:
     found = [span(run(contract(1, tiles)).timeline[0]) for tiles in (10, 11, 12)]
     assert found[1] - found[0] == found[2] - found[1] == 4

@@ -309,9 +309,8 @@ def _order(
     places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place) and not p.loose}
     index = list(places)
     nodes = [
-        Node(i.UNIT, tuple(footprint(i, r, arch) for r in registers[k]), place.pivot)
-        for k, place in places.items()
-        if (i := filled[k])
+        Node(filled[k].UNIT, tuple(footprint(filled[k], r, arch) for r in registers[k]), p.pivot)
+        for k, p in places.items()
     ]
     edges: list[Edge] = []
     for segment in range(skeleton.segments):

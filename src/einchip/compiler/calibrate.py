@@ -5,19 +5,26 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from einchip.arch import Architecture
 from einchip.compiler.scales import best_frac
+from einchip.mapper import MappingError
 from einchip.mapper.lstm import LstmMapping
-from einchip.mapper.plan import Part
+from einchip.mapper.plan import Part, Step
 from einchip.mapper.tree import ONE
 from einchip.models import Model
 from einchip.numeric import WIDE_BITS
+from einchip.program import Contract, Program
 
 Float = NDArray[np.float64]
+#: What is added to the product behind each network's result.
+ADDENDS: Final = {"gates": "gates_input", "gates_input": "bias", "logits": "head.bias"}
+#: Greatest shift of a product or of an addend.
+MAX_SHIFT: Final = 63
 #: Most fractional bits of what the LSTM instruction reads and writes.
 CELL_FRACS = range(16)
 
@@ -91,13 +98,19 @@ def _contract(part: Part, arrays: Mapping[str, Float]) -> dict[str, Float]:
 
 def observe(model: Model, mapping: LstmMapping, sequences: Sequence[ArrayLike]) -> dict[str, Float]:
     """Return float values of every tensor and every result that the mapping names."""
+    with np.errstate(over="ignore", invalid="ignore"):  # `choose_fracs` refuses what is not finite
+        return _observe(model, mapping, sequences)
+
+
+def _observe(
+    model: Model, mapping: LstmMapping, sequences: Sequence[ArrayLike]
+) -> dict[str, Float]:
     parts, seen = mapping.layer.parts, states(model, sequences)
     arrays = weights(model, mapping)
     found = dict(arrays) | {"h": seen.h, "cell": seen.cell, "x": seen.x}
 
     def run(part: Part, name: str, rows: Float, addend: Float) -> Float:
-        tensor = part.tensors[name]
-        shape = tuple(tensor.layout.sizes.get(i, 1) for i in tensor.indices)
+        shape = mapping.shapes[name]
         results = _contract(part, {**arrays, name: rows.reshape(-1, *shape)})
         results[part.result] = results[part.result] + addend
         found.update(results)
@@ -133,25 +146,25 @@ def choose_fracs(
 
 
 class _Chooser:
-    """Fractional bits, first of all operands and results, then bounded from the last step back."""
+    """Chooses what is best for each tensor alone, then what shifts and accumulators reach."""
 
     def __init__(
         self, mapping: LstmMapping, values: Mapping[str, Float], arch: Architecture
     ) -> None:
         self.parts, self.values, self.bits = mapping.layer.parts, values, arch.data_bits
         self.addend_shift = addend_shift(mapping.emit().run, arch)
-        results = {s.name for part in self.parts.all for s in part.steps}
-        operands = [n for n in values if n not in {*results, *ADDENDS.values(), "cell"}]
-        self.fracs = {name: self.best(name) for name in operands}
+        self.steps = {s.name: s for part in self.parts.all for s in part.steps}
+        later = {*self.steps, *ADDENDS.values(), "cell", "h"}
+        self.fracs = {name: self.best(name) for name in values if name not in later}
         self.fracs |= {n: 0 for p in self.parts.all for n in p.tensors if n.startswith(ONE)}
         self.fracs["cell"] = _within(best_frac(values["cell"], WIDE_BITS, max(CELL_FRACS)))
         self.fracs["h"] = _within(self.best("h", max(CELL_FRACS)))
 
     def choose(self) -> dict[str, int]:
-        for part in self.parts.all:
-            for step in part.steps:
-                self.fracs[step.name] = self.best(step.name, self.product(step))
-        self.limit_gates()
+        for step in self.steps.values():
+            self.fracs[step.name] = self.best(step.name, self.product(step))
+        self.fracs["gates"] = _within(min(self.fracs["gates"], max(CELL_FRACS)))
+        self.check_gates()
         for part in (self.parts.hidden, self.parts.inputs, self.parts.head):
             if part is not None:
                 self.bound(part)
@@ -163,31 +176,32 @@ class _Chooser:
     def product(self, step: Step) -> int:
         return self.fracs[step.left] + self.fracs[step.right]
 
-    def limit_gates(self) -> None:
-        last = self.parts.hidden.steps[-1]
-        gates = min(self.fracs["gates"], max(CELL_FRACS))
-        if self.product(last) < min(CELL_FRACS):
+    def check_gates(self) -> None:
+        found, expected = self.product(self.steps["gates"]), self.fracs["gates"]
+        if found < expected:
             wider = "" if self.bits == WIDE_BITS else f"set data_bits to {WIDE_BITS}, or "
             raise MappingError(
-                f"gates: found products of {self.product(last)} fractional bits, expected at least "
-                f"{min(CELL_FRACS)}; {wider}scale the weights down"
+                f"gates: found products of {found} fractional bits, expected at least {expected}; "
+                f"{wider}scale the weights down"
             )
-        self.fracs["gates"] = _within(gates)
 
     def bound(self, part: Part) -> None:
-        """Choose a part's addend, then lower operands until shifts and accumulator reach."""
-        addend, last = ADDENDS[part.result], part.steps[-1]
-        most = self.product(last)
-        if addend in self.fracs:  # a result itself
-            most = min(most, *(self.product(s) for s in self.parts.inputs.steps[-1:]))
-        self.fracs[addend] = self.best(addend, min(most, self.fracs[last.name] + MAX_SHIFT))
-        most = self.fracs[addend] + self.addend_shift
+        """Choose a part's addend, then lower operands, from the last step back."""
+        addend, last = ADDENDS[part.result], self.steps[part.result]
+        most = min(self.product(last), self.fracs[last.name] + MAX_SHIFT)
+        if addend in self.steps:
+            most = min(most, self.product(self.steps[addend]))
+        self.fracs[addend] = self.best(addend, most)
+        self.lower(last, self.fracs[addend] + self.addend_shift)
         for step in reversed(part.steps):
-            excess = self.product(step) - min(most, self.fracs[step.name] + MAX_SHIFT)
-            free = [n for n in (step.left, step.right) if n not in FIXED and not n.startswith(ONE)]
-            if excess > 0 and free:
-                self.fracs[max(free, key=lambda n: self.fracs[n])] -= excess
-            most = self.product(step)
+            self.lower(step, self.fracs[step.name] + MAX_SHIFT)
+
+    def lower(self, step: Step, most: int) -> None:
+        """Bring a product down to `most` fractional bits; x and h have other readers."""
+        free = [n for n in (step.left, step.right) if n not in ("x", "h") and not n.startswith(ONE)]
+        excess = self.product(step) - most
+        if excess > 0 and free:
+            self.fracs[max(free, key=lambda n: self.fracs[n])] -= excess
 
 
 def addend_shift(program: Program, arch: Architecture) -> int:

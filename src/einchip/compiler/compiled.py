@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from einchip import check, reference
 from einchip.arch import Architecture
 from einchip.compiler import calibrate
+from einchip.mapper import MappingError
 from einchip.mapper.lstm import LstmMapping, LstmProblem, Programs, map_lstm
 from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network
 from einchip.network import Network
 from einchip.numeric import Ints, dequantise, quantise
+from einchip.program import ProgramError
 from einchip.reference import Host, Memory
 
 PAGE_BYTES: Final = 4096
@@ -55,6 +57,13 @@ class Places:
     output: int
     size: int
 
+    @classmethod
+    def of(cls, weights_bytes: int, sequence_bytes: int, output_bytes: int) -> Places:
+        """Return places, each from a page on, for parts of these sizes."""
+        sequence = _pages(weights_bytes)
+        output = sequence + _pages(sequence_bytes)
+        return cls(sequence, output, output + _pages(output_bytes))
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -83,9 +92,9 @@ class Compiled:
 
     def places(self, n_steps: int) -> Places:
         """Return where sequence and answer lie for sequences of up to `n_steps`."""
-        sequence = _pages(len(self.image))
-        output = sequence + _pages(self.mapping.sequence_bytes(n_steps))
-        return Places(sequence, output, output + _pages(self.mapping.output_bytes))
+        return Places.of(
+            len(self.image), self.mapping.sequence_bytes(n_steps), self.mapping.output_bytes
+        )
 
     def host(self, n_steps: int, places: Places) -> Host:
         """Return the host registers for a run of `n_steps`."""
@@ -136,12 +145,21 @@ def _pages(n_bytes: int) -> int:
     return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
+def map_model(spec: ModelSpec, arch: Architecture) -> LstmMapping:
+    """Search the quickest mapping of a model. Raises MappingError, which names the model."""
+    try:
+        return map_lstm(problem_of(spec), arch)
+    except MappingError as error:
+        raise MappingError(f"{_on(spec, arch)}: {error}") from None
+
+
 def compile_model(model: Model, arch: Architecture, calibration: Sequence[ArrayLike]) -> Compiled:
     """Map a model, choose its scales over calibration sequences, and quantise its weights.
 
-    Raises MappingError when the machine is too small, ProgramError when the program breaks a rule.
+    Raises MappingError when the machine is too small or there are no scales, ProgramError when the
+    program breaks a rule.
     """
-    return quantise_model(model, map_lstm(problem_of(model.spec), arch), calibration)
+    return quantise_model(model, map_model(model.spec, arch), calibration)
 
 
 def quantise_model(
@@ -150,13 +168,20 @@ def quantise_model(
     """Choose the scales of a mapped model over calibration sequences, and quantise its weights."""
     arch = mapping.arch
     seen = calibrate.observe(model, mapping, calibration)
-    fracs = calibrate.choose_fracs(mapping, seen, arch)
-    arrays = {
-        name: quantise(values, fracs[name], arch.data_bits)
-        for name, values in calibrate.weights(model, mapping).items()
-    }
-    compiled = Compiled(model.spec, mapping, fracs, mapping.pack_weights(arrays))
-    places = compiled.places(check.DEFAULT_ARGUMENT)
-    for program in (compiled.programs.setup, compiled.programs.run):
-        check.require(program, arch, compiled.host(check.DEFAULT_ARGUMENT, places))
+    try:
+        fracs = calibrate.choose_fracs(mapping, seen, arch)
+        arrays = {
+            name: quantise(values, fracs[name], arch.data_bits)
+            for name, values in calibrate.weights(model, mapping).items()
+        }
+        compiled = Compiled(model.spec, mapping, fracs, mapping.pack_weights(arrays))
+        places = compiled.places(check.DEFAULT_ARGUMENT)
+        for program in (compiled.programs.setup, compiled.programs.run):
+            check.require(program, arch, compiled.host(check.DEFAULT_ARGUMENT, places))
+    except (MappingError, ProgramError) as error:
+        raise type(error)(f"{_on(model.spec, arch)}: {error}") from None
     return compiled
+
+
+def _on(spec: ModelSpec, arch: Architecture) -> str:
+    return f"{spec.name} on {arch.name}, {arch.data_bits} bit"

@@ -13,8 +13,6 @@ from einchip.numeric import dequantise, quantise
 MAX_SAMPLES: Final = 1 << 16
 #: Scales finer than the one that just holds the largest value that are tried, saturating outliers.
 FINER: Final = 3
-#: Fractional bits of a tensor without a value other than 0.
-ZERO_FRAC: Final = 0
 
 
 def thin(values: ArrayLike) -> np.ndarray:
@@ -27,19 +25,23 @@ def thin(values: ArrayLike) -> np.ndarray:
 
 
 def holding_frac(values: ArrayLike, bits: int) -> int:
-    """Return the most fractional bits at which no value saturates (by more than rounding)."""
-    largest = float(np.max(np.abs(np.asarray(values)), initial=0.0))
-    if largest == 0.0:
-        return ZERO_FRAC
+    """Return the most fractional bits at which no value saturates (by more than rounding).
+
+    Zeros, which any number of them holds, have as many as values just below 1.
+    """
+    largest = float(np.max(np.abs(np.asarray(values)), initial=0.0)) or 1 - 2.0**-bits
     return int(np.floor(np.log2(((1 << (bits - 1)) - 0.5) / largest)))
 
 
 def best_frac(values: ArrayLike, bits: int, most: int | None = None) -> int:
     """Return the fractional bits (at most `most`) with the least mean squared error.
 
-    The error is that of `numeric.quantise`, saturation included.
+    The error is that of `numeric.quantise`, saturation included. Zeros have `most` of them, so that
+    they limit nothing.
     """
     samples = thin(values)
+    if most is not None and not np.any(samples):
+        return most
     start = holding_frac(samples, bits)
     top = start + FINER if most is None else min(start + FINER, most)
     tried = range(min(start, top), top + 1)
