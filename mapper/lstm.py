@@ -48,6 +48,12 @@ class LstmMapping:
     arch: Architecture
     layer: Layer
 
+    searched = (
+        "the quickest tree of each matrix alone, of all trees of connected parts, with the best "
+        "folds that share the layouts of gates and h; slices of x, the fewest first, only where "
+        "memory is short; not proved optimal for the layer as a whole"
+    )
+
     def emit(self, fracs: Mapping[str, int] | None = None) -> Programs:
         """Return the programs with these fractional bits for every name (None: all 0).
 
@@ -107,6 +113,8 @@ class LstmMapping:
         """Return the mapping as plain data."""
         return {
             "arch": self.arch.name,
+            "optimal": False,
+            "searched": self.searched,
             "macs_per_step": self.macs,
             "macs_naive_per_step": self.macs_naive,
             "cycles_per_step": self.step_cycles,

@@ -12,7 +12,8 @@ from einchip import reference
 from einchip.arch import Architecture
 from einchip.numeric import Ints
 from einchip.program import Contract, Copy, Fill, Load, Lstm, Store, UnitInstruction
-from einchip.sim.work import cell_addresses, first_addresses
+from einchip.reference import first_addresses
+from einchip.sim.work import cell_addresses
 
 Bits = NDArray[np.uint8]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from einchip import check
 from einchip.arch import Architecture
-from einchip.compiler.compiled import PAGE_BYTES, Compiled, Places
+from einchip.compiler.compiled import Compiled, Places
 from einchip.program import Program, ProgramError
 from einchip.reference import Host, Memory
 
@@ -33,6 +32,8 @@ VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 #: The binaries that a folder must have; they are read whole.
 BINARIES: Final = ("setup.bin", "run.bin", "weights.bin", "sequences.bin")
+#: What tells people and their programs about the mapping; einchip does not read them.
+TEXTS: Final = ("mapping.json", "mapping.txt")
 _Size = Annotated[int, Field(ge=0, le=1 << 32)]
 
 
@@ -59,14 +60,19 @@ class SequenceEntry(_Strict):
 
 
 class Manifest(_Strict):
-    """What manifest.json holds."""
+    """What manifest.json holds.
+
+    A sequence of n steps takes n * `step_bytes` + `ahead_bytes`, since loads run ahead.
+    """
 
     version: int
     model: str
     arch: Architecture
     fracs: dict[str, int]
+    step_bytes: Annotated[int, Field(ge=1, le=1 << 32)]
+    ahead_bytes: _Size
     output_bytes: _Size
-    bound_cycles_per_step: float
+    bound_cycles_per_step: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sequences: list[SequenceEntry]
     files: dict[str, FileEntry]
 
@@ -89,9 +95,8 @@ class Folder:
     @property
     def places(self) -> Places:
         """Where the parts lie in external memory."""
-        sequence = _pages(len(self.weights))
-        output = sequence + _pages(max(len(data) for _, data in self.sequences))
-        return Places(sequence, output, output + _pages(self.manifest.output_bytes))
+        longest = max(len(data) for _, data in self.sequences)
+        return Places.of(len(self.weights), longest, self.manifest.output_bytes)
 
     def host(self, n_steps: int) -> Host:
         """Return the host registers for a run."""
@@ -106,18 +111,15 @@ class Folder:
         return memory
 
 
-def _pages(n_bytes: int) -> int:
-    return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
-
-
 def write(
     compiled: Compiled, sequences: Sequence[ArrayLike], bound: float, target: Path
 ) -> Manifest:
-    """Write a folder, all of it or nothing; one that is there is replaced.
+    """Write a folder, all of it or nothing; one that `write` made is replaced.
 
     `bound` is the roofline in cycles per time step. Raises FolderError where the place cannot be
     written, or holds something else.
     """
+    check_target(target)
     packed = [compiled.quantise_sequence(s) for s in sequences]
     data = [compiled.mapping.pack_sequence(s) for s in packed]
     contents = {
@@ -133,6 +135,8 @@ def write(
         model=compiled.spec.name,
         arch=compiled.arch,
         fracs=dict(compiled.fracs),
+        step_bytes=compiled.mapping.layer.step_bytes,
+        ahead_bytes=compiled.mapping.layer.ahead_bytes,
         output_bytes=compiled.mapping.output_bytes,
         bound_cycles_per_step=bound,
         sequences=[
@@ -148,29 +152,41 @@ def write(
     return manifest
 
 
-def _replace(target: Path, contents: dict[str, bytes]) -> None:
-    if (
-        target.exists()
-        and not (target / MANIFEST).exists()
-        and (not target.is_dir() or any(target.iterdir()))
-    ):
+def check_target(target: Path) -> None:
+    """Raise FolderError unless `target` is free, empty, or a folder of einchip and nothing else."""
+    try:
+        if not target.exists():
+            return
+        found = sorted(path.name for path in target.iterdir()) if target.is_dir() else ["a file"]
+    except OSError as error:
+        raise FolderError(f"{target}: cannot look at it: {error.strerror}") from None
+    ours = {MANIFEST, *BINARIES, *TEXTS}
+    foreign = [name for name in found if name not in ours or MANIFEST not in found]
+    if foreign:
         raise FolderError(
-            f"{target}: found something else, expected a folder of einchip or none; "
+            f"{target}: found {foreign[0]} there, expected a folder of einchip or none; "
             "name another folder"
         )
+
+
+def _replace(target: Path, contents: dict[str, bytes]) -> None:
+    """Write beside the target, then take its place; what was there goes last."""
     try:
+        target = target.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as work:
+            fresh, old = Path(work) / "new", Path(work) / "old"
+            fresh.mkdir()
             for name, content in contents.items():
                 (fresh / name).write_bytes(content)
-            fresh.chmod(0o755)
             if target.exists():
-                shutil.rmtree(target)
-            fresh.rename(target)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
+                target.rename(old)
+            try:
+                fresh.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
     except OSError as error:
         raise FolderError(f"{target}: cannot write: {error.strerror}") from None
 
@@ -183,39 +199,41 @@ def read(source: Path) -> Folder:
     manifest = _manifest(source / MANIFEST)
     binaries = {name: _binary(source / name, manifest) for name in BINARIES}
     programs = [_program(source / name, binaries[name]) for name in ("setup.bin", "run.bin")]
-    sequences: list[tuple[int, bytes]] = []
-    at = 0
-    for entry in manifest.sequences:
-        sequences.append((entry.n_steps, binaries["sequences.bin"][at : at + entry.n_bytes]))
-        at += entry.n_bytes
-    if at != len(binaries["sequences.bin"]) or not sequences:
-        raise FolderError(
-            f"{source / MANIFEST}: sequences: found {at} bytes in {len(sequences)} sequences, "
-            f"expected the {len(binaries['sequences.bin'])} bytes of sequences.bin; compile again"
-        )
-    folder = Folder(manifest, programs[0], programs[1], binaries["weights.bin"], tuple(sequences))
+    sequences = _sequences(source / MANIFEST, manifest, binaries["sequences.bin"])
+    folder = Folder(manifest, programs[0], programs[1], binaries["weights.bin"], sequences)
     for name, program in zip(("setup.bin", "run.bin"), programs, strict=True):
         try:
             check.require(program, folder.arch, folder.host(check.DEFAULT_ARGUMENT))
         except ProgramError as error:
-            raise FolderError(f"{source / name}: {error}; compile again") from None
+            raise FolderError(
+                f"{source / name}: does not fit arch {folder.arch.name}: {error}; compile again"
+            ) from None
     return folder
 
 
 def _manifest(path: Path) -> Manifest:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or error
         raise FolderError(
-            f"{path}: cannot read it ({error}); expected a folder that `einchip compile` wrote"
+            f"{path}: cannot read: {found}; name a folder that `einchip compile` wrote"
         ) from None
     try:
-        manifest = Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
+        # Where a name is misspelt, that it is unknown says more than that another is missing.
+        entries = error.errors(include_url=False)
+        first = next((e for e in entries if e["type"] == "extra_forbidden"), entries[0])
         field = ".".join(str(part) for part in first["loc"]) or "file"
-        message = " ".join(str(first["msg"]).split())
+        message = " ".join(str(first["msg"]).split()).removeprefix("Value error, ")
         raise FolderError(f"{path}: {field}: {message}; compile again") from None
+    _check_manifest(path, manifest)
+    return manifest
+
+
+def _check_manifest(path: Path, manifest: Manifest) -> None:
+    """Raise FolderError where a field alone, or with another, makes no sense."""
     if manifest.version != VERSION:
         raise FolderError(
             f"{path}: version: found {manifest.version}, expected {VERSION}; compile again"
@@ -223,7 +241,33 @@ def _manifest(path: Path) -> Manifest:
     missing = [name for name in BINARIES if name not in manifest.files]
     if missing:
         raise FolderError(f"{path}: files: found no {missing[0]}; compile again")
-    return manifest
+    most = max(manifest.arch.capacity(s) for s in (0, 1)) * manifest.arch.element_bytes
+    if manifest.output_bytes > most:
+        raise FolderError(
+            f"{path}: output_bytes: found {manifest.output_bytes}, expected at most the {most} of "
+            "a scratchpad; compile again"
+        )
+
+
+def _sequences(path: Path, manifest: Manifest, data: bytes) -> tuple[tuple[int, bytes], ...]:
+    """Cut sequences.bin as the manifest says."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    for k, entry in enumerate(manifest.sequences):
+        expected = entry.n_steps * manifest.step_bytes + manifest.ahead_bytes
+        if entry.n_bytes != expected:
+            raise FolderError(
+                f"{path}: sequences.{k}.n_bytes: found {entry.n_bytes}, expected {expected} for "
+                f"{entry.n_steps} steps; compile again"
+            )
+        found.append((entry.n_steps, data[at : at + entry.n_bytes]))
+        at += entry.n_bytes
+    if at != len(data) or not found:
+        raise FolderError(
+            f"{path}: sequences: found {at} bytes in {len(found)} sequences, expected the "
+            f"{len(data)} bytes of sequences.bin; compile again"
+        )
+    return tuple(found)
 
 
 def _binary(path: Path, manifest: Manifest) -> bytes:
