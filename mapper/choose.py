@@ -177,8 +177,8 @@ class _Folder:
         return sorted(best.values(), key=lambda e: e.total)
 
 
-def fold_tree(task: Task, result_space: int = 0) -> Part:
-    """Return the cheapest part for a tree, result in `result_space`.
+def fold_tree(task: Task) -> Part:
+    """Return the cheapest part for a tree, its result in X.
 
     Raises MappingError where the result's accesses cannot all be free of conflicts.
     """
@@ -187,12 +187,9 @@ def fold_tree(task: Task, result_space: int = 0) -> Part:
     tensors: dict[str, Tensor] = {}
     steps: list[Step] = []
     _collect(folder, task.root, entry, tensors, steps)
-    names = {step.name for step in steps}
     result = task.naming.result
-    tensors[result] = Tensor(result, task.root.indices, layout, result_space, False)
-    assert result in names
-    ordered = tuple(steps)
-    return Part(tensors, ordered, result, task.root.text(), task.slicing)
+    tensors[result] = Tensor(result, task.root.indices, layout, 0, False)
+    return Part(tensors, tuple(steps), result, task.root.text(), task.slicing)
 
 
 def _collect(

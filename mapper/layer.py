@@ -14,7 +14,7 @@ from einchip.mapper.network import with_tokens
 from einchip.mapper.parts import Parts
 from einchip.mapper.plan import Tensor
 from einchip.mapper.schedule import schedule
-from einchip.mapper.tokens import Masks, Plan, looped
+from einchip.mapper.tokens import Masks, Plan, copy_name, looped
 from einchip.mapper.tree import ONE
 from einchip.program import (
     Copy,
@@ -33,7 +33,9 @@ from einchip.program import (
 )
 
 WEIGHTS_BASE, INPUT_BASE, OUTPUT_BASE = 0, 1, 2
-STEP_REGISTER, TOGGLE_REGISTER = 1, 2
+STEP_REGISTER, X_REGISTER, NEXT_X_REGISTER = 1, 2, 3
+#: The copy of x into which the next time step's input is loaded, where x is not sliced.
+NEXT_X = "x.next"
 #: The LOOP's field for host register ARG0: the number of time steps.
 STEPS_ARGUMENT = 1
 CELL = "cell"
@@ -63,30 +65,26 @@ class Layer:
 
     @property
     def ahead_bytes(self) -> int:
-        """Bytes behind the last time step that a run reads, since loads run ahead."""
-        tensor = self.parts.x
-        return (
-            self.step_bytes * tensor.slots // self.x.sliced[1]
-            if tensor.sliced
-            else 2 * self.step_bytes
-        )
+        """Bytes behind the last time step that a run reads: none, the last loads are skipped."""
+        return 0
 
     def programs(self, fracs: Mapping[str, int] | None) -> tuple[Program, Program]:
         """Return the programs of setup and run, with these fractional bits.
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        registers = {} if self.parts.x.sliced else {"x": TOGGLE_REGISTER}
+        registers = {} if self.parts.x.sliced else {"x": X_REGISTER, NEXT_X: NEXT_X_REGISTER}
         place = op.Place(self.bases, registers, fracs)
         setup = [i for o in self.setup for i in o.build(place)]
         run: list[Instruction] = [Give(mask) for mask in self.tokens.credits]
         run += _emitted(self.before, self.tokens.before, place)
+        elements = op.whole_vectors(self.parts.x.layout.extent, self.arch)
+        if registers:
+            run.append(SetRegister(NEXT_X_REGISTER, SetMode.SET, elements))
         run.append(Loop(arg=STEPS_ARGUMENT))
         run += _emitted(self.body, self.tokens.body, place)
         run.append(SetRegister(STEP_REGISTER, SetMode.ADD, self.step_bytes))
-        if registers:
-            elements = op.whole_vectors(self.parts.x.layout.extent, self.arch)
-            run.append(SetRegister(TOGGLE_REGISTER, SetMode.TOGGLE, elements))
+        run += [SetRegister(r, SetMode.TOGGLE, elements) for r in registers.values()]
         run.append(EndLoop())
         run += _emitted(self.after, self.tokens.after, place)
         return Program((*setup, Halt())), Program((*run, Halt()))
@@ -112,12 +110,11 @@ def assemble(parts: Parts, arch: Architecture) -> Layer:
     body = schedule(_body(parts, x_region, lstm, cell, arch), {parts.h.name: busy})
     before = _before(parts, x_region, cell, arch)
     after, out_region = _after(parts, arch)
-    toggled = () if parts.x.sliced else ("x",)
-    tokens = looped(before, body, after, toggled)
+    toggles = {} if parts.x.sliced else {"x": ("x", 0), NEXT_X: ("x", 1)}
+    tokens = looped(before, body, after, toggles)
     bases = allocate(_buffers(parts, cell, arch), op.touched(body), arch)
-    if toggled:
-        size = op.whole_vectors(parts.x.layout.extent, arch)
-        bases |= {f"x@{k}": bases["x"] + k * size for k in range(2)}
+    if toggles:
+        bases |= dict.fromkeys((NEXT_X, copy_name("x", 0)), bases["x"])
     weights = _weights(parts, arch)
     setup = [*_weight_loads(parts, weights, arch), *_ones(parts, arch)]
     return Layer(
@@ -195,10 +192,14 @@ def _x_region(parts: Parts) -> Region:
 
 
 def _load_x(parts: Parts, region: Region, number: int, buffer: str, arch: Architecture) -> op.Op:
-    """Return the LOAD of slice `number`, counted from the first of the loop's time step."""
+    """Return the LOAD of slice `number`, counted from the first of the loop's time step.
+
+    Slices of the next time step are not loaded in the last one.
+    """
     n_bytes = region.slice_elements(arch) * arch.element_bytes
     source = op.External(INPUT_BASE, number * n_bytes, STEP_REGISTER)
-    return op.load(buffer, parts.x.space, parts.x.layout.extent, arch, source)
+    ahead = number // region.sliced[1]
+    return op.load(buffer, parts.x.space, parts.x.layout.extent, arch, source, ahead)
 
 
 def _before(parts: Parts, x_region: Region, cell: op.Buffer, arch: Architecture) -> list[op.Op]:
@@ -208,9 +209,8 @@ def _before(parts: Parts, x_region: Region, cell: op.Buffer, arch: Architecture)
         op.fill(h.name, h.space, h.layout.extent, arch, 0),
         op.fill(cell.name, cell.space, cell.elements, arch, 0),
     ]
-    count = parts.x.slots if parts.x.sliced else 2
-    for c in range(count):
-        name = parts.x.buffer(c) if parts.x.sliced else f"x@{c}"
+    for c in range(parts.x.slots):
+        name = parts.x.buffer(c) if parts.x.sliced else copy_name("x", c)
         found.append(_load_x(parts, x_region, c, name, arch))
     return found
 
@@ -218,14 +218,17 @@ def _before(parts: Parts, x_region: Region, cell: op.Buffer, arch: Architecture)
 def _body(
     parts: Parts, x_region: Region, lstm: list[Lstm], cell: op.Buffer, arch: Architecture
 ) -> list[op.Op]:
-    """Return one time step; each slice of x is followed by the load of one further on."""
-    found: list[op.Op] = []
-    ahead = parts.x.slots if parts.x.sliced else 2
+    """Return one time step.
+
+    It begins with the load of the next one's x; or each slice of x is followed by the load of one
+    further on into the same place.
+    """
+    x = parts.x
+    found = [] if x.sliced else [_load_x(parts, x_region, 1, NEXT_X, arch)]
     for step, piece, execution in op.executions(parts.inputs, arch, parts.biases["bias"]):
         found.append(execution)
-        if "x" in (step.x, step.y):
-            buffer = parts.x.buffer(piece)
-            found.append(_load_x(parts, x_region, piece + ahead, buffer, arch))
+        if x.sliced and x.name in (step.x, step.y):
+            found.append(_load_x(parts, x_region, piece + x.slots, x.buffer(piece), arch))
     addend = parts.inputs.tensors["gates_input"]
     found += [e.op for e in op.executions(parts.hidden, arch, addend)]
     found.append(lstm_op(lstm, parts.gates, parts.h, cell.space, arch))

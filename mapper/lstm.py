@@ -152,8 +152,8 @@ class LstmMapping:
         return self.layer.out.n_bytes(self.arch)
 
     def sequence_bytes(self, n_steps: int) -> int:
-        """Bytes that a run reads at BASE1: loads run ahead past the last step."""
-        return n_steps * self.layer.step_bytes + self.layer.ahead_bytes
+        """Bytes that a run reads at BASE1."""
+        return n_steps * self.layer.step_bytes
 
     def pack_weights(self, arrays: Mapping[str, ArrayLike]) -> bytes:
         """Return the external memory of all weights and biases, arrays of integers by name."""
@@ -167,10 +167,10 @@ class LstmMapping:
         return image(regions, shaped, self.weights_bytes, self.arch)
 
     def pack_sequence(self, steps: ArrayLike) -> bytes:
-        """Return the external memory of a sequence [n_steps, input size], read-ahead included."""
+        """Return the external memory of a sequence [n_steps, input size]."""
         region = self.layer.x
         rows = [region.pack(x.reshape(region.shape), self.arch) for x in np.asarray(steps)]
-        return b"".join(rows) + bytes(self.layer.ahead_bytes)
+        return b"".join(rows)
 
     def unpack(self, output: bytes | bytearray) -> Ints:
         """Return the logits (or the last h) from what a run wrote at BASE2."""

@@ -89,13 +89,16 @@ def attempts(
 
 
 def first_fit(tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped]) -> Mapped:
-    """Return the first attempt that can be built, its result in X, or in Y.
+    """Return the first attempt that can be built.
+
+    Each is built with its result beside the streamed tensor's scratchpad (1), then in the same (0),
+    since what is written there holds up the loads.
 
     Raises the MappingError of the attempt that misses by least if none can.
     """
     failures: list[MappingError] = []
     for attempt in tries:
-        for space in (0, 1):
+        for space in (1, 0):
             try:
                 return build(attempt, space)
             except MappingError as error:
@@ -329,7 +332,8 @@ def map_network(
             attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed,
             attempt.flips,
         )  # fmt: skip
-        part = fold_tree(task, space)
+        part = fold_tree(task)
+        part = part.with_result_in(part.tensors[streamed].space ^ space)
         mapped = place_network(part, external_regions(part, network.sizes, arch), resident, arch)
         check_words(mapped.programs(None)[1], arch)
         return mapped

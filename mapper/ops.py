@@ -92,8 +92,15 @@ def beats(elements: int, arch: Architecture) -> int:
     return whole_vectors(elements, arch) // arch.port_elements
 
 
-def load(buffer: str, space: int, elements: int, arch: Architecture, source: External) -> Op:
-    """Return a LOAD of a whole buffer from external memory."""
+def load(
+    buffer: str,
+    space: int,
+    elements: int,
+    arch: Architecture,
+    source: External,
+    skip_last: int = 0,
+) -> Op:
+    """Return a LOAD of a whole buffer from external memory, skipped in a loop's last iterations."""
     n = beats(elements, arch)
 
     def build(place: Place) -> list[UnitInstruction]:
@@ -101,7 +108,7 @@ def load(buffer: str, space: int, elements: int, arch: Architecture, source: Ext
             Load(
                 ext_base=source.base, ext_reg=source.register, ext_offset=source.offset,
                 space=Space(space), addr=place.bases[buffer], addr_reg=place.register(buffer),
-                beats=n,
+                beats=n, skip_last=skip_last,
             )
         ]  # fmt: skip
 

@@ -87,9 +87,7 @@ class Parts:
 
     def in_spaces(self, spaces: Mapping[str, int]) -> Parts:
         """Return the same with the results and biases in these scratchpads."""
-        moved = [
-            _with_tensor(p, replace(p.tensors[p.result], space=spaces[p.result])) for p in self.all
-        ]
+        moved = [p.with_result_in(spaces[p.result]) for p in self.all]
         head = moved[2] if self.head else None
         return Parts(moved[0], moved[1], head, self.units, self.lanes, spaces)
 

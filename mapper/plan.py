@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from einchip.mapper.lanes import Fold
@@ -83,6 +83,11 @@ class Part:
     result: str
     tree: str
     slicing: Slicing = field(default_factory=Slicing)
+
+    def with_result_in(self, space: int) -> Part:
+        """Return the same part with its result in a scratchpad."""
+        result = replace(self.tensors[self.result], space=space)
+        return replace(self, tensors={**self.tensors, self.result: result})
 
     @property
     def cycles(self) -> int:

@@ -38,12 +38,16 @@ LONG_AGO = -(1 << 40)
 
 
 def executed(program: Program, n_steps: int) -> Iterator[Instruction]:
-    """Yield the instructions as the sequencer decodes them; LOOPs by host count run `n_steps`."""
+    """Yield the instructions as the sequencer decodes them; LOOPs by host count run `n_steps`.
+
+    A skipped transfer costs as much as a LOOP, and comes out as one.
+    """
     code, stack, at = program.instructions, list[list[int]](), 0
     while at < len(code):
         i = code[at]
         at += 1
-        yield i
+        left = stack[-1][1] if stack else 0
+        yield Loop() if isinstance(i, Load | Store) and i.skipped(left) else i
         if isinstance(i, Loop):
             stack.append([at, n_steps if i.arg else i.count])
         elif isinstance(i, EndLoop):

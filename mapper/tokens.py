@@ -9,7 +9,7 @@ iterations take are given by the operations before the loop, or by GIVE.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,11 +68,26 @@ class _Take(NamedTuple):
     taker: Instance
 
 
-def _touches(op: Op, section: int, toggled: Collection[str]) -> tuple[set[str], set[str]]:
+#: Names that stand for one of two buffers: name -> (buffer, its number in iteration 0).
+Toggles = Mapping[str, tuple[str, int]]
+
+
+def copy_name(buffer: str, number: int) -> str:
+    """Return the name of one of the two copies of a toggled buffer."""
+    return f"{buffer}@{number % 2}"
+
+
+def _touches(op: Op, section: int, toggles: Toggles) -> tuple[set[str], set[str]]:
     """Return (reads, writes) with toggled buffers told apart by iteration."""
 
+    def name(buffer: str) -> str:
+        if buffer not in toggles:
+            return buffer
+        copied, phase = toggles[buffer]
+        return copy_name(copied, section + phase)
+
     def names(buffers: frozenset[str]) -> set[str]:
-        return {f"{b}@{max(section, 0) % 2}" if b in toggled else b for b in buffers}
+        return {name(b) for b in buffers}
 
     return names(op.reads), names(op.writes)
 
@@ -80,9 +95,9 @@ def _touches(op: Op, section: int, toggled: Collection[str]) -> tuple[set[str], 
 class _Needs:
     """Which instance each instance needs, over the unrolled program."""
 
-    def __init__(self, instances: Sequence[Instance], toggled: Collection[str]) -> None:
+    def __init__(self, instances: Sequence[Instance], toggles: Toggles) -> None:
         self.instances = instances
-        self.touched = [_touches(i.op, i.place[0], toggled) for i in instances]
+        self.touched = [_touches(i.op, i.place[0], toggles) for i in instances]
 
     def latest(self, j: int, giver: Unit) -> int | None:
         """Return the latest earlier instance of `giver` that instance j needs."""
@@ -113,7 +128,7 @@ class _Needs:
 def straight(ops: Sequence[Op]) -> Masks:
     """Return the tokens of a program without a loop."""
     masks = Masks.of(ops)
-    needs = _Needs([Instance(op, (0, k)) for k, op in enumerate(ops)], ())
+    needs = _Needs([Instance(op, (0, k)) for k, op in enumerate(ops)], {})
     token = 0
     for pair in STRAIGHT_PAIRS:
         takes = needs.takes(pair)
@@ -150,9 +165,7 @@ def _mark(givers: Masks, takers: Masks, token: int, takes: Sequence[_Take]) -> N
         takers.wait[t.taker.place[1]] |= 1 << token
 
 
-def looped(
-    before: Sequence[Op], body: Sequence[Op], after: Sequence[Op], toggled: Collection[str]
-) -> Plan:
+def looped(before: Sequence[Op], body: Sequence[Op], after: Sequence[Op], toggles: Toggles) -> Plan:
     """Return the tokens of a program with one loop.
 
     Raises MappingError where one counter for each pair of units is not enough.
@@ -161,7 +174,7 @@ def looped(
     instances = [
         Instance(op, (section, k)) for section, ops in sections for k, op in enumerate(ops)
     ]
-    needs = _Needs(instances, toggled)
+    needs = _Needs(instances, toggles)
     plan = Plan(Masks.of(before), Masks.of(body), Masks.of(after))
     token = 0
     for pair in PAIRS:

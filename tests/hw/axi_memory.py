@@ -58,7 +58,7 @@ class AxiMemory:
     latency: int = 8
     seed: int | None = None
     faults: Sequence[range] = ()
-    dead: bool = False  # accepts and answers nothing
+    awake_from: int = 0  # accepts and answers nothing before this cycle
     bursts: list[Burst] = field(default_factory=list)
     cycle: int = 0
 
@@ -90,7 +90,7 @@ class AxiMemory:
 
     def _open(self, channel: str) -> bool:
         stalls = self._stalls[channel]
-        return not self.dead and (stalls is None or stalls.open())
+        return self.cycle >= self.awake_from and (stalls is None or stalls.open())
 
     def _drive(self, ctx: Any) -> dict[str, bool]:
         ready = {name: self._open(name) for name in ("ar", "aw", "w")}

@@ -47,7 +47,7 @@ class Machine:
     latency: int = 8
     seed: int | None = None
     faults: Sequence[range] = ()
-    dead: bool = False
+    awake_from: int = 0
     max_cycles: int = 50_000
     bus: AxiMemory = field(init=False)
 
@@ -65,7 +65,7 @@ class Machine:
             latency=self.latency,
             seed=self.seed,
             faults=self.faults,
-            dead=self.dead,
+            awake_from=self.awake_from,
         )
 
         async def bench(ctx: Any) -> None:

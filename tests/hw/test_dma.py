@@ -114,6 +114,7 @@ def run(
     positive: Callable[[int], int] = lambda cycle: 0xFFFF,
     stop: Callable[[int], bool] = lambda cycle: False,
     faults: tuple[range, ...] = (),
+    awake_from: int = 0,
 ) -> Ran:
     """Offer transfers until all have given their token; the addresses are their base fields.
 
@@ -122,7 +123,13 @@ def run(
     dut = Dma(arch)
     memory = memory.copy()
     bus = AxiMemory(
-        dut.axi, arch.port_bytes, memory.external, latency=latency, seed=seed, faults=faults
+        dut.axi,
+        arch.port_bytes,
+        memory.external,
+        latency=latency,
+        seed=seed,
+        faults=faults,
+        awake_from=awake_from,
     )
     ran = Ran(memory, bus)
 
@@ -330,6 +337,21 @@ def test_a_failed_write_reports_its_burst() -> None:
         faults=(range(300, 301),),
     )
     assert [(c, a) for _, c, a in ran.faults] == [(Error.AXI_WRITE, 64 * 4)]
+
+
+@pytest.mark.parametrize("kind", [Load, Store])
+@pytest.mark.parametrize("at", [LAUNCH, LAUNCH + 1, LAUNCH + 2, LAUNCH + 9])
+def test_an_address_that_was_offered_stays_until_the_bus_takes_it(
+    kind: type[Transfer], at: int
+) -> None:
+    memory = filled(NANO, 4096)
+    ran = run(
+        NANO, [transfer(kind, NANO, 0, 0, 200)], memory, stop=lambda t: t >= at, awake_from=30
+    )
+    offered = at > LAUNCH + 1
+    assert [b.cycle for b in ran.bus.bursts] == [30] * offered
+    assert ran.quiet
+    assert same(ran.memory, memory)
 
 
 @given(

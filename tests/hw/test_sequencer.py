@@ -39,6 +39,7 @@ from einchip.program import (
 )
 
 NANO = PRESETS["nano"].override(program_words=128)
+FLAT = NANO.override(cols=16, lanes=16)
 WIDE = PRESETS["base"].override(program_words=64, x_depth=64, y_depth=1024, data_bits=16)
 MASK = (1 << ADDRESS_BITS) - 1
 
@@ -285,6 +286,8 @@ CONTRACT_FAULTS = [
     {"x_base": 8192}, {"y_base": 8192}, {"z_base": 8192}, {"z_base": 9000, "z_space": 1},
     {"d_base": 8192}, {"d_base": 8200, "has_addend": 1, "d_space": 1}, {"x_reg": 7}, {"z_reg": 1},
     {"x_base": 9999, "y_base": 9999}, {"x_base": 9999, "act": 3},
+    {"nm0": 4, "nn1": 4}, {"nm0": 2, "nn0": 2, "nk1": 2}, {"nk0": 3}, {"nb": 3}, {"nk1": 2, "nb": 2},
+    {"nm1": 2, "nn0": 8, "nb": 2}, {"nm0": 4, "nn0": 4, "nn1": 4}, {"nm0": 4, "nn0": 17},
 ]  # fmt: skip
 VECTOR_FAULTS = [
     {"nl0": 0}, {"nl1": 0}, {"nl0": 5}, {"nl0": 2, "nl1": 3}, {"nl0": 127, "nl1": 127},
@@ -298,6 +301,7 @@ TRANSFER_FAULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("arch", [NANO, FLAT], ids=["square", "flat"])
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
@@ -306,7 +310,9 @@ TRANSFER_FAULTS = [
         *((k, f) for k in (Load, Store) for f in TRANSFER_FAULTS),
     ],
 )
-def test_checks_are_those_of_the_reference(kind: type[Instruction], fields: dict[str, Any]) -> None:
+def test_checks_are_those_of_the_reference(
+    kind: type[Instruction], fields: dict[str, Any], arch: Architecture
+) -> None:
     program = Program(
         (
             SetRegister(reg=7, mode=SetMode.SET, value=0xFFFFFFFF),
@@ -316,7 +322,7 @@ def test_checks_are_those_of_the_reference(kind: type[Instruction], fields: dict
             Halt(),
         )
     )
-    check(program, reference.Host(), NANO, run(program.encode()))
+    check(program, reference.Host(), arch, run(program.encode(), arch=arch))
 
 
 def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:

@@ -303,9 +303,22 @@ def test_a_token_that_never_comes_is_a_timeout() -> None:
         assert not any(written.values())
 
 
-def test_a_bus_that_never_answers_is_a_timeout() -> None:
-    machine = Machine(NANO, filled(NANO), dead=True)
-    assert machine.run(Halt().encode(), watchdog=100).error == (Error.TIMEOUT, 0)
+def test_a_bus_that_answers_too_late_is_a_timeout_and_drained_before_the_next_fetch() -> None:
+    code = Program((Fill(nl0=4, dst_l0=1, value=7), Halt())).encode()
+    memory = filled(NANO)
+    memory.external[: len(code)] = code
+    runs: list[Run] = []
+
+    async def script(machine: Machine, ctx: Any, port: HostPort) -> None:
+        for _ in range(3):
+            await machine.start(port, 0, len(code) // WORD_BYTES, watchdog=100)
+            runs.append(await machine.finish(ctx, port, counters=False))
+            if len(runs) == 2:
+                machine.bus.awake_from = machine.bus.cycle + 30
+
+    Machine(NANO, memory, awake_from=1 << 30).script(script)
+    assert [ran.error for ran in runs] == [(Error.TIMEOUT, 0), (Error.TIMEOUT, 0), None]
+    assert (runs[-1].memory.x[:4] == 7).all()
 
 
 def test_after_an_error_or_a_halt_the_machine_starts_anew() -> None:
@@ -350,6 +363,11 @@ def test_after_an_error_or_a_halt_the_machine_starts_anew() -> None:
     assert_same(first.memory, expected)
     assert first.counters == again.counters
     assert not again.error
+    written = changed(failed.memory, again.memory)
+    assert written["x"] <= set(range(3, 7))
+    assert not written["y"]
+    assert written["external"] <= set(range(64, 72))
+    assert (again.memory.x[3:7] == 5).all()
     fetched = fetch_cycles(good.instructions, 8, arch)
     for ran in resident:
         assert not ran.error

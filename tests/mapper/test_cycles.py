@@ -22,12 +22,13 @@ from tests.mapper.test_network import networks
 
 #: The roofline of UCF11's input matrix on base, by an independent program.
 UCF11_BOUND, UCF11_MACS = 7568, 1_937_408
-#: Cycles that write ports cost, which the prediction leaves out.
-PORT_MARGIN = 8
+#: Cycles by which a prediction may be off, beside the DMA's waits for the write port, which it
+#: leaves out.
+MARGIN = 8
 
 
 @given(network=networks(), preset=st.sampled_from(sorted(PRESETS)))
-def test_predicted_cycles_of_a_network_are_those_of_the_simulator(
+def test_a_network_takes_the_predicted_cycles_and_at_most_the_waits_for_the_write_port(
     network: Network, preset: str
 ) -> None:
     arch = PRESETS[preset]
@@ -36,7 +37,8 @@ def test_predicted_cycles_of_a_network_are_those_of_the_simulator(
     except MappingError:
         reject()
     run = simulate(compiled.program, arch, fetch=False, check_races=True)
-    assert predict(compiled.program, arch) == pytest.approx(run.cycles, rel=0.05, abs=PORT_MARGIN)
+    left_out = run.cycles - predict(compiled.program, arch)
+    assert -MARGIN <= left_out <= MARGIN + run.counters["dma_stall_port"]
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -46,7 +48,7 @@ def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, prese
     mapping = map_lstm(PROBLEMS[name], arch)
     host = mapping.host(5, 0, 1 << 20, 1 << 21)
     run = simulate(mapping.emit().run, arch, host=host, fetch=False, check_races=True)
-    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.02, abs=PORT_MARGIN)
+    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.02, abs=MARGIN)
 
 
 def step_cycles(problem: LstmProblem, preset: str) -> int:

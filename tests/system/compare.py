@@ -72,6 +72,7 @@ def simulated(job: Job) -> tuple[list[Run], Memory]:
             latency=job.work.latency,
             fetch=start.fetch,
             program_address=start.program_offset,
+            check_races=True,
         )
         for start, case in zip(job.work.starts, job.cases, strict=True)
     ]

@@ -240,7 +240,7 @@ def _stream(
 
     `also` is what the instruction reaches beyond it by other means.
     """
-    room = int((span[1] - span[0] - 1 - also) * scale * rng.uniform(0.2, 1))
+    room = int((span[1] - span[0] - 1 - also) * scale * 0.5 ** rng.uniform(0, 3))
     lane_strides = _lane_strides(rng, lanes, near.arch.lanes, room)
     room -= _reach(lanes, lane_strides)
     row_strides = _loop_strides(rng, rows, near.arch.lanes, room)
@@ -287,7 +287,8 @@ def _fold(rng: Generator, arch: Architecture, scale: float) -> dict[str, Any]:
 
 def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
     arch, z_space = near.arch, _below(rng, 2)
-    n_reduce = _below(rng, ARRAY_LOOPS + 1)
+    # few reductions make many tiles, whose drains then hold up the next ones
+    n_reduce = _below(rng, 3 if _chance(rng, 0.4) else ARRAY_LOOPS + 1)
     most = 1 + int((12 if _chance(rng, 0.5) else 80) * scale)
     f = replace(Contract(loop_count=_counts(rng, ARRAY_LOOPS, most)), **_fold(rng, arch, scale))
     m, n, k, counts = (f.nm0, f.nm1), (f.nn0, f.nn1), (f.nk0, f.nk1), f.loop_count
@@ -320,7 +321,7 @@ def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, Any]:
     if left < 0:
         raise _UnfitError
     most = min(left.bit_length() - arch.data_bits, 63)
-    if most < 0 or not _chance(rng, 0.4):
+    if most < 0 or not _chance(rng, 0.5):
         return {}
     shift = {"has_addend": 1, "d_shift": _below(rng, most + 1)}
     if near.reads == near.writes and _chance(rng, 0.3):

@@ -76,7 +76,7 @@ def test_a_program_that_shrinks_agrees(
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", range(4))
 @EVERY
 def test_thousands_agree(arch: Architecture, part: int, native_cache: Path) -> None:
     first = 10_000 + 1000 * part

@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,6 +124,7 @@ def write(
     check_target(target)
     packed = [compiled.quantise_sequence(s) for s in sequences]
     data = [compiled.mapping.pack_sequence(s) for s in packed]
+    ahead = compiled.mapping.sequence_bytes(0)
     contents = {
         "setup.bin": compiled.programs.setup.encode(),
         "run.bin": compiled.programs.run.encode(),
@@ -135,8 +138,8 @@ def write(
         model=compiled.spec.name,
         arch=compiled.arch,
         fracs=dict(compiled.fracs),
-        step_bytes=compiled.mapping.layer.step_bytes,
-        ahead_bytes=compiled.mapping.layer.ahead_bytes,
+        step_bytes=compiled.mapping.sequence_bytes(1) - ahead,
+        ahead_bytes=ahead,
         output_bytes=compiled.mapping.output_bytes,
         bound_cycles_per_step=bound,
         sequences=[
@@ -156,6 +159,7 @@ def check_target(target: Path) -> None:
     """Raise FolderError unless `target` is free, empty, or a folder of einchip and nothing else."""
     try:
         if not target.exists():
+            _check_parent(target)
             return
         found = sorted(path.name for path in target.iterdir()) if target.is_dir() else ["a file"]
     except OSError as error:
@@ -167,6 +171,14 @@ def check_target(target: Path) -> None:
             f"{target}: found {foreign[0]} there, expected a folder of einchip or none; "
             "name another folder"
         )
+
+
+def _check_parent(target: Path) -> None:
+    parent = next(p for p in target.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise FolderError(f"{target}: cannot write: {parent} is no folder; name another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise FolderError(f"{target}: cannot write: {os.strerror(errno.EACCES)}")
 
 
 def _replace(target: Path, contents: dict[str, bytes]) -> None:
@@ -220,6 +232,13 @@ def _manifest(path: Path) -> Manifest:
             f"{path}: cannot read: {found}; name a folder that `einchip compile` wrote"
         ) from None
     try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{path}: file: not JSON: {error}; compile again") from None
+    version = raw.get("version", VERSION) if isinstance(raw, dict) else VERSION
+    if version != VERSION:  # whose fields may be others
+        raise FolderError(f"{path}: version: found {version!r}, expected {VERSION}; compile again")
+    try:
         manifest = Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         # Where a name is misspelt, that it is unknown says more than that another is missing.
@@ -234,10 +253,6 @@ def _manifest(path: Path) -> Manifest:
 
 def _check_manifest(path: Path, manifest: Manifest) -> None:
     """Raise FolderError where a field alone, or with another, makes no sense."""
-    if manifest.version != VERSION:
-        raise FolderError(
-            f"{path}: version: found {manifest.version}, expected {VERSION}; compile again"
-        )
     missing = [name for name in BINARIES if name not in manifest.files]
     if missing:
         raise FolderError(f"{path}: files: found no {missing[0]}; compile again")
@@ -291,4 +306,4 @@ def _program(path: Path, data: bytes) -> Program:
     try:
         return Program.decode(data, str(path))
     except ProgramError as error:
-        raise FolderError(str(error)) from None
+        raise FolderError(f"{error}; compile again") from None

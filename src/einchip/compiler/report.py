@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import takewhile
 from math import ceil
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
+from rich.text import Text
 
 from einchip import energy, roofline
 from einchip.arch import Architecture
-from einchip.compiler.compiled import Compiled, problem_of, quantise_model
+from einchip.compiler.compiled import Places, map_model, problem_of, quantise_model
 from einchip.mapper import tree
-from einchip.mapper.lstm import map_lstm
+from einchip.mapper.lstm import LstmMapping
 from einchip.models import Model, ModelSpec, Sequences, n_weights
 from einchip.sim import simulate
 
@@ -57,15 +61,14 @@ def naive_macs(spec: ModelSpec) -> int:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a report says of one model; energies in pJ, cycles and energies per sequence.
+class Performance:
+    """What a report says of one model's time and energy, whatever its weights are.
 
-    `stalls` are the array's cycles per sequence by cause, `array_issue` among them.
+    Cycles and energies (pJ) per sequence, weights and program resident; `array` are the cycles of
+    the array by cause, `array_issue` among them.
     """
 
     name: str
-    accuracy_float: float
-    accuracy_fixed: dict[int, float]
     n_sequences: int
     mean_steps: float
     weights: int
@@ -81,9 +84,17 @@ class Figures:
     energy_table: str
     energy_pj: dict[str, float]
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Return every figure."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Figures(Performance):
+    """All that a report says of one model; `accuracy_fixed` by data width in bits."""
+
+    accuracy_float: float
+    accuracy_fixed: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -94,18 +105,63 @@ class Timing:
     setup_cycles: int
 
 
-def time_sequences(compiled: Compiled, lengths: Sequence[int]) -> Timing:
+def time_sequences(mapping: LstmMapping, lengths: Sequence[int]) -> Timing:
     """Simulate, without values, one run of each length that occurs, the program being resident."""
-    places = compiled.places(max(lengths))
+    programs, arch = mapping.emit(), mapping.arch
+    places = Places.of(
+        mapping.weights_bytes, mapping.sequence_bytes(max(lengths)), mapping.output_bytes
+    )
     total: Counter[str] = Counter()
     for n_steps, times in Counter(lengths).items():
-        run = simulate(
-            compiled.programs.run, compiled.arch, host=compiled.host(n_steps, places), fetch=False
-        )
+        host = mapping.host(n_steps, 0, places.sequence, places.output)
+        run = simulate(programs.run, arch, host=host, fetch=False)
         for name, value in run.counters.items():
             total[name] += value * times
-    setup = simulate(compiled.programs.setup, compiled.arch, host=compiled.host(0, places))
-    return Timing(total, setup.cycles)
+    host = mapping.host(0, 0, places.sequence, places.output)
+    return Timing(total, simulate(programs.setup, arch, host=host).cycles)
+
+
+def performance(
+    spec: ModelSpec, mapping: LstmMapping, lengths: Sequence[int], table: energy.Table
+) -> Performance:
+    """Time a mapped model on sequences of these numbers of steps."""
+    layer, arch, n = spec.layers[0], mapping.arch, len(lengths)
+    timing = time_sequences(mapping, lengths)
+    cycles = timing.counters["cycles"] / n
+    bound = sum(sequence_bound(spec, arch, t) for t in lengths) / n
+    spent = energy.energy(timing.counters, arch, table)
+    weights = n_weights(layer.input) + n_weights(layer.hidden)
+    dense = 4 * layer.hidden_size * (layer.input_size + layer.hidden_size)
+    return Performance(
+        name=spec.name,
+        n_sequences=n,
+        mean_steps=sum(lengths) / n,
+        weights=weights,
+        weights_ratio=dense / weights,
+        macs_per_step=mapping.macs,
+        macs_per_step_naive=naive_macs(spec),
+        macs_per_step_dense=dense,
+        cycles=cycles,
+        cycles_setup=timing.setup_cycles,
+        bound=bound,
+        ratio=cycles / bound,
+        array={k: v / n for k, v in timing.counters.items() if k.startswith("array_")},
+        energy_table=table.name,
+        energy_pj={k: v / n for k, v in spent.by_component.items()},
+    )
+
+
+def of_width(arch: Architecture, data_bits: int) -> Architecture:
+    """Return the machine with another data width; a beat never has more elements than lanes."""
+    if data_bits == arch.data_bits:
+        return arch
+    port_bytes = min(arch.port_bytes, arch.lanes * data_bits // 8)
+    return arch.override(data_bits=data_bits, port_bytes=port_bytes)
+
+
+def accuracy(answers: Sequence[ArrayLike], labels: NDArray[np.int64]) -> float:
+    """Return the share of answers whose greatest element is the label's."""
+    return float(np.mean([np.argmax(a) for a in answers] == labels))
 
 
 def figures(
@@ -114,64 +170,48 @@ def figures(
     calibration: Sequences,
     test: Sequences,
     table: energy.Table,
-    progress: Progress = print,
+    progress: Progress = lambda _: None,
 ) -> Figures:
     """Map, quantise, run and time a classifier.
 
     `progress` is called with the stage's name after each sequence. Raises MappingError when the
     machine is too small, ProgramError when a program breaks a rule.
     """
-    spec, layer = model.spec, model.spec.layers[0]
+    mapping = map_model(model.spec, arch)
+    timed = performance(model.spec, mapping, [len(s) for s in test.sequences], table)
     accuracies: dict[int, float] = {}
-    main: Compiled | None = None
     for width in sorted({*WIDTHS, arch.data_bits}):
-        machine = arch if width == arch.data_bits else arch.override(data_bits=width)
-        mapping = map_lstm(problem_of(spec), machine)
-        compiled = quantise_model(model, mapping, calibration.sequences)
-        said = partial(progress, f"{spec.name}, {width} bit")
-        answers = compiled.evaluate(test.sequences, said)
-        found = np.array([np.argmax(a) for a in answers])
-        accuracies[width] = float(np.mean(found == test.labels))
-        main = compiled if width == arch.data_bits else main
-    assert main is not None
-    lengths = [len(s) for s in test.sequences]
-    timing = time_sequences(main, lengths)
-    n = len(lengths)
-    counters = timing.counters
-    bound = sum(sequence_bound(spec, arch, t) for t in lengths) / n
-    spent = energy.energy(counters, arch, table)
-    weights = n_weights(layer.input) + n_weights(layer.hidden)
-    dense = 4 * layer.hidden_size * (layer.input_size + layer.hidden_size)
-    parts = main.mapping.layer.parts
+        other = width != arch.data_bits
+        mapped = map_model(model.spec, of_width(arch, width)) if other else mapping
+        compiled = quantise_model(model, mapped, calibration.sequences)
+        said = partial(progress, f"{model.spec.name}, {width} bit")
+        accuracies[width] = accuracy(compiled.evaluate(test.sequences, said), test.labels)
     return Figures(
-        name=spec.name,
-        accuracy_float=float(
-            np.mean(np.argmax(model.run_batch(test.sequences), axis=1) == test.labels)
-        ),
+        **vars(timed),
+        accuracy_float=accuracy(list(model.run_batch(test.sequences)), test.labels),
         accuracy_fixed=accuracies,
-        n_sequences=n,
-        mean_steps=float(np.mean(lengths)),
-        weights=weights,
-        weights_ratio=dense / weights,
-        macs_per_step=sum(s.macs for p in (parts.inputs, parts.hidden) for s in p.steps),
-        macs_per_step_naive=naive_macs(spec),
-        macs_per_step_dense=dense,
-        cycles=counters["cycles"] / n,
-        cycles_setup=timing.setup_cycles,
-        bound=bound,
-        ratio=counters["cycles"] / n / bound,
-        array={k: v / n for k, v in counters.items() if k.startswith("array_")},
-        energy_table=table.name,
-        energy_pj={k: v / n for k, v in spent.by_component.items()},
     )
 
 
+def common_prefix(names: Sequence[str]) -> str:
+    """Return what all names begin with, up to its last separator; nothing for a single name."""
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))
+    start = "".join(column[0] for column in same) if len(names) > 1 else ""
+    return start[: max(start.rfind(c) for c in "-_. /") + 1]
+
+
 def comparison(rows: Sequence[Figures], arch: Architecture) -> Table:
-    """Return the figures as one table, a column for each model."""
-    table = Table(title=f"{arch.name}: {arch.rows} x {arch.cols} PEs, {arch.data_bits} bit")
-    table.add_column("")
+    """Return the figures as one table, a column for each model.
+
+    What all names have in common stands in the title only, so that the columns are narrow.
+    """
+    prefix = common_prefix([r.name for r in rows])
+    machine = f"{arch.name}: {arch.rows} x {arch.cols} PEs, {arch.data_bits} bit"
+    what = prefix.rstrip("-_. /")
+    table = Table(title=Text(f"{what} on {machine}" if what else machine))
+    table.add_column("", no_wrap=True)
     for r in rows:
-        table.add_column(r.name, justify="right")
+        table.add_column(Text(r.name.removeprefix(prefix)), justify="right", overflow="fold")
 
     def line(title: str, values: Iterable[str], *, section: bool = False) -> None:
         table.add_row(title, *values, end_section=section)

@@ -1,0 +1,133 @@
+"""Compiled models: the simulator against the reference, fixed point against the float model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from einchip import check
+from einchip.arch import PRESETS
+from einchip.compiler.compiled import Compiled, compile_model
+from einchip.mapper import MappingError
+from einchip.models import Model
+from einchip.numeric import Ints
+from einchip.program import ProgramError
+from einchip.sim import Order, races, simulate
+from tests.compiler.helpers import (
+    KINDS,
+    compiled_small,
+    compiled_vowels,
+    labelled,
+    machine,
+    sequences,
+    small_models,
+    vowels,
+)
+from tests.models.helpers import small_model
+
+#: Test sequences, evenly spread over the speakers, for accuracy.
+SUBSET = slice(None, None, 9)
+#: Points of accuracy that fixed point may lose.
+MOST_LOST = {8: 1.0, 16: 0.3}
+#: Greatest difference of a logit, of the greatest logit.
+MOST_APART = {8: 0.25, 16: 0.01}
+#: What fits: the dense model is too large for nano.
+FITTING = [(k, p) for k in KINDS for p in PRESETS if (k, p) != ("dense", "nano")]
+
+
+def simulated(compiled: Compiled, given: list[Ints]) -> list[Ints]:
+    """Return the answers of one simulated machine that is set up once."""
+    longest = max(map(len, given))
+    places, memory = compiled.places(longest), compiled.memory(longest)
+    simulate(compiled.programs.setup, compiled.arch, memory=memory, host=compiled.host(0, places))
+    answers = []
+    for steps in given:
+        compiled.put_sequence(memory, steps, places)
+        host = compiled.host(len(steps), places)
+        run = simulate(compiled.programs.run, compiled.arch, memory=memory, host=host)
+        assert run.error is None
+        answers.append(compiled.answer(memory, places))
+    return answers
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("kind", "preset"), FITTING)
+def test_evaluation_is_the_simulated_machine(kind: str, preset: str, bits: int) -> None:
+    compiled = compiled_vowels(kind, preset, bits)
+    given = [s[:n] for s, n in zip(labelled("test").sequences, (1, 4, 2), strict=False)]
+    expected = simulated(compiled, [compiled.quantise_sequence(s) for s in given])
+    np.testing.assert_array_equal(compiled.evaluate(given), expected)
+
+
+@pytest.mark.parametrize("name", sorted(small_models()))
+def test_small_models_are_the_simulated_machine(name: str) -> None:
+    given = sequences(6, (3, 1, 5))
+    compiled = compiled_small(name)
+    expected = simulated(compiled, [compiled.quantise_sequence(s) for s in given])
+    np.testing.assert_array_equal(compiled.evaluate(given), expected)
+
+
+def test_a_model_without_head_answers_with_its_last_h() -> None:
+    model = small_model("mpo")
+    tensors = {n: t for n, t in model.tensors.items() if not n.startswith("head.")}
+    headless = Model(model.spec.model_copy(update={"head": None}), tensors)
+    given = sequences(6, (3, 1, 5))
+    compiled = compile_model(headless, machine("small", 16), given)
+    found = [compiled.real_answer(a) for a in compiled.evaluate(given)]
+    np.testing.assert_allclose(found, headless.run_batch(given), atol=2e-3)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("kind", "preset"), FITTING)
+def test_programs_break_no_rule_and_run_without_races(kind: str, preset: str, bits: int) -> None:
+    compiled = compiled_vowels(kind, preset, bits)
+    places = compiled.places(3)
+    for n_steps in (1, 2, 3):
+        host = compiled.host(n_steps, places)
+        for program in (compiled.programs.setup, compiled.programs.run):
+            assert check.verify(program, compiled.arch, host) == []
+            run = simulate(program, compiled.arch, host=host)
+            assert run.error is None
+            for order in Order:
+                assert races(run, compiled.arch, order) == []
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fixed_point_keeps_the_accuracy_on_a_subset(kind: str, bits: int) -> None:
+    test = labelled("test")
+    given, labels = test.sequences[SUBSET], test.labels[SUBSET]
+    compiled = compiled_vowels(kind, "small", bits)
+    fixed = np.array([compiled.real_answer(a) for a in compiled.evaluate(given)])
+    real = vowels(kind).run_batch(given)
+    right = [np.mean(logits.argmax(axis=1) == labels) for logits in (real, fixed)]
+    assert 100 * (right[0] - right[1]) <= MOST_LOST[bits]
+    assert np.abs(fixed - real).max() <= MOST_APART[bits] * np.abs(real).max()
+
+
+def test_progress_is_told_after_each_sequence() -> None:
+    told: list[int] = []
+    compiled_small().evaluate(sequences(6, (3, 1, 5)), lambda: told.append(1))
+    assert len(told) == 3
+
+
+def test_a_model_that_is_too_large_names_itself_the_scratchpad_and_what_helps() -> None:
+    with pytest.raises(MappingError) as caught:
+        compiled_vowels("dense", "nano", 8)
+    message = str(caught.value)
+    assert message.startswith("japanese-vowels-dense on nano, 8 bit: scratchpad ")
+    assert " elements needed " in message
+    assert "expected at most 8192" in message
+    assert "_depth to " in message
+
+
+def test_what_helps_is_enough() -> None:
+    arch = machine("nano").override(x_depth=8192, y_depth=8192)
+    given = labelled("train").sequences[:20]
+    assert compile_model(vowels("dense"), arch, given).arch is arch
+
+
+def test_accumulators_that_are_too_narrow_name_the_model() -> None:
+    arch = machine("small").override(acc_bits=17)
+    with pytest.raises(ProgramError, match=r"^mpo on small, 8 bit: .*accumulators have 17 bits"):
+        compile_model(small_model("mpo"), arch, sequences(6, (3,)))
