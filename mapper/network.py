@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from einchip import check
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import report, tree
@@ -376,8 +377,13 @@ def compile_network(
     """Return a program that loads the tensors, contracts them and stores the result.
 
     `fracs` gives the fractional bits of every tensor, step and the result; without it all are
-    integers (shift 0). Raises MappingError when nothing fits.
+    integers (shift 0). Raises MappingError when nothing fits, or when the program would break a
+    rule of `check` (an accumulator too narrow for the sum).
     """
     mapping = map_network(network, arch, resident=resident, streamed=streamed)
     programs = mapping.emit(fracs)
-    return CompiledNetwork(mapping, programs.setup, programs.run)
+    compiled = CompiledNetwork(mapping, programs.setup, programs.run)
+    for program in (programs.setup, programs.run):
+        for violation in check.verify(program, arch, compiled.host):
+            raise MappingError(f"program: {violation}; change the scales or the architecture")
+    return compiled

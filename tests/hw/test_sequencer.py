@@ -164,7 +164,9 @@ def legal_cycles(program: Program, host: reference.Host, stalls: int) -> int:
     while not isinstance(code[at][1], Halt):
         i = code[at][1]
         at += 1
-        cycles += 2 if i.UNIT == Unit.SEQUENCER else i.WORDS + 2
+        left = stack[-1][1] if stack else 0
+        skipped = isinstance(i, Load | Store) and i.skipped(left)
+        cycles += 2 if i.UNIT == Unit.SEQUENCER or skipped else i.WORDS + 2
         if isinstance(i, Loop):
             stack.append([at, host.args[i.arg - 1] if i.arg else i.count])
         elif isinstance(i, EndLoop):
@@ -217,6 +219,19 @@ def test_halt_waits_until_every_unit_is_idle() -> None:
     sim.add_clock(1e-8)
     sim.add_testbench(bench)
     sim.run()
+
+
+@pytest.mark.parametrize("kind", [Load, Store])
+def test_a_transfer_is_skipped_in_the_last_iterations_of_its_own_loop(
+    kind: type[Instruction],
+) -> None:
+    ahead = replace(good(kind), skip_last=3)
+    inner = (Loop(count=5), ahead, good(Fill), EndLoop())
+    program = Program((ahead, Loop(count=2), *inner, EndLoop(), Halt()))
+    ran = run(program.encode())
+    check(program, reference.Host(), NANO, ran)
+    assert len(ran.issued) == 1 + 2 * (2 + 5)
+    assert ran.cycles == legal_cycles(program, reference.Host(), 0)
 
 
 def test_loops_registers_and_credits_follow_the_trace() -> None:
@@ -286,8 +301,9 @@ CONTRACT_FAULTS = [
     {"x_base": 8192}, {"y_base": 8192}, {"z_base": 8192}, {"z_base": 9000, "z_space": 1},
     {"d_base": 8192}, {"d_base": 8200, "has_addend": 1, "d_space": 1}, {"x_reg": 7}, {"z_reg": 1},
     {"x_base": 9999, "y_base": 9999}, {"x_base": 9999, "act": 3},
-    {"nm0": 4, "nn1": 4}, {"nm0": 2, "nn0": 2, "nk1": 2}, {"nk0": 3}, {"nb": 3}, {"nk1": 2, "nb": 2},
-    {"nm1": 2, "nn0": 8, "nb": 2}, {"nm0": 4, "nn0": 4, "nn1": 4}, {"nm0": 4, "nn0": 17},
+    {"nm0": 4, "nn1": 4}, {"nm0": 2, "nn0": 2, "nk1": 2}, {"nk0": 3}, {"nb": 3},
+    {"nm0": 4, "nn0": 17},
+    {"nk1": 2, "nb": 2}, {"nm1": 2, "nn0": 8, "nb": 2}, {"nm0": 4, "nn0": 4, "nn1": 4},
 ]  # fmt: skip
 VECTOR_FAULTS = [
     {"nl0": 0}, {"nl1": 0}, {"nl0": 5}, {"nl0": 2, "nl1": 3}, {"nl0": 127, "nl1": 127},
@@ -341,6 +357,7 @@ def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:
         st.builds(
             Load, ext_base=st.integers(0, 3), ext_reg=registers, addr=near, addr_reg=registers,
             ext_offset=st.sampled_from([0, 32, 0xFFFFFFF0]), beats=st.integers(1, 9), space=bit,
+            skip_last=st.sampled_from([0, 0, 1, 2, 3]),
         ),
         st.builds(
             Contract, nm0=lanes, nn1=lanes, nk0=lanes, nb=lanes, x_base=near, x_reg=registers,

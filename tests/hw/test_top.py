@@ -303,22 +303,35 @@ def test_a_token_that_never_comes_is_a_timeout() -> None:
         assert not any(written.values())
 
 
-def test_a_bus_that_answers_too_late_is_a_timeout_and_drained_before_the_next_fetch() -> None:
-    code = Program((Fill(nl0=4, dst_l0=1, value=7), Halt())).encode()
+@pytest.mark.parametrize("kind", [Load, Store])
+def test_a_bus_that_answers_too_late_is_drained_before_the_next_program(
+    kind: type[Load | Store],
+) -> None:
+    """The bus falls asleep in the middle of a transfer and wakes up in the run after the next.
+
+    A beat that is already offered must be written, since AXI forbids to change it; no other.
+    """
+    code = Program((kind(beats=110), Halt())).encode()
     memory = filled(NANO)
-    memory.external[: len(code)] = code
+    memory.external[CODE : CODE + len(code)] = code
     runs: list[Run] = []
 
     async def script(machine: Machine, ctx: Any, port: HostPort) -> None:
-        for _ in range(3):
-            await machine.start(port, 0, len(code) // WORD_BYTES, watchdog=100)
+        await machine.start(port, CODE, 2, watchdog=100)
+        await ctx.tick().repeat(50)
+        machine.bus.awake_from = 1 << 30
+        runs.append(await machine.finish(ctx, port, counters=False))
+        for watchdog in (100, 3000):
+            await machine.start(port, CODE + WORD_BYTES, 1, watchdog=watchdog)
             runs.append(await machine.finish(ctx, port, counters=False))
-            if len(runs) == 2:
-                machine.bus.awake_from = machine.bus.cycle + 30
+            machine.bus.awake_from = machine.bus.cycle + 1000
 
-    Machine(NANO, memory, awake_from=1 << 30).script(script)
-    assert [ran.error for ran in runs] == [(Error.TIMEOUT, 0), (Error.TIMEOUT, 0), None]
-    assert (runs[-1].memory.x[:4] == 7).all()
+    Machine(NANO, memory).script(script)
+    assert [ran.error for ran in runs] == [(Error.TIMEOUT, 1), (Error.TIMEOUT, 0), None]
+    assert any(changed(memory, runs[0].memory).values())
+    stray = changed(runs[0].memory, runs[-1].memory)
+    assert not stray["x"] | stray["y"]
+    assert len(stray["external"]) <= (NANO.port_bytes if kind is Store else 0)
 
 
 def test_after_an_error_or_a_halt_the_machine_starts_anew() -> None:

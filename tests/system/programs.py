@@ -266,7 +266,7 @@ class _Window:
 
 def _window(rng: Generator, arch: Architecture, space: int) -> _Window:
     depth = arch.capacity(space) // arch.lanes
-    rows = min(depth, int(rng.choice([16, 32, 64, 128])))
+    rows = min(depth, int(rng.choice([16, 32, 64, 128, depth])))
     first = int(rng.choice([0, depth - rows, int(rng.integers(depth - rows + 1))]))
     ends = [first, *range(first + rows - PRIVATE_ROWS, first + rows + 1)]
     spans = [(arch.lanes * a, arch.lanes * b) for a, b in pairwise(ends)]

@@ -55,12 +55,16 @@ def _reference(arch: Architecture, steps: list[tuple[Program, Host]], memory: Me
     return after
 
 
-def _compare(folder: Folder, number: int, rtl: RtlResult, latency: int) -> Comparison:
-    n_steps, before = folder.sequences[number][0], folder.memory(number)
-    host = folder.host(n_steps)
-    steps = [(folder.setup, host), (folder.run, host)]
-    expected = _reference(folder.arch, steps, before)
-    simulated = before.copy()
+def _steps(folder: Folder, number: int) -> list[tuple[Program, Host]]:
+    host = folder.host(folder.sequences[number][0])
+    return [(folder.setup, host), (folder.run, host)]
+
+
+def _compare(
+    folder: Folder, number: int, expected: Memory, rtl: RtlResult, latency: int
+) -> Comparison:
+    n_steps, steps = folder.sequences[number][0], _steps(folder, number)
+    simulated = folder.memory(number)
     runs = [simulate(p, folder.arch, memory=simulated, host=h, latency=latency) for p, h in steps]
     found: list[str] = []
     differing: dict[str, tuple[int, int]] = {}
@@ -110,19 +114,21 @@ def compare(
 
     Raises RtlError when the RTL does not stop, MachineError when the reference would not.
     """
+    numbers = range(min(n_sequences, len(folder.sequences)))
+    progress("running the reference")
+    expected = [_reference(folder.arch, _steps(folder, n), folder.memory(n)) for n in numbers]
     progress(f"compiling the RTL of {folder.arch.name}")
     machine = RtlMachine.build(folder.arch, cache)
     progress("running the RTL")
-    work = []
-    for number in range(min(n_sequences, len(folder.sequences))):
-        host = folder.host(folder.sequences[number][0])
-        starts = [Start(folder.setup, host), Start(folder.run, host)]
-        work.append(Work(starts, folder.memory(number), latency=latency))
+    work = [
+        Work([Start(*step) for step in _steps(folder, n)], folder.memory(n), latency=latency)
+        for n in numbers
+    ]
     results = machine.run_all(work)
     found = []
-    for number, result in enumerate(results):
-        progress(f"simulating sequence {number}")
-        found.append(_compare(folder, number, result, latency))
+    for n in numbers:
+        progress(f"simulating sequence {n}")
+        found.append(_compare(folder, n, expected[n], results[n], latency))
     return found
 
 
