@@ -166,7 +166,7 @@ class Architecture(BaseModel):
         text = json.dumps(self.model_dump(exclude={"name"}), sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
-    def override(self, source: str = "override", **fields: object) -> Architecture:
+    def override(self, source: str = "override", /, **fields: object) -> Architecture:
         """Return a copy with some fields changed, validated anew.
 
         Raises ArchError when a field is unknown or the result cannot be built.
@@ -227,8 +227,10 @@ def load(text: str, overrides: Mapping[str, object] | None = None) -> Architectu
             raise ArchError(f"{text}: not a YAML file: {line}") from None
         if not isinstance(fields, dict):
             raise ArchError(f"{text}: found {type(fields).__name__}, expected a mapping of fields")
+        if not all(isinstance(key, str) for key in fields):
+            raise ArchError(f"{text}: found a field that is no text, expected names of fields")
         preset = fields.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
+        if preset is not None and preset not in list(PRESETS):
             raise ArchError(
                 f"{text}: preset: found {preset!r}, expected one of {', '.join(PRESETS)}"
             )
