@@ -6,7 +6,7 @@ JOBS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly lint format clean
+.PHONY: demo test nightly volume docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -32,6 +32,13 @@ test: lint
 # The long version: more random programs, larger machines.
 nightly: lint
 	$(BIN)/pytest -n $(JOBS) --nightly
+
+# 2,100 random networks on the RTL of three machines; the result is committed.
+volume: .venv
+	$(BIN)/python -m tests.system.volume 700 tests/system/volume.json
+
+docs: .venv
+	$(BIN)/python -m einchip.isa > docs/isa.md
 
 format: .venv
 	$(BIN)/ruff check --fix

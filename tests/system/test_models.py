@@ -1,0 +1,55 @@
+"""Trained and published models, compiled: reference = simulator = RTL."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from einchip.arch import PRESETS, Architecture
+from einchip.compiler import folder, report
+from einchip.compiler.compiled import compile_model
+from einchip.models import Model, load_model, load_npz
+from einchip.verify import compare
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+VOWELS = EXAMPLES / "japanese_vowels"
+#: How far a step of the published UCF11 TT-LSTM may be from its roofline: alone, where the loading
+#: of its input shows, and in a sequence.
+UCF11_ALONE, UCF11_STEADY = 1.2, 1.02
+
+
+def compiled_folder(
+    model: Model, arch: Architecture, data: tuple[list[np.ndarray], list[np.ndarray]], at: Path
+) -> folder.Folder:
+    """Compile with (calibration, sequences), write, and read again."""
+    made = compile_model(model, arch, data[0])
+    folder.write(made, data[1], report.compute_bound(model.spec, arch), at)
+    return folder.read(at)
+
+
+@pytest.mark.parametrize("name", ["dense", "mpo", "mps"])
+def test_trained_models_agree_on_real_sequences(
+    name: str, native_cache: Path, tmp_path: Path
+) -> None:
+    train, test = (load_npz(VOWELS / "japanese_vowels.npz", s) for s in ("train", "test"))
+    model = load_model(VOWELS / f"{name}.safetensors")
+    data = (list(train.sequences[:40]), [test.sequences[k] for k in (0, 100, 300)])
+    made = compiled_folder(model, PRESETS["small"], data, tmp_path / "out")
+    for c in compare.compare(made, 3, cache=native_cache):
+        assert c.differences == ()
+        assert c.cycles[0] == c.cycles[1]
+
+
+def test_published_ucf11_step_agrees_and_keeps_to_its_roofline(
+    native_cache: Path, tmp_path: Path
+) -> None:
+    model, arch = load_model(EXAMPLES / "ucf11_tt_lstm.yaml"), PRESETS["base"]
+    steps = np.random.default_rng(0).standard_normal((2, model.spec.layers[0].input_size))
+    sequences = [steps[:1], steps]
+    made = compiled_folder(model, arch, (sequences[:1], sequences), tmp_path / "out")
+    one, two = compare.compare(made, 2, cache=native_cache)
+    assert one.differences == two.differences == ()
+    bound = made.manifest.bound_cycles_per_step
+    assert bound == 7568 + 16384  # compressed input matrix (bound of its network), dense recurrence
+    assert one.cycles[1] <= UCF11_ALONE * bound
+    assert two.cycles[1] - one.cycles[1] <= UCF11_STEADY * bound
