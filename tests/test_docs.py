@@ -1,0 +1,61 @@
+"""Figures in the pages: those of the code and of the committed results."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from einchip import arch, numeric
+from einchip.registers import COUNTERS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def row(page: str, title: str) -> list[str]:
+    """Return the cells behind a title in a table of a page."""
+    line = next(line for line in page.splitlines() if line.startswith(f"| {title} |"))
+    return [cell.strip() for cell in line.strip("| ").split("|")][1:]
+
+
+def test_table_of_presets_is_that_of_the_code() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    presets = list(arch.PRESETS.values())
+    assert row(page, "preset") == [a.name for a in presets]
+    assert row(page, "PEs") == [f"{a.rows} x {a.cols}" for a in presets]
+    assert row(page, "lanes (banks of each scratchpad)") == [str(a.lanes) for a in presets]
+    for space, title in enumerate(("elements of X", "elements of Y")):
+        assert row(page, title) == [f"{a.capacity(space):,}" for a in presets]
+    assert row(page, "memory port") == [f"{a.port_bytes} bytes" for a in presets]
+
+
+@pytest.mark.parametrize("name", ["ACCUMULATE_LATENCY", "READ_LATENCY"])
+def test_latencies_in_the_timing_page_are_those_of_the_code(name: str) -> None:
+    page = (ROOT / "docs" / "timing.md").read_text()
+    assert f"{name} ({getattr(arch, name)})" in page
+
+
+def test_readme_shows_the_committed_results() -> None:
+    path = ROOT / "examples" / "japanese_vowels" / "results" / "small.json"
+    models = json.loads(path.read_text())["models"]
+    cycles = [f"{m['cycles']:,.0f}" for m in models]
+    bounds = [f"{m['bound']:,.0f}, {m['ratio']:.2f}" for m in models]
+    energies = [f"{sum(m['energy_pj'].values()) / 1e3:,.0f} nJ" for m in models]
+    assert row(README, "cycles per sequence") == cycles
+    assert row(README, "roofline bound, ratio") == bounds
+    assert row(README, "energy per sequence (45 nm, after Horowitz 2014)") == energies
+    for m, cell in zip(models, row(README, "accuracy in float, 8 bit, 16 bit"), strict=True):
+        shown = {m["accuracy_float"], *m["accuracy_fixed"].values()}
+        assert {f"{100 * a:.2f}" for a in shown} == set(re.findall(r"\d+\.\d+", cell))
+
+
+def test_readme_counts_the_counters() -> None:
+    assert f"all {len(COUNTERS)} counters" in README
+
+
+def test_error_bounds_in_the_numerics_page_hold() -> None:
+    page = (ROOT / "docs" / "numerics.md").read_text()
+    sigmoid, tanh = (float(x) for x in re.findall(r"(?:sigmoid|tanh) (\d\.\de-\d)", page))
+    assert sigmoid <= numeric.SIGMOID_ERROR
+    assert tanh <= numeric.TANH_ERROR
