@@ -8,7 +8,7 @@ what it leaves in memory does not depend on time.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from hypothesis import reject
@@ -23,6 +23,7 @@ from einchip.program import (
     HOST_BASES,
     REGISTER_BITS,
     REGISTERS,
+    TOKEN_MAX,
     EndLoop,
     Fill,
     Give,
@@ -321,22 +322,51 @@ def _order(
             found += ordering.carried_edges(members)
         edges += [Edge(here[e.giver], here[e.taker], e.distance) for e in found]
     masks = ordering.masks(nodes, edges)
-    late = _late_units(rng, masks.free)
-    code: list[Instruction] = list(masks.credits)
+    gives = _Gives.draw(rng, masks.free)
+    code: list[Instruction] = []
     for k, item in enumerate(skeleton.items):
         if k not in places:
             code.append(filled[k] if isinstance(item, _Place) else item)
             continue
         n, i = index.index(k), filled[k]
-        wait = masks.wait[n]
-        if i.UNIT in late and rng.random() < 0.2:
-            code.append(Give(1 << late[i.UNIT]))
-            wait |= 1 << late[i.UNIT]
-        code.append(replace(i, wait=wait, signal=masks.signal[n]))
-    return Program(tuple(code))
+        before, wait = gives.before(i.UNIT, len(registers[k]))
+        code += before
+        code.append(replace(i, wait=masks.wait[n] | wait, signal=masks.signal[n]))
+    return Program((*masks.credits, *gives.at_start(), *code))
 
 
-def _late_units(rng: Generator, free: Sequence[int]) -> dict[Unit, int]:
-    """Return a token for some units, given by the sequencer before some of their instructions."""
-    units = [ordering.UNITS[k] for k in rng.permutation(3)]
-    return dict(zip(units, free, strict=False))
+@dataclass
+class _Gives:
+    """Tokens that the sequencer gives: to a unit just before some instructions, or as a hoard.
+
+    `tokens` has a unit's token; `hoards` how many it is given at the program's start.
+    """
+
+    rng: Generator
+    tokens: dict[Unit, int]
+    hoards: dict[Unit, int]
+
+    @classmethod
+    def draw(cls, rng: Generator, free: Sequence[int]) -> Self:
+        """Return a token for as many units as there are free ones."""
+        units = [ordering.UNITS[k] for k in rng.permutation(3)]
+        tokens = dict(zip(units, free, strict=False))
+        return cls(rng, tokens, {unit: 0 for unit in tokens if rng.random() < 0.5})
+
+    def before(self, unit: Unit, executions: int) -> tuple[list[Give], int]:
+        """Return what comes before an instruction, and the tokens that it takes."""
+        if unit not in self.tokens or self.rng.random() < 0.6:
+            return [], 0
+        mask = 1 << self.tokens[unit]
+        if unit not in self.hoards:
+            return [Give(mask)], mask
+        if self.hoards[unit] + executions > TOKEN_MAX:
+            return [], 0
+        self.hoards[unit] += executions
+        return [], mask
+
+    def at_start(self) -> list[Give]:
+        """Return the GIVEs of the hoards."""
+        hoards = {self.tokens[unit]: n for unit, n in self.hoards.items()}
+        masks = [sum(1 << token for token, n in hoards.items() if n > k) for k in range(TOKEN_MAX)]
+        return [Give(mask) for mask in masks if mask]
