@@ -383,7 +383,7 @@ def _copy(rng: Generator, near: Surroundings, scale: float) -> Copy:
 
 
 def _lstm(rng: Generator, near: Surroundings, scale: float) -> Lstm:
-    arch, i = near.arch, _shape(rng, near, scale, 8)
+    arch, i = near.arch, _shape(rng, near, scale, 24)
     space = _below(rng, 2)
     low, high = near.writes[space]
     reach = (i.vectors * arch.cell_planes - 1) * arch.lanes + i.n_lanes - 1
@@ -416,7 +416,7 @@ def _external(rng: Generator, near: Surroundings, n_bytes: int) -> dict[str, int
     at = port * _below(rng, last + 1)
     if _chance(rng, 0.5):
         page = PAGE_BYTES * (1 + _below(rng, near.external_bytes // PAGE_BYTES - 1))
-        at = max(0, min(at, page - port * (1 + _below(rng, n_bytes // port))))
+        at = min(port * last, page - port * (1 + _below(rng, n_bytes // port)))
     for reg in (_below(rng, REGISTERS), 0):
         values = [_signed(registers[reg]) for registers in near.registers]
         low, high = at + min(values) - values[0], at + max(values) - values[0]

@@ -221,9 +221,7 @@ def _register_steps(rng: Generator, register: int) -> tuple[SetRegister, SetRegi
 def _add_fence(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> None:
     """Add private instructions that order all before them and all after.
 
-    Only at the program's very start there is nothing to order.
-
-    `closes`: the fence is a segment of its own.
+    `closes`: the fence is a segment of its own. At the program's very start there is none.
     """
     if not skeleton.items:
         return
@@ -267,7 +265,7 @@ class _Window:
 
 def _window(rng: Generator, arch: Architecture, space: int) -> _Window:
     depth = arch.capacity(space) // arch.lanes
-    rows = min(depth, int(rng.choice([16, 32, 64, 128, depth])))
+    rows = min(depth, int(rng.choice([16, 32, 128, depth, depth])))
     first = int(rng.choice([0, depth - rows, int(rng.integers(depth - rows + 1))]))
     ends = [first, *range(first + rows - PRIVATE_ROWS, first + rows + 1)]
     spans = [(arch.lanes * a, arch.lanes * b) for a, b in pairwise(ends)]

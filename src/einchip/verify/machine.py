@@ -6,15 +6,19 @@ cycles, counters and the memory that the machine left.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+import einchip
 from einchip import registers
 from einchip.arch import Architecture
+from einchip.files import write_text
 from einchip.hw import generate
 from einchip.program import Error, Halt, Load, Program, Store
 from einchip.reference import Host, Memory, from_bytes, to_bytes
@@ -93,7 +97,7 @@ class RtlMachine:
     @classmethod
     def build(cls, arch: Architecture, cache: Path = DEFAULT_CACHE) -> RtlMachine:
         """Generate and compile the RTL of `arch`, or find it compiled in `cache`."""
-        return cls(arch, native.build(generate.verilog(arch), cache, arch.port_bytes))
+        return cls(arch, native.build(generated(arch, cache), cache, arch.port_bytes))
 
     def run(
         self, starts: Sequence[Start], memory: Memory, *, latency: int = 8, stall: float = 0.0
@@ -116,6 +120,22 @@ class RtlMachine:
         except native.HarnessError as error:
             raise RtlError(str(error)) from None
         return [plan.read(result) for plan, result in zip(plans, results, strict=True)]
+
+
+def generated(arch: Architecture, cache: Path) -> Path:
+    """Generate the Verilog of `arch` (20 s for the largest), or find it in `cache`.
+
+    It is kept under everything that it is made from: architecture, einchip's sources, Amaranth.
+    """
+    package = Path(einchip.__file__).parent
+    sources = sorted([*package.glob("*.py"), *package.glob("hw/*.py")])
+    parts = [arch.model_dump_json(), version("amaranth"), *(path.read_text() for path in sources)]
+    path = cache / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.v"
+    cache.mkdir(parents=True, exist_ok=True)
+    with native.locked(path.with_suffix(".lock")):
+        if not path.exists():
+            write_text(path, generate.verilog(arch))
+    return path
 
 
 class _Plan:

@@ -200,7 +200,7 @@ def build(
     executable = directory / "simulator"
 
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory / "lock"):
+    with locked(directory / "lock"):
         if not executable.exists():
             work = directory / "work"
             shutil.rmtree(work, ignore_errors=True)
@@ -272,7 +272,8 @@ def _expected_ports(port_bytes: int) -> dict[str, tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock, a file, against other processes."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
