@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# Extras to install. `train` (PyTorch) adds the tests of everything that trains; without it they skip.
+EXTRAS ?= test
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -11,7 +13,7 @@ STAMP := .venv/.installed
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
 .PHONY: .venv

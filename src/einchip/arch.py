@@ -32,6 +32,12 @@ ACTIVATION_LATENCY: Final = 4
 LSTM_LATENCY: Final = (
     READ_LATENCY + 4 * REQUANTISE_LATENCY + 2 * ACTIVATION_LATENCY + 2 * MULTIPLY_LATENCY
 )
+#: Likewise of the other cells. All of a vector's results are known when the first write is ready.
+#: (docs/timing.md says how the figures come about.)
+PEEPHOLE_LATENCY: Final = 23
+GRU_LATENCY: Final = 19
+GRU_RESET_LATENCY: Final = 12
+GRU_UPDATE_LATENCY: Final = 15
 #: Cycles from a copied vector's read grant (or a filled vector's issue) to its write being ready.
 COPY_LATENCY: Final = READ_LATENCY
 #: Writes that the vector unit may have between issue and grant, a power of two. 16 cover the three

@@ -21,7 +21,8 @@ Ints = NDArray[np.int64]
 ACT_IN_FRAC: Final = 12
 #: Fractional bits of an activation's output: signed 16 bit, so [-1, 1).
 ACT_OUT_FRAC: Final = 15
-#: Width of an activation's input and output, and of the LSTM cell state, at every data width.
+#: Width of an activation's input and output, and of the state that a cell keeps (c of an LSTM, h of
+#: a GRU), at every data width.
 WIDE_BITS: Final = 16
 #: The sigmoid table has one segment per 2**-4 on [0, 8).
 SEGMENT_FRAC: Final = 4
@@ -149,3 +150,115 @@ def lstm_cell(
     new = requantise(total, 2 * ACT_OUT_FRAC - cell_frac, WIDE_BITS)
     hidden = o * tanh(to_activation(new, cell_frac))
     return new, requantise(hidden, 2 * ACT_OUT_FRAC - hidden_frac, data_bits)
+
+
+def _preactivation(*parts: Ints) -> Ints:
+    """Add parts in an activation's input format, saturating."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return saturate(total, WIDE_BITS)
+
+
+def peephole_cell(
+    gates: tuple[Ints, Ints, Ints, Ints],
+    peepholes: tuple[Ints, Ints, Ints],
+    cell: Ints,
+    *,
+    gate_frac: int,
+    peephole_frac: int,
+    cell_frac: int,
+    hidden_frac: int,
+    data_bits: int,
+) -> tuple[Ints, Ints]:
+    """One LSTM cell update with peepholes: `lstm_cell` whose gates i, f see c, and o sees c'.
+
+    To the pre-activations of i and f, in an activation's input format, p * c is added, brought
+    there by one rounding, saturating; to that of o, p_o * c'. `peepholes` are p_i, p_f, p_o
+    (`peephole_frac` fractional bits, 0 .. 15). Returns as `lstm_cell`.
+    Source: Gers, Schraudolph and Schmidhuber 2002.
+    """
+
+    def seen(weight: Ints, state: Ints) -> Ints:
+        product = (weight * state) << ACT_IN_FRAC
+        return requantise(product, peephole_frac + cell_frac, WIDE_BITS)
+
+    wide = [to_activation(g, gate_frac) for g in gates]
+    i = sigmoid(_preactivation(wide[0], seen(peepholes[0], cell)))
+    f = sigmoid(_preactivation(wide[1], seen(peepholes[1], cell)))
+    total = ((f * cell) << (ACT_OUT_FRAC - cell_frac)) + i * tanh(wide[2])
+    new = requantise(total, 2 * ACT_OUT_FRAC - cell_frac, WIDE_BITS)
+    o = sigmoid(_preactivation(wide[3], seen(peepholes[2], new)))
+    hidden = o * tanh(to_activation(new, cell_frac))
+    return new, requantise(hidden, 2 * ACT_OUT_FRAC - hidden_frac, data_bits)
+
+
+def gru_cell(
+    hidden_parts: tuple[Ints, Ints, Ints],
+    input_parts: tuple[Ints, Ints, Ints],
+    state: Ints,
+    *,
+    gate_frac: int,
+    aux_frac: int,
+    cell_frac: int,
+    hidden_frac: int,
+    data_bits: int,
+) -> tuple[Ints, Ints]:
+    """One GRU update whose reset gate acts after the recurrent matrix.
+
+    r = s(r_h + r_x), z = s(z_h + z_x), n = tanh(r * n_h + n_x), h' = (1 - z) n + z h.
+
+    Parts are in the order r, z, n: those of the recurrent matrix with `gate_frac`, those of the
+    input matrix with `aux_frac` fractional bits. `state` is h, 16 bit wide, with `cell_frac`
+    (0 .. 15). Returns (h' as state, h' with `hidden_frac` in `data_bits` bits).
+    Source: Cho et al. 2014, in the form of cuDNN, PyTorch and ONNX (linear_before_reset = 1).
+    """
+    wide_h = [to_activation(p, gate_frac) for p in hidden_parts]
+    wide_x = [to_activation(p, aux_frac) for p in input_parts]
+    r = sigmoid(_preactivation(wide_h[0], wide_x[0]))
+    z = sigmoid(_preactivation(wide_h[1], wide_x[1]))
+    kept = requantise(r * wide_h[2], ACT_OUT_FRAC, WIDE_BITS)
+    n = tanh(_preactivation(kept, wide_x[2]))
+    return _gru_state(z, n, state, cell_frac, hidden_frac, data_bits)
+
+
+def gru_reset(
+    gate: Ints, state: Ints, *, gate_frac: int, cell_frac: int, hidden_frac: int, data_bits: int
+) -> Ints:
+    """Return s(r) * h with `hidden_frac` in `data_bits` bits: a GRU that resets before its matrix.
+
+    Source: Cho et al. 2014; ONNX, linear_before_reset = 0.
+    """
+    product = sigmoid(to_activation(gate, gate_frac)) * np.asarray(state, dtype=np.int64)
+    return requantise(product, ACT_OUT_FRAC + cell_frac - hidden_frac, data_bits)
+
+
+def gru_update(
+    update: Ints,
+    candidate: Ints,
+    state: Ints,
+    *,
+    gate_frac: int,
+    aux_frac: int,
+    cell_frac: int,
+    hidden_frac: int,
+    data_bits: int,
+) -> tuple[Ints, Ints]:
+    """Return h' = (1 - s(z)) tanh(n) + s(z) h from whole pre-activations z and n.
+
+    `update` is z (`gate_frac`), `candidate` n (`aux_frac`); state and result as in `gru_cell`.
+    """
+    z = sigmoid(to_activation(update, gate_frac))
+    n = tanh(to_activation(candidate, aux_frac))
+    return _gru_state(z, n, state, cell_frac, hidden_frac, data_bits)
+
+
+def _gru_state(
+    z: Ints, n: Ints, state: Ints, cell_frac: int, hidden_frac: int, data_bits: int
+) -> tuple[Ints, Ints]:
+    """Return (h' as state, h' as data): the sum exact at 30 fractional bits, then rounded."""
+    one = 1 << ACT_OUT_FRAC
+    total = ((z * state) << (ACT_OUT_FRAC - cell_frac)) + (one - z) * n
+    new = requantise(total, 2 * ACT_OUT_FRAC - cell_frac, WIDE_BITS)
+    shift = ACT_OUT_FRAC + cell_frac - hidden_frac
+    return new, requantise(new << ACT_OUT_FRAC, shift, data_bits)

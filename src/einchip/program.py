@@ -20,7 +20,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
+
+from einchip.arch import (
+    COPY_LATENCY,
+    GRU_LATENCY,
+    GRU_RESET_LATENCY,
+    GRU_UPDATE_LATENCY,
+    LSTM_LATENCY,
+    PEEPHOLE_LATENCY,
+)
 
 WORD_BITS: Final = 128
 WORD_BYTES: Final = WORD_BITS // 8
@@ -49,6 +58,7 @@ class Act(IntEnum):
     NONE = 0
     SIGMOID = 1
     TANH = 2
+    RELU = 3
 
 
 class SetMode(IntEnum):
@@ -200,6 +210,13 @@ class Give(Instruction):
 
 
 @dataclass(frozen=True)
+class Sync(Instruction):
+    """Wait until every unit is idle, then set all tokens to 0 and go on: the end of a phase."""
+
+    OPCODE: ClassVar[int] = 6
+
+
+@dataclass(frozen=True)
 class UnitInstruction(Instruction):
     """What the instructions of DMA, array and vector unit share."""
 
@@ -268,8 +285,9 @@ class Contract(UnitInstruction):
 
     where x = x_base + r[x_reg] + sum_i i * loop_x[i], and so on. `finish` adds, with `has_addend`,
     the element of space d at the same offsets from d_base (shifted left by d_shift), requantises
-    by `shift` and, with an activation, requantises to 16 bit (12 fractional bits), applies it and
-    requantises its 15 fractional bits by `act_shift`. Accumulation wraps at `acc_bits`.
+    by `shift` and, with SIGMOID or TANH, requantises to 16 bit (12 fractional bits), applies it and
+    requantises its 15 fractional bits by `act_shift`; RELU makes what is negative 0 after
+    requantising (`act_shift` has no effect). Accumulation wraps at `acc_bits`.
     """
 
     OPCODE: ClassVar[int] = 16
@@ -315,7 +333,7 @@ class Contract(UnitInstruction):
     d_reg: int = f(3, "register added to it")
     d_shift: int = f(6, "left shift of the addend")
     shift: int = f(6, "right shift of the accumulator")
-    act: int = f(2, "activation; 3 is a FIELD error", enum=Act)
+    act: int = f(2, "activation", enum=Act)
     act_shift: int = f(5, "right shift of the activation's result, 0 to 15")
 
     @property
@@ -349,10 +367,29 @@ class Contract(UnitInstruction):
         return self.tiles * self.tile_iterations * self.n_m * self.n_n * self.n_k * self.nb
 
 
+class Read(NamedTuple):
+    """One read of a vector; "state" stands for the reads of all planes of the state.
+
+    "src" and "aux" lie at the source's offsets plus `gate` gate strides from src_base and aux_base,
+    "packed" at (v*n + gate)*lanes + l from aux_base, n the number of packed reads of a vector.
+    """
+
+    source: Literal["src", "aux", "packed", "state"]
+    gate: int = 0
+
+
 @dataclass(frozen=True)
 class _Vector(UnitInstruction):
     UNIT: ClassVar[Unit] = Unit.VECTOR
     WORDS: ClassVar[int] = 4
+    #: The reads of one vector, in order.
+    READS: ClassVar[tuple[Read, ...]] = ()
+    #: Whether a vector's writes are the planes of the state, then the destination; else only that.
+    WRITES_STATE: ClassVar[bool] = False
+    #: Activations of one lane.
+    ACTIVATIONS: ClassVar[int] = 0
+    #: Cycles from a vector's last micro-operation to the first of its writes being ready.
+    LATENCY: ClassVar[int] = COPY_LATENCY
     nl0: int = f(7, "lanes of the first factor", 1)
     nl1: int = f(7, "lanes of the second factor; nl0 * nl1 is at most the machine's lanes", 1)
     loop_count: tuple[int, ...] = words(VECTOR_LOOPS, 16, "iterations, at least 1", 1)
@@ -368,14 +405,18 @@ class _Vector(UnitInstruction):
     dst_reg: int = f(3, "register added to it")
     dst_l0: int = f(ADDRESS_BITS, "lane stride of the destination")
     dst_l1: int = f(ADDRESS_BITS, "lane stride of the destination")
-    gate_stride: int = f(ADDRESS_BITS, "LSTM: stride between the gates i, f, g, o in the source")
-    cell_space: int = f(1, "LSTM: scratchpad of the cell state", enum=Space)
-    cell_base: int = f(ADDRESS_BITS, "LSTM: address of the cell state, a multiple of the lanes")
-    cell_reg: int = f(3, "LSTM: register added to it")
-    gate_frac: int = f(4, "LSTM: fractional bits of the pre-activations")
-    cell_frac: int = f(4, "LSTM: fractional bits of the cell state")
-    hidden_frac: int = f(4, "LSTM: fractional bits of the hidden state")
+    gate_stride: int = f(ADDRESS_BITS, "cells: stride between the gates in the source")
+    cell_space: int = f(1, "cells: scratchpad of the state", enum=Space)
+    cell_base: int = f(ADDRESS_BITS, "cells: address of the state, a multiple of the lanes")
+    cell_reg: int = f(3, "cells: register added to it")
+    gate_frac: int = f(4, "cells: fractional bits of the source")
+    cell_frac: int = f(4, "cells: fractional bits of the state")
+    hidden_frac: int = f(4, "cells: fractional bits of the destination")
     value: int = f(16, "FILL: the element, its low data_bits bits")
+    aux_space: int = f(1, "cells with a second source: its scratchpad", enum=Space)
+    aux_base: int = f(ADDRESS_BITS, "cells with a second source: its address")
+    aux_reg: int = f(3, "cells with a second source: register added to it")
+    aux_frac: int = f(4, "cells with a second source: its fractional bits")
 
     @property
     def n_lanes(self) -> int:
@@ -403,6 +444,87 @@ class Lstm(_Vector):
     """
 
     OPCODE: ClassVar[int] = 24
+    READS: ClassVar[tuple[Read, ...]] = (
+        Read("src", 0), Read("src", 1), Read("src", 2), Read("state"), Read("src", 3),
+    )  # fmt: skip
+    WRITES_STATE: ClassVar[bool] = True
+    ACTIVATIONS: ClassVar[int] = 5
+    LATENCY: ClassVar[int] = LSTM_LATENCY
+
+
+@dataclass(frozen=True)
+class Peephole(_Vector):
+    """The pointwise part of an LSTM with peepholes (`numeric.peephole_cell`), vector by vector.
+
+    As LSTM; and the peephole weight q (0, 1, 2 for i, f, o) of lane l of vector v is
+    aux[aux_base + (v*3 + q)*lanes + l], aux_base a multiple of the lanes.
+
+    Reads of one vector in order: the state's planes, p_i, i, p_f, f, g, p_o, o. Writes: the state's
+    planes, then h.
+    """
+
+    OPCODE: ClassVar[int] = 27
+    READS: ClassVar[tuple[Read, ...]] = (
+        Read("state"), Read("packed", 0), Read("src", 0), Read("packed", 1), Read("src", 1),
+        Read("src", 2), Read("packed", 2), Read("src", 3),
+    )  # fmt: skip
+    WRITES_STATE: ClassVar[bool] = True
+    ACTIVATIONS: ClassVar[int] = 5
+    LATENCY: ClassVar[int] = PEEPHOLE_LATENCY
+
+
+@dataclass(frozen=True)
+class Gru(_Vector):
+    """The pointwise part of a GRU, reset after its matrix (`numeric.gru_cell`), vector by vector.
+
+        for i3.. for i0:                                  # vector v = 0, 1, ..
+            for lane l = l0 + nl0 * l1:
+                gate q in r, z, n:  src[s + l0*src_l0 + l1*src_l1 + q*gate_stride], the part of the
+                                    recurrent matrix, and aux at the same offsets from aux_base
+                state: as the cell of LSTM
+                dst[d + l0*dst_l0 + l1*dst_l1] = h';  state = h'
+
+    Reads of one vector in order: r, r of aux, n, n of aux, z, z of aux, the state's planes. Writes:
+    the state's planes, then h'.
+    """
+
+    OPCODE: ClassVar[int] = 28
+    READS: ClassVar[tuple[Read, ...]] = (
+        Read("src", 0), Read("aux", 0), Read("src", 2), Read("aux", 2), Read("src", 1),
+        Read("aux", 1), Read("state"),
+    )  # fmt: skip
+    WRITES_STATE: ClassVar[bool] = True
+    ACTIVATIONS: ClassVar[int] = 3
+    LATENCY: ClassVar[int] = GRU_LATENCY
+
+
+@dataclass(frozen=True)
+class GruReset(_Vector):
+    """dst[...] := sigmoid(src[...]) * state (`numeric.gru_reset`): a GRU that resets before.
+
+    The state lies as the cell of LSTM and is not changed. Reads of one vector in order: src, the
+    state's planes. One write.
+    """
+
+    OPCODE: ClassVar[int] = 29
+    READS: ClassVar[tuple[Read, ...]] = (Read("src"), Read("state"))
+    ACTIVATIONS: ClassVar[int] = 1
+    LATENCY: ClassVar[int] = GRU_RESET_LATENCY
+
+
+@dataclass(frozen=True)
+class GruUpdate(_Vector):
+    """The end of a GRU that resets before (`numeric.gru_update`), vector by vector.
+
+    z is read from src, n from aux at the same offsets from aux_base; state and h' as in GRU.
+    Reads of one vector in order: z, n, the state's planes. Writes: the state's planes, then h'.
+    """
+
+    OPCODE: ClassVar[int] = 30
+    READS: ClassVar[tuple[Read, ...]] = (Read("src"), Read("aux"), Read("state"))
+    WRITES_STATE: ClassVar[bool] = True
+    ACTIVATIONS: ClassVar[int] = 2
+    LATENCY: ClassVar[int] = GRU_UPDATE_LATENCY
 
 
 @dataclass(frozen=True)
@@ -410,6 +532,7 @@ class Copy(_Vector):
     """dst[...] := src[...], vector by vector: an explicit change of layout or scratchpad."""
 
     OPCODE: ClassVar[int] = 25
+    READS: ClassVar[tuple[Read, ...]] = (Read("src"),)
 
 
 @dataclass(frozen=True)
@@ -420,9 +543,14 @@ class Fill(_Vector):
 
 
 INSTRUCTIONS: Final[tuple[type[Instruction], ...]] = (
-    Halt, Loop, EndLoop, SetRegister, Give, Load, Store, Contract, Lstm, Copy, Fill,
+    Halt, Loop, EndLoop, SetRegister, Give, Sync, Load, Store, Contract, Lstm, Copy, Fill,
+    Peephole, Gru, GruReset, GruUpdate,
 )  # fmt: skip
 BY_OPCODE: Final[dict[int, type[Instruction]]] = {c.OPCODE: c for c in INSTRUCTIONS}
+#: Instructions of the vector unit that keep a state in planes.
+Cell = Lstm | Peephole | Gru | GruReset | GruUpdate
+#: All instructions of the vector unit.
+Vector = Cell | Copy | Fill
 
 
 class ProgramError(ValueError):

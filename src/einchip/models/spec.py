@@ -1,57 +1,77 @@
-"""What a model file describes: the shape of a tensor-network-compressed LSTM classifier.
+"""What a model file describes: a recurrent network whose weights are tensor networks.
 
 The classes hold sizes and formats only; weights live beside them (`einchip.models.io`). All are
 frozen, and an unknown field is an error.
 
-Row order of a gate matrix: row ``g * hidden_size + u`` belongs to gate ``g`` (i, f, g, o = 0..3)
-of unit ``u``. Rows are numbered row-major over `out_modes` with the first mode slowest, so the
-gate is the slowest part of the first output mode, which must be divisible by 4.
+A model is a chain of stages, run once per time step: an embedding, linear layers, recurrent layers.
+Linear layers behind the last recurrent one run once, on its last state, where `output` is "last".
+
+Row order of a gate matrix: row ``g * hidden_size + u`` belongs to gate ``g`` of unit ``u``. Rows are
+numbered row-major over `out_modes`, the first mode slowest.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-N_GATES = 4
-MAX_TENSOR_ELEMENTS = 2**28
+MAX_TENSOR_ELEMENTS: Final = 2**28
 """Largest tensor a model may hold: 1 GiB as float32."""
 
 Size = Annotated[int, Field(strict=True, gt=0, le=2**24)]
 Modes = Annotated[tuple[Size, ...], Field(max_length=16)]
+Format = Literal[
+    "dense", "lowrank", "mpo", "mps", "ht", "tr", "bt", "tucker", "cp", "kronecker", "einsum"
+]
+#: A dimension tree of hierarchical Tucker: a leaf is the number k of a pair (input mode k, output
+#: mode k), or one mode by name ("I0", "O2"); an inner node is a pair of trees.
+Tree = Annotated[int, Field(strict=True, ge=0)] | str | tuple["Tree", "Tree"]
 
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class HtRanks(_Spec):
+    """Ranks of hierarchical Tucker: of leaves and of inner nodes, one for all or one for each.
+
+    Leaves are listed from left to right, inner nodes (without the root) in post-order.
+    """
+
+    leaf: Size | tuple[Size, ...]
+    inner: Size | tuple[Size, ...] = 1
+    root: Literal[1] = 1
+
+
+class BtRanks(_Spec):
+    """Ranks of a block-term decomposition: Tucker ranks, one per mode pair, and blocks."""
+
+    tucker: tuple[Size, ...]
+    blocks: Size
+
+
 class MatrixSpec(_Spec):
     """Format of one weight matrix ``W[out, in]``, its modes and its ranks.
 
-    * ``dense``: the matrix itself. The modes may be left out: the layer fills in
-      ``out_modes = (4 * hidden_size,)`` and ``in_modes = (input size,)``.
-    * ``mpo``: matrix product operator (TT-matrix), one core per pair of input and output mode.
-      ``len(ranks) == len(in_modes) + 1``.
-    * ``mps``: tensor train over the output modes, then the input modes, one core per mode.
-      ``len(ranks) == len(out_modes) + len(in_modes) + 1``.
-
-    Trains are open: the first and the last rank are 1. Ranks are listed from the first core on,
-    the boundary ranks included.
+    `docs/formats.md` has formula, source and ranks of every format. `gates` is "joint" (one network
+    for all gates; rows are gate-slowest, or, with `gate_mode` k > 0, the gate is the slowest part
+    of output mode k) or "separate" (one network per gate, all of the same ranks: every tensor has
+    the gate as its first axis). `tensors`, `sizes`, `inputs` and `outputs` are for format "einsum".
     """
 
-    format: Literal["dense", "mpo", "mps"]
+    format: Format
     in_modes: Modes = ()
     out_modes: Modes = ()
-    ranks: Annotated[tuple[Size, ...], Field(max_length=33)] = ()
+    ranks: Size | tuple[Size, ...] | HtRanks | BtRanks = ()
+    tree: Tree | None = None
+    gates: Literal["joint", "separate"] = "joint"
+    gate_mode: Annotated[int, Field(strict=True, ge=0, lt=16)] = 0
+    tensors: dict[str, tuple[str, ...]] | None = None
+    sizes: dict[str, Size] | None = None
+    inputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
 
     @property
     def in_size(self) -> int:
@@ -60,111 +80,96 @@ class MatrixSpec(_Spec):
 
     @property
     def out_size(self) -> int:
-        """Number of rows of the matrix."""
+        """Number of rows of the matrix; of one gate, where gates are separate."""
         return prod(self.out_modes)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        n_in, n_out = len(self.in_modes), len(self.out_modes)
-        if self.format == "dense":
-            if n_in > 1 or n_out > 1:
-                raise ValueError(
-                    f"found {n_in} in_modes and {n_out} out_modes, expected none for format dense; "
-                    "remove in_modes and out_modes"
-                )
-            if self.ranks:
-                raise ValueError(
-                    f"found ranks {list(self.ranks)}, expected none for format dense; remove ranks"
-                )
-            return self
-        if not n_in or not n_out:
-            raise ValueError(
-                f"found {n_in} in_modes and {n_out} out_modes, expected at least one of each; "
-                f"list the modes of the {self.format} matrix"
-            )
-        if self.format == "mpo" and n_in != n_out:
-            raise ValueError(
-                f"found {n_in} in_modes and {n_out} out_modes, expected equal numbers; "
-                "pair every input mode with an output mode (a mode may be 1)"
-            )
-        n_cores = n_in if self.format == "mpo" else n_out + n_in
-        if len(self.ranks) != n_cores + 1:
-            raise ValueError(
-                f"found {len(self.ranks)} ranks, expected {n_cores + 1} for {n_cores} cores; "
-                "list the ranks from the left end to the right end, both included"
-            )
-        if self.ranks[0] != 1 or self.ranks[-1] != 1:
-            raise ValueError(
-                f"found ranks with ends {self.ranks[0]} and {self.ranks[-1]}, expected 1 and 1; "
-                "set the first and the last rank to 1 (open train)"
-            )
-        if self.format == "mpo":
-            pairs = [i * o for i, o in zip(self.in_modes, self.out_modes, strict=True)]
-        else:
-            pairs = [*self.out_modes, *self.in_modes]
-        for k, size in enumerate(pairs):
-            n = self.ranks[k] * size * self.ranks[k + 1]
-            if n > MAX_TENSOR_ELEMENTS:
-                raise ValueError(
-                    f"found {n} elements in core G{k}, expected at most {MAX_TENSOR_ELEMENTS}; "
-                    "lower its modes or ranks"
-                )
-        return self
+
+Cell = Literal["lstm", "gru", "rnn"]
+#: Gates of each cell, in the order of rows in its matrices and biases.
+GATE_ORDER: Final[dict[str, str]] = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
 
-class LstmSpec(_Spec):
-    """One LSTM layer: ``W_x x + W_h h + b``, four gates joint in each matrix."""
+class RecurrentSpec(_Spec):
+    """One recurrent layer: gates = W_input x + W_hidden h + bias.
 
-    cell: Literal["lstm"] = "lstm"
+    * lstm: ``c' = s(f) c + s(i) tanh(g)``, ``h' = s(o) tanh(c')``; with `peepholes`, ``p_i c`` and
+      ``p_f c`` are added to i and f, ``p_o c'`` to o.
+    * gru: ``h' = (1 - s(z)) n + s(z) h`` with ``n = tanh(W_n x + b_n + s(r) (U_n h + d_n))`` (`reset`
+      "after", PyTorch and cuDNN) or ``n = tanh(W_n x + b_n + U_n (s(r) h))`` ("before").
+    * rnn: ``h' = activation(W x + U h + b)``.
+
+    `joint` stands for `input` and `hidden` together: one matrix over [x; h]; `input_size` must be a
+    multiple of the product of its input modes but the first. With `bidirectional`, two layers of
+    the same formats read the sequence in both directions; the output is [h_forward; h_reverse].
+    """
+
+    kind: Literal["recurrent"] = "recurrent"
+    cell: Cell = "lstm"
     input_size: Size
     hidden_size: Size
-    gate_order: Literal["ifgo"] = "ifgo"
-    input: MatrixSpec
-    hidden: MatrixSpec
+    gate_order: str = ""
+    peepholes: bool = False
+    reset: Literal["after", "before"] = "after"
+    activation: Literal["tanh", "relu"] = "tanh"
+    bidirectional: bool = False
+    input: MatrixSpec | None = None
+    hidden: MatrixSpec | None = None
+    joint: MatrixSpec | None = None
 
-    @field_validator("input", "hidden", mode="after")
-    @classmethod
-    def _fits_layer(cls, matrix: MatrixSpec, info: ValidationInfo) -> MatrixSpec:
-        columns = "input_size" if info.field_name == "input" else "hidden_size"
-        if columns not in info.data or "hidden_size" not in info.data:
-            return matrix
-        n_in, n_out = info.data[columns], N_GATES * info.data["hidden_size"]
-        if matrix.format == "dense":
-            if n_in * n_out > MAX_TENSOR_ELEMENTS:
-                raise ValueError(
-                    f"found {n_in * n_out} elements in the dense matrix, expected at most "
-                    f"{MAX_TENSOR_ELEMENTS}; use format mpo or mps"
-                )
-            in_modes, out_modes = matrix.in_modes or (n_in,), matrix.out_modes or (n_out,)
-            matrix = matrix.model_copy(update={"in_modes": in_modes, "out_modes": out_modes})
-        if matrix.in_size != n_in:
-            raise ValueError(
-                f"found in_modes {list(matrix.in_modes)} with product {matrix.in_size}, expected "
-                f"product {n_in} ({columns}); change in_modes or {columns}"
-            )
-        if matrix.out_size != n_out:
-            raise ValueError(
-                f"found out_modes {list(matrix.out_modes)} with product {matrix.out_size}, "
-                f"expected product {n_out} (4 * hidden_size); change out_modes or hidden_size"
-            )
-        if matrix.out_modes[0] % N_GATES:
-            raise ValueError(
-                f"found first out_mode {matrix.out_modes[0]}, expected a multiple of 4; "
-                "put the gate factor into the first output mode"
-            )
-        return matrix
+    @property
+    def n_gates(self) -> int:
+        """Gates of the cell."""
+        return len(GATE_ORDER[self.cell])
+
+    @property
+    def out_size(self) -> int:
+        """Elements of the layer's output in one time step."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Name parts of the directions: "" and, with `bidirectional`, "reverse."."""
+        return ("", "reverse.") if self.bidirectional else ("",)
 
 
-class HeadSpec(_Spec):
-    """Linear classifier on the last hidden state: ``logits = W h + b``."""
+class LinearSpec(_Spec):
+    """A linear layer ``y = activation(W x + b)``."""
 
-    out_size: Annotated[int, Field(strict=True, gt=0, le=2**16)]
+    kind: Literal["linear"] = "linear"
+    input_size: Size
+    out_size: Size
+    weight: MatrixSpec
+    bias: bool = True
+    activation: Literal["none", "sigmoid", "tanh", "relu"] = "none"
+
+
+class EmbeddingSpec(_Spec):
+    """A lookup in front of a model: column `token` of ``weight[out_size, >= vocabulary]``.
+
+    The token's digits over `weight.in_modes`, the first mode slowest, select a slice of every core.
+    """
+
+    vocabulary: Size
+    out_size: Size
+    weight: MatrixSpec
+
+
+LayerSpec = Annotated[RecurrentSpec | LinearSpec, Field(discriminator="kind")]
 
 
 class ModelSpec(_Spec):
-    """A whole model: one LSTM layer and, if `head` is given, a linear classifier."""
+    """A whole model.
 
-    version: Literal[1] = 1
+    `output` "last": the last recurrent layer's final state (both directions' final states, the
+    forward one first), through the linear layers behind it. "sequence": the same of every step.
+    """
+
+    version: Literal[2] = 2
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    layers: Annotated[tuple[LstmSpec, ...], Field(min_length=1, max_length=1)]
-    head: HeadSpec | None = None
+    embedding: EmbeddingSpec | None = None
+    layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1, max_length=64)]
+    output: Literal["last", "sequence"] = "last"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return self

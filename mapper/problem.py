@@ -1,0 +1,91 @@
+"""What the mapper is asked: a chain of stages, each of tensor networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from einchip.network import Network
+from einchip.program import Act
+
+
+class CellKind(Enum):
+    """A recurrent cell. Gates, in order: LSTM i, f, g, o; GRU r, z, n; RNN h."""
+
+    LSTM = "lstm"
+    PEEPHOLE = "peephole"
+    GRU = "gru"  # the reset gate acts after the recurrent matrix
+    GRU_BEFORE = "gru_before"  # and before it
+    RNN_TANH = "rnn_tanh"
+    RNN_RELU = "rnn_relu"
+
+    @property
+    def n_gates(self) -> int:
+        """Gates of the cell."""
+        return {"lstm": 4, "peephole": 4, "gru": 3, "gru_before": 3}.get(self.value, 1)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """y = act(network + bias). Names: `<name>.<tensor>`, `<name>.bias`, results `<name>.t1`, `<name>.y`.
+
+    `operands` are the network's tensors that are data: one, or the one-hot digits of an embedding
+    (which only the first stage may have). An operand's elements, row-major over its indices, are
+    the flat input vector; the network's output, row-major, the flat output.
+    """
+
+    name: str
+    network: Network
+    operands: tuple[str, ...] = ("x",)
+    bias: bool = True
+    act: Act = Act.NONE
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The two matrices of a recurrent layer; their data tensors are `x` and `h`.
+
+    Outputs, row-major, are the gates, gate slowest. Where the first output index has the size
+    n_gates of a cell with more than one gate, it is the gate; else gates are equal parts of the
+    flat vector.
+    """
+
+    inputs: Network
+    hidden: Network
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer in one direction, or in two that read the sequence both ways.
+
+    Names, with `<d>` = `<name>` for the first and `<name>.reverse` for the second direction:
+    `<d>.x`, `<d>.h`, `<d>.cell` (the wide state), `<d>.input.<tensor>`, `<d>.hidden.<tensor>`,
+    `<d>.bias` (all gates), for GRU `<d>.bias_hidden` (all gates), for PEEPHOLE `<d>.peepholes` [3, hidden_size];
+    results `<d>.input.t1` .., `<d>.gates_input`, `<d>.hidden.t1` .., `<d>.gates`; for GRU_BEFORE `<d>.reset`
+    (s(r) h), `<d>.candidate.<tensor>` (the recurrent weights of n), `<d>.candidate.t1` .., `<d>.candidate`.
+    """
+
+    name: str
+    cell: CellKind
+    hidden_size: int
+    directions: tuple[Direction, ...]
+
+    @property
+    def direction_names(self) -> tuple[str, ...]:
+        """The prefix of each direction's names."""
+        return (self.name, f"{self.name}.reverse")[: len(self.directions)]
+
+
+Stage = Linear | Recurrent
+
+
+@dataclass(frozen=True)
+class ModelProblem:
+    """A model: stages in order, and whether the last state or every step is wanted.
+
+    With `output` "last" the stages behind the last recurrent one run once, on its final states.
+    """
+
+    stages: tuple[Stage, ...]
+    output: Literal["last", "sequence"] = "last"
