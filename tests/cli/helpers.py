@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from einchip import cli
+from einchip.cli import app, common
 from einchip.models import Model, save_model
 from tests.models.helpers import small_model
 
@@ -22,7 +21,7 @@ VOWELS: Final = ROOT / "examples" / "japanese_vowels"
 
 def invoke(*arguments: object) -> Result:
     """Run the command line in this process."""
-    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def run(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Any:
@@ -40,7 +39,7 @@ def succeeded(result: Result) -> str:
 
 def use_width(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     """Give the command line a terminal of that width."""
-    monkeypatch.setattr(cli, "console", Console(width=columns))
+    monkeypatch.setattr(common.console, "width", columns)
 
 
 def files(folder: Path) -> dict[str, bytes]:

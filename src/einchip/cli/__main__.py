@@ -1,0 +1,5 @@
+"""`python -m einchip.cli`."""
+
+from einchip.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""What all commands share: the application, options, errors, files."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from einchip.arch import Architecture
+    from einchip.energy import Table
+
+_T = TypeVar("_T")
+#: Exit status of input that cannot be used; 1 is a check that failed.
+BAD_INPUT: Final = 2
+FAILED: Final = 1
+
+app = typer.Typer(
+    help="Compressed recurrent networks from model to silicon.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Arch = Annotated[str, typer.Option("--arch", help="nano, small, base, or a .yaml file")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="change a field of the architecture", metavar="FIELD=VALUE"),
+]
+Data = Annotated[Path | None, typer.Option(help="labelled sequences (.npz)")]
+Json = Annotated[Path | None, typer.Option("--json", help="write every figure to this file")]
+EnergyTable = Annotated[
+    str, typer.Option("--energy", help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file")
+]
+Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wrote")]
+Latency = Annotated[int, typer.Option(min=1, help="memory latency in cycles")]
+
+
+def fail(message: object, status: int = BAD_INPUT) -> NoReturn:
+    """Say in one line what is wrong, and leave."""
+    print(" ".join(str(message).split()), file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def say(text: str) -> None:
+    """Print a line as it is, however wide the terminal."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that tell what the user can mend."""
+    from einchip.arch import ArchError
+    from einchip.compiler.folder import FolderError
+    from einchip.energy import EnergyError
+    from einchip.mapper import MappingError
+    from einchip.models import ModelError
+    from einchip.program import ProgramError
+
+    return (ArchError, EnergyError, FolderError, MappingError, ModelError, ProgramError)
+
+
+def command(function: Callable[..., None], name: str | None = None) -> Callable[..., None]:
+    """Register a command, by its function's name or another.
+
+    What the user can mend becomes one line and status 2.
+    """
+
+    @functools.wraps(function)
+    def guarded(**arguments: Any) -> None:
+        try:
+            function(**arguments)
+        except typer.Exit:
+            raise
+        except user_errors() as error:
+            fail(error)
+
+    return app.command(name)(guarded)
+
+
+def loaded(name: object, load: Callable[[], _T]) -> _T:
+    """Call a reader; values in a file that even the reader did not expect are one line, too."""
+    try:
+        return load()
+    except user_errors():
+        raise
+    except (TypeError, ValueError, RecursionError, MemoryError) as error:
+        fail(f"{name}: cannot use it: {error}")
+
+
+def architecture(name: str, overrides: list[str] | None) -> Architecture:
+    """Return the architecture of the options --arch and --set."""
+    import yaml
+
+    from einchip import arch as architectures
+
+    known = architectures.Architecture.model_fields
+    fields: dict[str, object] = {}
+    for text in overrides or []:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            fail(f"--set: found {text!r}, expected FIELD=VALUE")
+        if key not in known:
+            fail(f"--set: {key}: unknown field, expected one of {', '.join(known)}")
+        try:
+            fields[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            fail(f"--set: {key}: found {value!r}, expected a plain value")
+    return loaded(name, lambda: architectures.load(name, fields))
+
+
+def energy_table(name: str) -> Table:
+    """Return the table of the option --energy."""
+    from einchip import energy
+
+    return loaded(name, lambda: energy.load(name))
+
+
+def require_writable(path: Path | None) -> None:
+    """Fail early where a file could not be written after all the work."""
+    from einchip.files import check_writable
+
+    if path is not None:
+        try:
+            check_writable(path)
+        except OSError as error:
+            fail(f"{path}: cannot write: {error.strerror}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    from einchip.files import write_text
+
+    try:
+        write_text(path, text)
+    except OSError as error:
+        fail(f"{path}: cannot write: {error.strerror}")
+
+
+def write_json(path: Path | None, content: object) -> None:
+    """Write figures, if the option --json asks for them."""
+    if path is not None:
+        write(path, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,63 @@
+"""`einchip compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, say
+from einchip.cli.inputs import data_of, load_data, stand_in
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+#: Most time steps of the sequence that stands in where a model comes without data.
+MAX_STEPS: Final = 1 << 16
+
+
+@command
+def compile(
+    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder to write")],
+    arch: Arch = "small",
+    overrides: Overrides = None,
+    data: Data = None,
+    n_sequences: Annotated[
+        int, typer.Option("--sequences", min=1, help="sequences to put into the folder")
+    ] = 8,
+    n_steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", min=1, max=MAX_STEPS, help="time steps of the stand-in without data"
+        ),
+    ] = 1,
+) -> None:
+    """Map and quantise a model: programs, memory image, mapping."""
+    from einchip.compiler import compiled, folder, report
+    from einchip.models import load_model
+
+    machine = architecture(arch, overrides)
+    folder.check_target(output)
+    loaded_model = load_model(model)
+    source = data_of(model, data)
+    calibration: Sequence[ArrayLike]
+    sequences: Sequence[ArrayLike]
+    if source is None:
+        calibration = sequences = stand_in(loaded_model, n_steps)
+        say("no data: one random sequence of standard normal values stands in")
+    else:
+        calibration = load_data(source, loaded_model, "train").sequences
+        sequences = load_data(source, loaded_model, "test").sequences[:n_sequences]
+    with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
+        made = compiled.compile_model(loaded_model, machine, calibration)
+        bound = report.compute_bound(loaded_model.spec, machine)
+        manifest = folder.write(made, sequences, bound, output)
+    say(
+        f"{output}: {loaded_model.spec.name} on {machine.name}: {len(manifest.sequences)} "
+        f"sequences, {made.mapping.macs:,} MACs a step, bound {bound:,.0f} cycles a step, "
+        f"{made.programs.run.n_words} words, {len(made.image):,} bytes of weights"
+    )
