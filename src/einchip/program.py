@@ -8,8 +8,8 @@ Units run beside each other: DMA, array, vector unit. Every unit executes its ow
 program order; between units, and between an array instruction and an earlier one whose result it
 reads, order is kept by *tokens*. An instruction starts once every token of its `wait` mask is
 positive, taking one of each, and gives one of each token of its `signal` mask when its last write
-(or, for LOAD, its last beat) has been granted. Every token has one giving unit (GIVE apart) and one
-taking unit. A start clears all tokens.
+(or, for LOAD, its last beat) has been granted. From one SYNC to the next, every token has one
+giving unit (GIVE apart) and one taking unit. A start clears all tokens, and so does SYNC.
 
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
 it; register 0 always reads 0.

@@ -1,7 +1,8 @@
 """The meaning of a program in NumPy, with no notion of time.
 
-Instructions run one after the other in program order; tokens are ignored. What the machine leaves
-in its scratchpads and in external memory must equal what `run` leaves here, bit for bit.
+Instructions run one after the other in program order; tokens and SYNCs are ignored. What the
+machine leaves in its scratchpads and in external memory must equal what `run` leaves here, bit for
+bit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from einchip import numeric
+from einchip.accesses import VECTORS, first, first_addresses, vector_accesses
 from einchip.arch import Architecture, clog2
 from einchip.numeric import Ints
 from einchip.program import (
@@ -29,16 +31,21 @@ from einchip.program import (
     Error,
     Fill,
     Give,
+    Gru,
+    GruReset,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
+    Read,
     SetMode,
     SetRegister,
     Store,
     UnitInstruction,
+    Vector,
 )
 
 #: Instructions whose addresses are kept: the time steps of a sequence use the same ones.
@@ -98,7 +105,7 @@ class Step(NamedTuple):
 
 
 def trace(program: Program, host: Host) -> Iterator[Step]:
-    """Yield the unit instructions in the order of execution, loops unrolled, and last the HALT.
+    """Yield unit instructions and SYNCs in the order of execution, loops unrolled; last the HALT.
 
     Raises MachineError for FIELD, LOOP and NO_HALT errors of the sequencer.
     """
@@ -142,11 +149,6 @@ def trace(program: Program, host: Host) -> Iterator[Step]:
                 return
 
 
-def first(base: int, reg: int, registers: tuple[int, ...]) -> int:
-    """Return an instruction's first address: its base field plus a register, modulo 2**32."""
-    return (base + registers[reg]) & _MASK
-
-
 def blocks(i: Contract) -> tuple[int, int]:
     """Return (K, B): how many row blocks `n_k` and `nb` lanes take, each a power of two."""
     return 1 << clog2(i.n_k), 1 << clog2(i.nb)
@@ -162,7 +164,7 @@ def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
         if good:
             k, b = blocks(i)
             good = i.n_m * k * b <= arch.rows and i.n_n * k * b <= arch.cols
-    elif isinstance(i, Lstm | Copy | Fill):
+    elif isinstance(i, VECTORS):
         good = all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
     elif isinstance(i, Load | Store):
         good = i.beats > 0
@@ -242,8 +244,9 @@ def finish(i: Contract, acc: Ints, addend: Ints | None, arch: Architecture) -> I
     """Return the drain path's result for accumulators (any shape)."""
     if addend is not None:
         acc = numeric.wrap(acc + (addend << i.d_shift), arch.acc_bits)
-    if i.act == Act.NONE:
-        return numeric.requantise(acc, i.shift, arch.data_bits)
+    if i.act in (Act.NONE, Act.RELU):
+        result = numeric.requantise(acc, i.shift, arch.data_bits)
+        return np.maximum(result, 0) if i.act == Act.RELU else result
     wide = numeric.requantise(acc, i.shift, numeric.WIDE_BITS)
     function = numeric.sigmoid if i.act == Act.SIGMOID else numeric.tanh
     return numeric.requantise(function(wide), i.act_shift, arch.data_bits)
@@ -263,57 +266,85 @@ def run_contract(
     memory.space(i.z_space)[_checked(a.z, i.z_space, arch)] = result
 
 
-def vector_addresses(i: Lstm | Copy | Fill, registers: tuple[int, ...]) -> tuple[Ints, Ints]:
-    """Return (source, destination) addresses, each (vectors, lanes)."""
-    src, dst = _vector_offsets(i)
+def vector_addresses(i: Vector, registers: tuple[int, ...]) -> tuple[Ints, Ints]:
+    """Return (source, destination) addresses, each (vectors, lanes); the source's of gate 0."""
+    src, dst = (
+        _nest(i.loop_count, strides)[:, None] + _grid([(i.nl1, l1), (i.nl0, l0)]).ravel()
+        for strides, l0, l1 in ((i.loop_src, i.src_l0, i.src_l1), (i.loop_dst, i.dst_l0, i.dst_l1))
+    )
     return (
         first(i.src_base, i.src_reg, registers) + src,
         first(i.dst_base, i.dst_reg, registers) + dst,
     )
 
 
-@lru_cache(maxsize=ADDRESS_CACHE)
-def _vector_offsets(i: Lstm | Copy | Fill) -> tuple[Ints, Ints]:
-    """Return what a vector instruction adds to its first addresses: of source and destination."""
-    src, dst = (
-        _nest(i.loop_count, strides)[:, None] + _grid([(i.nl1, l1), (i.nl0, l0)]).ravel()
-        for strides, l0, l1 in ((i.loop_src, i.src_l0, i.src_l1), (i.loop_dst, i.dst_l0, i.dst_l1))
-    )
-    return src, dst
+def run_vector(i: Vector, registers: tuple[int, ...], arch: Architecture, memory: Memory) -> None:
+    """Execute an instruction of the vector unit."""
+    reads, writes = vector_accesses(i, registers, arch)
+    found = [
+        memory.space(a.space)[_checked(a.addresses(), a.space, arch)].astype(np.int64)
+        for a in reads
+    ]
+    for access, values in zip(writes, _results(i, _operands(i, found, arch), arch), strict=True):
+        memory.space(access.space)[_checked(access.addresses(), access.space, arch)] = values
 
 
-def run_vector(
-    i: Lstm | Copy | Fill, registers: tuple[int, ...], arch: Architecture, memory: Memory
-) -> None:
-    """Execute an LSTM, COPY or FILL."""
-    source, target = vector_addresses(i, registers)
-    into = memory.space(i.dst_space)
+def _operands(i: Vector, found: list[Ints], arch: Architecture) -> dict[Read, Ints]:
+    """Return what each read found, planes joined; all arrays are (vectors, lanes)."""
+    given: dict[Read, Ints] = {}
+    at = 0
+    for read in i.READS:
+        n = arch.cell_planes if read.source == "state" else 1
+        given[read] = from_planes(found[at : at + n], arch) if n > 1 else found[at]
+        at += n
+    return given
+
+
+def from_planes(planes: list[Ints], arch: Architecture) -> Ints:
+    """Return the 16-bit states whose planes these are, the lowest bits first."""
+    low = (1 << arch.data_bits) - 1
+    parts = [(p & low) << (k * arch.data_bits) for k, p in enumerate(planes)]
+    return numeric.wrap(sum(parts), numeric.WIDE_BITS)
+
+
+def to_planes(state: Ints, arch: Architecture) -> list[Ints]:
+    """Return the planes of 16-bit states, the lowest bits first."""
+    shifts = (k * arch.data_bits for k in range(arch.cell_planes))
+    return [numeric.wrap(state >> shift, arch.data_bits) for shift in shifts]
+
+
+def _results(i: Vector, given: dict[Read, Ints], arch: Architecture) -> list[Ints]:
+    """Return what an instruction writes, in order: the state's planes (if at all), the rest."""
     if isinstance(i, Fill):
-        into[_checked(target, i.dst_space, arch)] = numeric.wrap(i.value, arch.data_bits)
-        return
-    read = memory.space(i.src_space)
+        return [numeric.wrap(i.value, arch.data_bits)]
     if isinstance(i, Copy):
-        into[_checked(target, i.dst_space, arch)] = read[_checked(source, i.src_space, arch)]
-        return
-    q = np.arange(4)[:, None, None] * i.gate_stride
-    gates = read[_checked(source + q, i.src_space, arch)]
-    planes, lanes = arch.cell_planes, arch.lanes
-    v, p = np.arange(i.vectors)[:, None, None], np.arange(planes)[None, :, None]
-    cells = first(i.cell_base, i.cell_reg, registers)
-    where = cells + (v * planes + p) * lanes + np.arange(i.n_lanes)
-    store = memory.space(i.cell_space)
-    parts = store[_checked(where, i.cell_space, arch)] & ((1 << arch.data_bits) - 1)
-    cell = numeric.wrap(
-        sum(parts[:, k] << (k * arch.data_bits) for k in range(planes)), numeric.WIDE_BITS
+        return [given[Read("src")]]
+    src, aux, packed = (
+        {read.gate: values for read, values in given.items() if read.source == source}
+        for source in ("src", "aux", "packed")
     )
-    new, hidden = numeric.lstm_cell(
-        (gates[0], gates[1], gates[2], gates[3]), cell,
-        gate_frac=i.gate_frac, cell_frac=i.cell_frac, hidden_frac=i.hidden_frac,
-        data_bits=arch.data_bits,
-    )  # fmt: skip
-    for k in range(planes):
-        store[where[:, k]] = numeric.wrap(new >> (k * arch.data_bits), arch.data_bits)
-    into[_checked(target, i.dst_space, arch)] = hidden
+    state = given[Read("state")]
+    formats = {
+        "gate_frac": i.gate_frac, "cell_frac": i.cell_frac, "hidden_frac": i.hidden_frac,
+        "data_bits": arch.data_bits,
+    }  # fmt: skip
+    if isinstance(i, GruReset):
+        return [numeric.gru_reset(src[0], state, **formats)]
+    if isinstance(i, Lstm):
+        new, out = numeric.lstm_cell((src[0], src[1], src[2], src[3]), state, **formats)
+    elif isinstance(i, Peephole):
+        new, out = numeric.peephole_cell(
+            (src[0], src[1], src[2], src[3]), (packed[0], packed[1], packed[2]), state,
+            peephole_frac=i.aux_frac, **formats,
+        )  # fmt: skip
+    elif isinstance(i, Gru):
+        new, out = numeric.gru_cell(
+            (src[0], src[1], src[2]), (aux[0], aux[1], aux[2]), state,
+            aux_frac=i.aux_frac, **formats,
+        )  # fmt: skip
+    else:
+        new, out = numeric.gru_update(src[0], aux[0], state, aux_frac=i.aux_frac, **formats)
+    return [*to_planes(new, arch), out]
 
 
 def transfer_addresses(
@@ -361,23 +392,6 @@ def run_transfer(
         memory.external[external : external + size] = to_bytes(memory.space(i.space)[where], arch)
 
 
-def first_addresses(i: UnitInstruction, registers: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return (space, first address) of every stream of an instruction, in the order of checks."""
-    if isinstance(i, Load | Store):
-        return [(i.space, first(i.addr, i.addr_reg, registers))]
-    if isinstance(i, Contract):
-        streams = [(0, i.x_base, i.x_reg), (1, i.y_base, i.y_reg), (i.z_space, i.z_base, i.z_reg)]
-        if i.has_addend:
-            streams.append((i.d_space, i.d_base, i.d_reg))
-    elif isinstance(i, Lstm | Copy | Fill):
-        streams = [(i.dst_space, i.dst_base, i.dst_reg)]
-        if not isinstance(i, Fill):
-            streams.insert(0, (i.src_space, i.src_base, i.src_reg))
-        if isinstance(i, Lstm):
-            streams.append((i.cell_space, i.cell_base, i.cell_reg))
-    return [(space, first(base, reg, registers)) for space, base, reg in streams]
-
-
 def check_first_addresses(
     i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
 ) -> None:
@@ -405,16 +419,14 @@ def run(program: Program, arch: Architecture, memory: Memory, host: Host | None 
     for pc, i, registers in trace(program, host):
         name = type(i).__name__
         result.executed[name] = result.executed.get(name, 0) + 1
-        if isinstance(i, Halt):
-            break
         if not isinstance(i, UnitInstruction):
-            raise TypeError(f"{name} is no unit instruction")
+            continue
         check_fields(i, arch, pc)
         check_first_addresses(i, registers, arch)
         if isinstance(i, Contract):
             run_contract(i, registers, arch, memory)
         elif isinstance(i, Load | Store):
             run_transfer(i, registers, arch, memory, host, pc)
-        elif isinstance(i, Lstm | Copy | Fill):
+        elif isinstance(i, VECTORS):
             run_vector(i, registers, arch, memory)
     return result
