@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einchip import reference
+from einchip.accesses import VECTORS, first_addresses, vector_accesses
 from einchip.arch import Architecture
 from einchip.numeric import Ints
-from einchip.program import Contract, Copy, Fill, Load, Lstm, Store, UnitInstruction
-from einchip.reference import first_addresses
-from einchip.sim.work import cell_addresses
+from einchip.program import Contract, Load, Store, UnitInstruction, Vector
 
 Bits = NDArray[np.uint8]
 
@@ -72,7 +71,7 @@ def accesses(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture)
     """Return the streams of an instruction."""
     if isinstance(i, Contract):
         return _contract(i, registers)
-    if isinstance(i, Lstm | Copy | Fill):
+    if isinstance(i, VECTORS):
         return _vector(i, registers, arch)
     if isinstance(i, Load | Store):
         _, start = first_addresses(i, registers)[0]
@@ -98,20 +97,11 @@ def _contract(i: Contract, registers: tuple[int, ...]) -> list[Access]:
     return found
 
 
-def _vector(i: Lstm | Copy | Fill, registers: tuple[int, ...], arch: Architecture) -> list[Access]:
+def _vector(i: Vector, registers: tuple[int, ...], arch: Architecture) -> list[Access]:
     """Each vector is read before it is written."""
-    source, target = reference.vector_addresses(i, registers)
+    reads, writes = vector_accesses(i, registers, arch)
     order = np.arange(i.vectors)
-    found = [Access(i.dst_space, target, order, True)]
-    if isinstance(i, Copy):
-        found.append(Access(i.src_space, source, order, False))
-    elif isinstance(i, Lstm):
-        for q in range(4):
-            found.append(Access(i.src_space, source + q * i.gate_stride, order, False))
-        for plane in cell_addresses(i, registers, arch):
-            for write in (False, True):
-                found.append(Access(i.cell_space, plane, order, write))
-    return found
+    return [Access(a.space, a.addresses(), order, a.write) for a in (*reads, *writes)]
 
 
 def overlaps_itself(

@@ -140,8 +140,9 @@ class _Machine:
         else:
             self.sequencer.fetch(0)
         while True:
-            stopping = self.sequencer.halting and all(u.empty for u in self.units)
-            last = t if stopping else self.stretch(t)
+            waiting = self.sequencer.halting or self.sequencer.syncing
+            idle = waiting and all(u.empty for u in self.units)
+            last = t if idle else self.stretch(t)
             if last < NEVER:
                 self.advance(t, last + 1)
                 self.control(last)
@@ -149,8 +150,11 @@ class _Machine:
             if due:
                 stop = min(due)
                 return self.result(stop.cycle + 1, (stop.code, stop.address))
-            if stopping:
+            if idle and self.sequencer.halting:
                 return self.result(t + 1, None)
+            if idle:
+                self.tokens, self.positive = [0] * TOKENS, 0
+                self.sequencer.end_sync(t)
             if last == NEVER:
                 return self.result(t, (Error.TIMEOUT, self.sequencer.pc))
             t = last + 1

@@ -11,9 +11,10 @@ launched. Within one unit less is enough:
 
 "Complete before launched" is looked at in one of two ways: by `Order.TIME` it was so in this very
 run, by `Order.TOKENS` it is so in every run whatever the latency of the memory, because a chain of
-tokens and of the units' own order leads from i to j. Tokens are matched by number: the n-th
-instruction that takes a token runs after the (n - g)-th that gives it, where g counts all that GIVE
-gave in the run; of a token that two units give, nothing is concluded.
+tokens and of the units' own order leads from i to j, or a SYNC lies between them. Tokens are
+matched by number: in a phase (from one SYNC to the next), the n-th instruction that takes a token
+runs after the (n - g)-th that gives it, where g counts all that GIVE gave in the phase; of a token
+that two units give, nothing is concluded.
 """
 
 from __future__ import annotations
@@ -125,27 +126,32 @@ def _all(executed: list[Executed], arch: Architecture, ordered: Ordered) -> Iter
 
 
 def _by_tokens(run: Run) -> Ordered:
-    """Return the order that tokens and the units' own order make."""
+    """Return the order that SYNCs, tokens and the units' own order make."""
     place: dict[int, int] = {}  # number within its unit
     numbers: dict[Unit, int] = defaultdict(int)
     for e in sorted(run.timeline, key=lambda e: e.index):
         place[e.index] = numbers[e.unit]
         numbers[e.unit] += 1
-    done = _completed_before(run, place)
+    done: dict[int, dict[Unit, int]] = {}
+    for phase, given in enumerate(run.given):
+        members = [e for e in run.timeline if e.phase == phase]
+        done |= _completed_before(members, given, place)
 
     def ordered(i: Executed, j: Executed) -> bool:
-        return place[i.index] < done[j.index].get(i.unit, 0)
+        return i.phase < j.phase or place[i.index] < done[j.index].get(i.unit, 0)
 
     return ordered
 
 
-def _completed_before(run: Run, place: dict[int, int]) -> dict[int, dict[Unit, int]]:
-    """Return, for each instruction, how many of each unit are complete whenever it launches."""
-    givers = [_givers(run, token) for token in range(TOKENS)]
+def _completed_before(
+    timeline: list[Executed], given: tuple[int, ...], place: dict[int, int]
+) -> dict[int, dict[Unit, int]]:
+    """Return, for each of a phase, how many of each unit are complete whenever it launches."""
+    givers = [_givers(timeline, token) for token in range(TOKENS)]
     taken = [0] * TOKENS
     previous: dict[Unit, Executed] = {}
     done: dict[int, dict[Unit, int]] = {}
-    for j in run.timeline:  # in the order of launches: givers come before takers
+    for j in timeline:  # in the order of launches: givers come before takers
         known: dict[Unit, int] = {}
         sources = []
         if j.unit in previous:
@@ -154,7 +160,7 @@ def _completed_before(run: Run, place: dict[int, int]) -> dict[int, dict[Unit, i
                 sources.append(previous[j.unit])
         for token in range(TOKENS):
             if j.instruction.wait >> token & 1:
-                n = taken[token] - run.given[token]
+                n = taken[token] - given[token]
                 taken[token] += 1
                 if 0 <= n < len(givers[token]):
                     sources.append(givers[token][n])
@@ -170,7 +176,7 @@ def _join(known: dict[Unit, int], more: dict[Unit, int]) -> None:
         known[unit] = max(known.get(unit, 0), n)
 
 
-def _givers(run: Run, token: int) -> list[Executed]:
+def _givers(timeline: list[Executed], token: int) -> list[Executed]:
     """Return the instructions that give a token, in order; none if two units do."""
-    found = [e for e in run.timeline if e.instruction.signal >> token & 1]
+    found = [e for e in timeline if e.instruction.signal >> token & 1]
     return [] if any(a.unit != b.unit for a, b in pairwise(found)) else found

@@ -15,8 +15,8 @@ class SimulationError(ValueError):
 class Executed:
     """One executed instruction of a unit, with the cycles of its launch and of its completion.
 
-    `index` counts the unit instructions in program order; `completion` is None for an instruction
-    that an error cut off.
+    `index` counts the unit instructions in program order, `phase` the SYNCs before it; `completion`
+    is None for an instruction that an error cut off.
     """
 
     index: int
@@ -25,6 +25,7 @@ class Executed:
     registers: tuple[int, ...]
     launch: int
     completion: int | None
+    phase: int = 0
 
     @property
     def kind(self) -> str:
@@ -44,11 +45,11 @@ class Run:
     `error` is None, or the code and the address that the machine would show; then the counters hold
     what was counted up to there, and are not part of the contract.
     `timeline` lists the unit instructions that launched, in the order of their launches; `given`
-    how often GIVE gave each token.
+    how often GIVE gave each token in each phase.
     """
 
     cycles: int
     counters: dict[str, int]
     error: tuple[Error, int] | None = None
     timeline: list[Executed] = field(default_factory=list)
-    given: tuple[int, ...] = (0,) * TOKENS
+    given: tuple[tuple[int, ...], ...] = ((0,) * TOKENS,)

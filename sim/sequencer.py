@@ -21,6 +21,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    Sync,
     UnitInstruction,
 )
 from einchip.program import Unit as UnitName
@@ -39,11 +40,12 @@ class Sequencer:
 
     Members
     -------
-    acts_at : cycle of the next action; NEVER while the unit's slot is taken, and in STOP.
+    acts_at : cycle of the next action; NEVER while the unit's slot is taken, and in STOP and SYNC.
     halting : HALT was decoded.
+    syncing : SYNC was decoded, and units were not idle since.
     pc : word index of the instruction that acts next.
     jobs : the instructions handed over so far.
-    given : how often GIVE gave each token.
+    given : for each phase, how often GIVE gave each token; SYNC ends a phase.
     """
 
     def __init__(
@@ -65,9 +67,10 @@ class Sequencer:
         self._error: MachineError | None = None
         self._job: Job | None = None  # in RESOLVE
         self._resolve_at = 0
-        self.acts_at, self.halting, self.pc = NEVER, False, 0
+        self._sync_at = 0
+        self.acts_at, self.halting, self.syncing, self.pc = NEVER, False, False, 0
         self.jobs: list[Job] = []  # committed
-        self.given = [0] * TOKENS
+        self.given: list[tuple[int, ...]] = [(0,) * TOKENS]
         self.instructions = self.stall = 0
 
     def fetch(self, t: int) -> None:
@@ -89,7 +92,7 @@ class Sequencer:
                 if isinstance(i, UnitInstruction):
                     self.acts_at += i.WORDS
                     return
-                if isinstance(i, Halt | Give):
+                if isinstance(i, Halt | Give | Sync):
                     return
                 self._execute(i)
                 t += 2
@@ -141,17 +144,26 @@ class Sequencer:
             self.acts_at = NEVER
             return None, 0
         if isinstance(i, Give):
-            self.given = [n + (i.mask >> k & 1) for k, n in enumerate(self.given)]
+            self.given[-1] = tuple(n + (i.mask >> k & 1) for k, n in enumerate(self.given[-1]))
             self.fetch(c + 1)
             return None, i.mask
-        self.acts_at, self.halting = NEVER, True
+        self.acts_at, self.syncing, self._sync_at = NEVER, isinstance(i, Sync), c + 1
+        self.halting = not self.syncing
         return None, 0
+
+    def end_sync(self, t: int) -> None:
+        """Go on from SYNC: every unit is idle in cycle t, the first such one."""
+        self.syncing = False
+        self.given.append((0,) * TOKENS)
+        self.stall += t - self._sync_at
+        self.fetch(t + 1)
 
     def _resolve(self, i: UnitInstruction, c: int) -> Job | None:
         """Run a cycle of RESOLVE: check in the first, return the job if the slot is empty."""
         if self._job is None:
             work = self._prepare(Step(self.pc, i, self._registers))
-            self._job = Job(len(self.jobs), work, self._registers, i.wait, i.signal)
+            phase = len(self.given) - 1
+            self._job = Job(len(self.jobs), work, self._registers, i.wait, i.signal, phase)
             self._resolve_at = c
         if self._units[i.UNIT].slot is not None:
             self.acts_at = NEVER

@@ -11,13 +11,17 @@ from einchip.sim.work import NEVER, Work
 
 @dataclass(slots=True)
 class Job:
-    """One instruction on its way through a unit; `index` counts them in program order."""
+    """One instruction on its way through a unit.
+
+    `index` counts them in program order, `phase` the SYNCs before it.
+    """
 
     index: int
     work: Work
     registers: tuple[int, ...]
     wait: int
     signal: int
+    phase: int = 0
     launch: int = -1
     completion: int | None = None
 
@@ -26,7 +30,9 @@ class Job:
         w, completion = self.work, self.completion
         if completion is not None and completion >= cycles:
             completion = None
-        return Executed(self.index, w.pc, w.instruction, self.registers, self.launch, completion)
+        return Executed(
+            self.index, w.pc, w.instruction, self.registers, self.launch, completion, self.phase
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from einchip import reference
+from einchip.accesses import VECTORS
 from einchip.arch import Architecture
-from einchip.program import Contract, Copy, Fill, Load, Lstm, Store
+from einchip.program import Contract, Load, Store
 from einchip.reference import Host, MachineError, Memory
 from einchip.sim.run import Executed
 
@@ -31,5 +32,5 @@ def _execute(e: Executed, arch: Architecture, memory: Memory, host: Host) -> Non
         reference.run_contract(i, e.registers, arch, memory)
     elif isinstance(i, Load | Store):
         reference.run_transfer(i, e.registers, arch, memory, host, e.pc)
-    elif isinstance(i, Lstm | Copy | Fill):
+    elif isinstance(i, VECTORS):
         reference.run_vector(i, e.registers, arch, memory)

@@ -13,24 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from einchip import reference
-from einchip.arch import COPY_LATENCY, LSTM_LATENCY, Architecture
+from einchip.accesses import VECTORS, Access, first_addresses, streams, vector_accesses
+from einchip.arch import Architecture
 from einchip.numeric import Ints
 from einchip.program import (
     WORD_BYTES,
+    Act,
     Contract,
-    Copy,
-    Fill,
     Load,
-    Lstm,
     Store,
     UnitInstruction,
+    Vector,
 )
-from einchip.reference import (
-    Host,
-    check_first_addresses,
-    first,
-    first_addresses,
-)
+from einchip.reference import Host, check_first_addresses
 from einchip.sim.run import SimulationError
 
 BOUNDARY_BYTES = 4096
@@ -83,7 +78,7 @@ class ContractWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class VectorWork(Work):
-    """An LSTM, COPY or FILL: per vector, the spaces of its reads and of its writes in order.
+    """A vector unit's instruction: per vector, the spaces of its reads and writes in order.
 
     A FILL has one operation per vector, which reads nothing: space None. Faults count the
     operations (the writes) of all vectors.
@@ -142,7 +137,7 @@ def prepare(step: reference.Step, arch: Architecture, host: Host, external_bytes
         return _contract(i, step, arch)
     if isinstance(i, Load | Store):
         return _transfer(i, step, arch, host, external_bytes)
-    if isinstance(i, Lstm | Copy | Fill):
+    if isinstance(i, VECTORS):
         return _vector(i, step, arch)
     raise TypeError(f"{type(i).__name__} is no unit instruction")
 
@@ -188,62 +183,37 @@ def _contract(i: Contract, step: reference.Step, arch: Architecture) -> Contract
         *(_Stream(*base, rows, row_strides, offsets["z"]).fault(arch) for base in bases[2:]),
     ]
     x_lanes, y_lanes = len(offsets["x"]), len(offsets["y"])
+    activates = i.act in (Act.SIGMOID, Act.TANH)
     return ContractWork(
         step.pc, i, i.tiles, i.tile_iterations, i.n_m, x_lanes, y_lanes, len(offsets["z"]),
-        x_lanes * i.n_n, i.act != 0, i.z_space, i.d_space if i.has_addend else None,
+        x_lanes * i.n_n, activates, i.z_space, i.d_space if i.has_addend else None,
         faults[0], faults[1], faults[2], faults[3] if i.has_addend else NO_FAULT,
         any(f is not NO_FAULT for f in faults),
     )  # fmt: skip
 
 
-def _vector(i: Lstm | Copy | Fill, step: reference.Step, arch: Architecture) -> VectorWork:
-    reads, writes = _vector_streams(i, step.registers, arch)
+def _vector(i: Vector, step: reference.Step, arch: Architecture) -> VectorWork:
+    reads, writes = vector_accesses(i, step.registers, arch)
     return VectorWork(
-        step.pc, i, i.vectors, i.n_lanes, tuple(s.space for s in reads) or (None,),
-        tuple(s.space for s in writes), LSTM_LATENCY if isinstance(i, Lstm) else COPY_LATENCY,
-        5 * i.n_lanes if isinstance(i, Lstm) else 0,
+        step.pc, i, i.vectors, i.n_lanes, tuple(a.space for a in reads) or (None,),
+        tuple(a.space for a in writes), i.LATENCY, i.ACTIVATIONS * i.n_lanes,
         _first_of(reads, arch), _first_of(writes, arch),
     )  # fmt: skip
 
 
-def _vector_streams(
-    i: Lstm | Copy | Fill, registers: tuple[int, ...], arch: Architecture
-) -> tuple[list[_Stream], list[_Stream]]:
-    """Return the reads and the writes of a vector, in order."""
-    offsets, bases = dict(lane_offsets(i)), first_addresses(i, registers)
-    if isinstance(i, Fill):
-        return [], [_Stream(*bases[0], i.loop_count, i.loop_dst, offsets["dst"])]
-    source = _Stream(*bases[0], i.loop_count, i.loop_src, offsets["src"])
-    target = _Stream(*bases[1], i.loop_count, i.loop_dst, offsets["dst"])
-    if isinstance(i, Copy):
-        return [source], [target]
-    gates = [source._replace(base=source.base + q * i.gate_stride) for q in range(4)]
-    planes, lanes = arch.cell_planes, np.arange(i.n_lanes, dtype=np.int64)
-    space, base = bases[2]
-    cells = [
-        _Stream(space, base + p * arch.lanes, (i.vectors,), (planes * arch.lanes,), lanes)
-        for p in range(planes)
-    ]
-    return [*gates[:3], *cells, gates[3]], [*cells, target]
+def _stream(a: Access) -> _Stream:
+    counts, strides = zip(*a.temporal, strict=True)
+    return _Stream(a.space, a.base, counts, strides, _offsets(*reversed(a.lanes)))
 
 
-def _first_of(streams: list[_Stream], arch: Architecture) -> Fault:
-    """Return the first fault of streams that take turns."""
+def _first_of(turns: tuple[Access, ...], arch: Architecture) -> Fault:
+    """Return the first fault of accesses that take turns."""
     found = [NO_FAULT]
-    for k, stream in enumerate(streams):
-        fault = stream.fault(arch)
+    for k, access in enumerate(turns):
+        fault = _stream(access).fault(arch)
         if fault is not NO_FAULT:
-            found.append(Fault(fault.access * len(streams) + k, fault.address))
+            found.append(Fault(fault.access * len(turns) + k, fault.address))
     return min(found)
-
-
-def cell_addresses(i: Lstm, registers: tuple[int, ...], arch: Architecture) -> list[Ints]:
-    """Return the (vectors, lanes) addresses of each plane of the cell state."""
-    planes, base = arch.cell_planes, first(i.cell_base, i.cell_reg, registers)
-    vectors = np.arange(i.vectors, dtype=np.int64)[:, None]
-    return [
-        base + (vectors * planes + p) * arch.lanes + np.arange(i.n_lanes) for p in range(planes)
-    ]
 
 
 def _transfer(
@@ -293,10 +263,12 @@ def lane_offsets(i: UnitInstruction) -> tuple[tuple[str, Ints], ...]:
                            (i.nn1, i.ys_n1), (i.nn0, i.ys_n0))),
             ("z", _offsets((i.nb, i.zs_b), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0))),
         )  # fmt: skip
-    if isinstance(i, Lstm | Copy | Fill):
-        target = ("dst", _offsets((i.nl1, i.dst_l1), (i.nl0, i.dst_l0)))
-        source = ("src", _offsets((i.nl1, i.src_l1), (i.nl0, i.src_l0)))
-        return (target,) if isinstance(i, Fill) else (source, target)
+    if isinstance(i, VECTORS):  # those of aux are the source's, those of state and packed rows
+        return tuple(
+            (n, _offsets((i.nl1, getattr(i, f"{n}_l1")), (i.nl0, getattr(i, f"{n}_l0"))))
+            for n in streams(i)
+            if n in ("src", "dst")
+        )
     return ()
 
 

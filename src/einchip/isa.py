@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Iterator
 
 from einchip import program, registers
-from einchip.program import INSTRUCTIONS, Error, Instruction, Slot, Unit
+from einchip.accesses import VECTORS
+from einchip.program import INSTRUCTIONS, Error, Instruction, Slot, Unit, Vector
 
 _HEAD = """# Instructions and registers
 
@@ -51,8 +52,19 @@ def _instruction(kind: type[Instruction]) -> Iterator[str]:
     unit = "sequencer" if kind.UNIT == Unit.SEQUENCER else f"{kind.UNIT.name.lower()} unit"
     yield f"Opcode {kind.OPCODE}, {kind.WORDS} word{plural}, executed by the {unit}.\n"
     yield _docstring(kind) + "\n"
+    if issubclass(kind, VECTORS):
+        yield _vector(kind) + "\n"
     if kind.layout():
         yield from _rows(kind.layout())
+
+
+def _vector(kind: type[Vector]) -> str:
+    """Return the sentence on one vector: reads, writes, latency, activations."""
+    reads = [r.source if r.source == "state" else f"{r.source} {r.gate}" for r in kind.READS]
+    writes = "the state's planes, then dst" if kind.WRITES_STATE else "dst"
+    operations = ", ".join(reads) if reads else "no read"
+    found = f"One vector: {operations}; {kind.LATENCY} cycles after the last: {writes}."
+    return found + (f" Activations a lane: {kind.ACTIVATIONS}." if kind.ACTIVATIONS else "")
 
 
 def _errors() -> Iterator[str]:

@@ -44,7 +44,7 @@ COUNTERS: Final[tuple[Counter, ...]] = (
     Counter("y_writes", "elements written to Y"),
     Counter("drained", "accumulators drained (results written by the array)"),
     Counter("activations", "activations evaluated, on the drain path and in the vector unit"),
-    Counter("vector_ops", "elements that the vector unit produced (h, copied or filled)"),
+    Counter("vector_ops", "elements that the vector unit produced (of cells, copied or filled)"),
     Counter("dma_read_beats", "beats read from memory, program included"),
     Counter("dma_write_beats", "beats written to memory"),
     Counter("array_issue", "array: an iteration was issued"),
@@ -64,7 +64,7 @@ COUNTERS: Final[tuple[Counter, ...]] = (
     Counter("dma_stall_memory", "dma: waiting for the memory, or for a store's read port"),
     Counter("dma_stall_token", "dma: the next instruction waited for a token"),
     Counter("dma_idle", "dma: no instruction"),
-    Counter("sequencer_stall", "sequencer: the unit's instruction slot was taken"),
+    Counter("sequencer_stall", "sequencer: the unit's slot was taken, or SYNC waited"),
 )
 
 CONTROL_START: Final = 1  # start the program in program memory

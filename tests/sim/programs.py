@@ -13,14 +13,19 @@ from einchip.program import (
     EndLoop,
     Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     SetRegister,
     Store,
+    Sync,
     Unit,
     UnitInstruction,
 )
@@ -57,18 +62,19 @@ def contracts(draw: st.DrawFn, arch: Architecture) -> Contract:
         x_base=draw(st.integers(0, 20)), z_space=draw(spaces), z_base=draw(st.integers(0, 20)),
         z_reg=draw(st.integers(0, 2)), n_reduce=n_reduce, loop_count=loops,
         loop_x=tuple(draw(strides) for _ in range(6)), loop_z=zeros + (2,) * (6 - n_reduce),
-        has_addend=draw(st.integers(0, 1)), d_space=draw(spaces), act=draw(st.integers(0, 2)),
+        has_addend=draw(st.integers(0, 1)), d_space=draw(spaces), act=draw(st.integers(0, 3)),
     )  # fmt: skip
 
 
 @st.composite
 def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
-    kind = draw(st.sampled_from([Lstm, Lstm, Copy, Fill]))
+    kind = draw(st.sampled_from([Lstm, Peephole, Gru, GruReset, GruUpdate, Copy, Fill]))
     return kind(
         wait=draw(masks), signal=draw(masks), nl0=draw(st.integers(1, arch.lanes)),
         loop_count=tuple(draw(counts) for _ in range(4)),
         src_space=draw(spaces), dst_space=draw(spaces), cell_space=draw(spaces), src_l0=1, dst_l0=1,
         src_base=draw(st.integers(0, 20)), dst_reg=draw(st.integers(0, 2)), gate_stride=arch.lanes,
+        aux_space=draw(spaces), aux_base=draw(st.integers(0, 20)), aux_reg=draw(st.integers(0, 2)),
         loop_src=(arch.lanes, 0, 0, 0),
     )  # fmt: skip
 
@@ -95,6 +101,7 @@ def programs(draw: st.DrawFn, arch: Architecture, live: bool = True) -> Program:
     other = st.one_of(
         st.builds(Give, mask=masks),
         st.builds(SetRegister, reg=st.just(1), mode=st.integers(0, 2), value=st.integers(0, 30)),
+        st.just(Sync()),
     )
     start = draw(st.lists(st.one_of(st.builds(Give, mask=st.just(7)), unit), max_size=4))
     body = draw(st.lists(st.one_of(unit, unit, unit, other), min_size=1, max_size=10))
@@ -129,6 +136,7 @@ def enliven(instructions: list[Instruction]) -> list[Instruction]:
     found: list[Instruction] = []
     for i in instructions:
         given = i.mask if isinstance(i, Give) else 0
+        tokens = [0] * TOKENS if isinstance(i, Sync) else tokens
         if isinstance(i, UnitInstruction):
             taken = sum(1 << k for k in range(TOKENS) if tokens[k] and i.wait >> k & 1)
             i, given = replace(i, wait=taken), i.signal

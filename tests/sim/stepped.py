@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from einchip.accesses import VECTORS
 from einchip.arch import (
     ACCUMULATE_LATENCY,
     READ_BURSTS,
@@ -19,15 +21,23 @@ from einchip.program import (
     REGISTERS,
     TOKEN_MAX,
     TOKENS,
+    Copy,
     EndLoop,
     Error,
+    Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Loop,
+    Lstm,
+    Peephole,
     Program,
     SetMode,
     SetRegister,
+    Sync,
     Unit,
 )
 from einchip.program import Load as LoadInstruction
@@ -50,6 +60,46 @@ _MASK = (1 << REGISTER_BITS) - 1
 UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
 NAMES = "xy"
 STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
+
+
+class Cell(NamedTuple):
+    """An instruction of the vector unit: its reads, latency and activations, by isa.md.
+
+    `reads` has a letter for each: s (source), a (aux), c (all planes of the state), - (none).
+    """
+
+    reads: str
+    latency: int
+    activations: int
+    writes_state: bool
+
+
+CELLS: dict[type[Instruction], Cell] = {
+    Lstm: Cell("ssscs", 21, 5, True),
+    Peephole: Cell("casassas", 23, 5, True),
+    Gru: Cell("sasasac", 19, 3, True),
+    GruReset: Cell("sc", 12, 1, False),
+    GruUpdate: Cell("sac", 15, 2, True),
+    Copy: Cell("s", 3, 0, False),
+    Fill: Cell("-", 3, 0, False),
+}
+
+
+def literal(work: VectorWork, arch: Architecture) -> VectorWork:
+    """Return the work with everything but its faults from the table."""
+    i = work.instruction
+    assert isinstance(i, VECTORS)
+    cell, planes = CELLS[type(i)], 16 // arch.data_bits
+    spaces = {"s": i.src_space, "a": i.aux_space, "c": i.cell_space, "-": None}
+    reads = cell.reads.replace("c", "c" * planes)
+    state = [i.cell_space] * planes if cell.writes_state else []
+    return replace(
+        work,
+        operations=tuple(spaces[letter] for letter in reads),
+        writes=(*state, i.dst_space),
+        latency=cell.latency,
+        activations=cell.activations * i.n_lanes,
+    )
 
 
 class Control:
@@ -178,7 +228,8 @@ class Stepped:
         self.counters: Counter[str] = Counter()
         self.tokens = [0] * TOKENS
         self.gives: list[int] = []
-        self.given = [0] * TOKENS
+        self.given: list[tuple[int, ...]] = [(0,) * TOKENS]  # for each phase
+        self.idle = False  # at the start of the cycle
         self.takes: list[int] = []
         self.faults: list[tuple[int, int, Error, int]] = []
         self.fronts = {u: Front() for u in UNITS}
@@ -200,8 +251,9 @@ class Stepped:
             self.state = "LOAD"
         t = 0
         while True:
-            stopping = self.state == "STOP" and self.all_idle()
-            stuck = not stopping and self.stuck(t)
+            self.idle = self.all_idle()
+            stopping = self.state == "STOP" and self.idle
+            stuck = not self.idle and self.stuck(t)
             self.cycle(t)
             if t == 0 and self.state == "LOAD":
                 self.start_fetch(program_address)
@@ -266,7 +318,7 @@ class Stepped:
         array = self.array.work or self.array.rows or self.array.writes
         if array or self.vector.work or self.dma.active:
             return False
-        if self.state not in ("RESOLVE", "STOP"):
+        if self.state not in ("RESOLVE", "STOP", "SYNC"):
             return False
         if self.state == "RESOLVE" and not self.fronts[self.current.UNIT].slot:
             return False
@@ -527,6 +579,8 @@ class Stepped:
                 self.copies -= 1
                 if not self.copies:
                     self.state = "RESOLVE"
+            elif self.state == "SYNC":
+                self.sync()
             elif self.state == "RESOLVE":
                 self.resolve()
             elif self.state == "LOADED":
@@ -539,6 +593,8 @@ class Stepped:
         i = self.current
         if isinstance(i, Halt):
             self.state = "STOP"
+        elif isinstance(i, Sync):
+            self.state = "SYNC"
         elif isinstance(i, LoadInstruction | StoreInstruction) and i.skipped(self.control.left):
             self.state = "FETCH"
         elif i.UNIT is not Unit.SEQUENCER:
@@ -547,21 +603,32 @@ class Stepped:
         else:
             if isinstance(i, Give):
                 self.gives.append(i.mask)
-                self.given = [n + (i.mask >> k & 1) for k, n in enumerate(self.given)]
+                self.given[-1] = tuple(n + (i.mask >> k & 1) for k, n in enumerate(self.given[-1]))
             self.control.execute(self.pc, i)
             self.state = "FETCH"
+
+    def sync(self) -> None:
+        if not self.idle:
+            self.count("sequencer_stall")
+            return
+        self.tokens = [0] * TOKENS
+        self.given.append((0,) * TOKENS)
+        self.state = "FETCH"
 
     def resolve(self) -> None:
         i = self.current
         if self.resolved is None:
             step = Step(self.pc, i, self.control.registers)
             work = prepare(step, self.arch, self.host, self.external_bytes)
+            if isinstance(work, VectorWork):
+                work = literal(work, self.arch)
             self.resolved = Job(
                 self.n_resolved,
                 work,
                 step.registers,
                 work.instruction.wait,
                 work.instruction.signal,
+                len(self.given) - 1,
             )
             self.n_resolved += 1
         if self.slot_taken[i.UNIT]:

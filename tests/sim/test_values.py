@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import reference
-from einchip.program import Contract, Copy, Fill, Load, Lstm, Store
+from einchip.accesses import VECTORS
+from einchip.program import Contract, Load, Store
 from einchip.reference import Memory
 from einchip.sim import simulate
 from tests.sim.programs import MACHINES, programs
@@ -44,7 +45,7 @@ def test_counters_are_the_work_of_the_executed_instructions(data: st.DataObject)
     done = [e.instruction for e in run.timeline]
     n = run.counters
     assert n["macs"] == sum(i.macs for i in done if isinstance(i, Contract))
-    vectors = [i for i in done if isinstance(i, Lstm | Copy | Fill)]
+    vectors = [i for i in done if isinstance(i, VECTORS)]
     assert n["vector_ops"] == sum(i.n_lanes * i.vectors for i in vectors)
     assert n["dma_read_beats"] == sum(i.beats for i in done if isinstance(i, Load))
     assert n["dma_write_beats"] == sum(i.beats for i in done if isinstance(i, Store))
