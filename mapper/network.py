@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,10 @@ from einchip.roofline import roofline
 TREES = 4
 #: Steps up to which all ways to swap X and Y are tried when memory is short.
 MAX_FLIPS = 6
+#: Slices into which a streamed tensor is cut at most, and ways to slice that are tried at most.
+MAX_SLICES, MAX_SLICINGS = 64, 48
+#: Slicing is tried where the load of the streamed tensor is more than this part of the cycles.
+LOAD_SHARE = 1 / 16
 RESULT = "result"
 
 
@@ -69,7 +74,7 @@ def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slici
         while depth < len(spine) and index in spine[depth].indices:
             depth += 1
         size = network.sizes[index]
-        for count in (c for c in range(2, size + 1) if size % c == 0):
+        for count in (c for c in range(2, min(size, MAX_SLICES) + 1) if size % c == 0):
             found += [Slicing(index, count, n) for n in range(1, depth + 1)]
     yield from sorted(found, key=lambda s: (s.count, -s.n_steps, s.index))
 
@@ -107,6 +112,25 @@ def first_fit(tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped])
     raise nearest(failures)
 
 
+def quickest_stream(
+    mapped: Mapped,
+    ways: Iterator[Attempt],
+    build: Callable[[Attempt, int], Mapped],
+    arch: Architecture,
+) -> Mapped:
+    """Return `mapped`, or the sliced mapping that takes the fewest predicted cycles.
+
+    A slice is contracted while the next one is loaded, so a long load hides behind the steps.
+    """
+    best, least = mapped, mapped.cycles(arch)
+    for attempt in itertools.islice(ways, MAX_SLICINGS):
+        with contextlib.suppress(MappingError):
+            tried = build(attempt, 0)
+            if (cycles := tried.cycles(arch)) < least:
+                best, least = tried, cycles
+    return best
+
+
 @dataclass(frozen=True)
 class Programs:
     """`setup` loads what stays; `run` does the work, as often as wanted."""
@@ -133,6 +157,10 @@ class Mapped:
         for o, wait, signal in zip(self.operations, masks.wait, masks.signal, strict=True):
             run += with_tokens(o.build(place), wait, signal)
         return Program((*setup, Halt())), Program((*run, Halt()))
+
+    def cycles(self, arch: Architecture) -> int:
+        """Return the predicted cycles of a run."""
+        return predict(self.programs(None)[1], arch)
 
 
 def with_tokens(made: list[UnitInstruction], wait: int, signal: int) -> list[Instruction]:
@@ -340,6 +368,12 @@ def map_network(
         return mapped
 
     mapped = first_fit(attempts(network, trees, streamed, resident), build)
+    if streamed not in resident and mapped.part.slicing.count == 1:
+        load = op.beats(mapped.part.tensors[streamed].layout.extent, arch)
+        if load > LOAD_SHARE * mapped.cycles(arch):
+            node = trees[0].node
+            ways = (Attempt(node, s) for s in slicings(network, node, streamed))
+            mapped = quickest_stream(mapped, ways, build, arch)
     return NetworkMapping(
         network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
         tree.macs(tree.in_order(network, streamed), network),

@@ -148,13 +148,16 @@ def _unheld(ops: Sequence[Op], masks: Masks) -> int:
 def _coarse(takes: Sequence[_Take], free: int) -> list[_Take]:
     """Wait for several operations at once where more could be complete than a counter holds.
 
-    Only takes of operations before `free`, which wait for nothing, are joined.
+    Only takes of operations before `free`, which wait for nothing, are joined. Raises MappingError
+    where an operation would wait for a later one.
     """
     n = sum(t.giver.place[1] < free for t in takes)
     every = -(-n // TOKEN_MAX)
     if every <= 1:
         return list(takes)
     joined = [_Take(takes[min(k + every, n) - 1].giver, takes[k].taker) for k in range(0, n, every)]
+    if any(t.giver.place > t.taker.place for t in joined):
+        raise MappingError(f"tokens: found {n} loads ahead, expected at most {TOKEN_MAX}")
     return joined + list(takes[n:])
 
 
