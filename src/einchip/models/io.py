@@ -1,7 +1,7 @@
 """Store and load models, and say in one line what is wrong with a file.
 
 A model file is one safetensors file. Its metadata entry ``einchip`` is the JSON text of the
-`ModelSpec`; its tensors, float32, are named by `einchip.models.lstm.tensor_shapes`. A YAML file
+`ModelSpec`; its tensors, float32, are named by `einchip.models.spec.tensor_shapes`. A YAML file
 may be given in its place: the fields of the `ModelSpec` at top level, and `weights`, which is
 either ``{random: SEED}`` or the path of a safetensors file relative to the YAML file. (Metadata is
 optional in that safetensors file: the YAML file is the spec.)
@@ -24,9 +24,16 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from einchip.models.errors import ModelError, model_error, one_line
-from einchip.models.formats import core_shapes
-from einchip.models.lstm import Model, check_tensors
-from einchip.models.spec import MatrixSpec, ModelSpec
+from einchip.models.formats import matrix_network
+from einchip.models.model import Model, check_tensors
+from einchip.models.spec import (
+    UNION_TAGS,
+    MatrixSpec,
+    ModelSpec,
+    RecurrentSpec,
+    model_matrices,
+    tensor_shapes,
+)
 
 METADATA_KEY = "einchip"
 MAX_HEADER_BYTES = 2**20
@@ -87,31 +94,35 @@ def load_model(path: str | Path) -> Model:
 def random_model(spec: ModelSpec, seed: int) -> Model:
     """Return a model with seeded random weights, float32.
 
-    Cores are normal with one standard deviation per matrix, such that the elements of the dense
-    matrix have variance ``1 / in_size``: ``std = (1 / (in_size * prod(ranks)))^(1 / 2n)`` for n
-    cores.
-    The bias is 0, except 1 for the forget gate.
+    Tensors are normal with one standard deviation per matrix, such that the elements of the dense
+    matrix have variance ``1 / in_size``: ``std = (1 / (in_size * prod(bonds)))^(1 / 2n)`` for n
+    tensors. Biases are 0, except 1 for forget gates; peepholes have a deviation of 0.1.
     """
     rng = np.random.default_rng(seed)
-    layer = spec.layers[0]
-    tensors: dict[str, np.ndarray] = {}
-    for part, matrix in (("input", layer.input), ("hidden", layer.hidden)):
-        tensors |= {f"layers.0.{part}.{n}": t for n, t in _random_cores(matrix, rng).items()}
-    bias = np.zeros((4, layer.hidden_size), dtype=np.float32)
-    bias[1] = 1.0
-    tensors["layers.0.bias"] = bias.reshape(-1)
-    if spec.head is not None:
-        shape = (spec.head.out_size, layer.hidden_size)
-        weight = rng.standard_normal(shape) * layer.hidden_size**-0.5
-        tensors["head.weight"] = weight.astype(np.float32)
-        tensors["head.bias"] = np.zeros(spec.head.out_size, dtype=np.float32)
+    tensors = {n: np.zeros(shape, np.float32) for n, shape in tensor_shapes(spec).items()}
+    for prefix, (matrix, n_gates) in model_matrices(spec).items():
+        for name, core in _random_cores(matrix, n_gates, rng).items():
+            tensors[f"{prefix}.{name}"] = core
+    for name, tensor in tensors.items():
+        layer = spec.layers[int(name.split(".")[1])] if name.startswith("layers.") else None
+        if isinstance(layer, RecurrentSpec) and layer.cell == "lstm" and name.endswith("bias"):
+            tensor.reshape(4, -1)[1] = 1.0
+        if name.endswith("peepholes"):
+            tensor[:] = rng.standard_normal(tensor.shape, dtype=np.float32) * 0.1
     return Model(spec, tensors)
 
 
-def _random_cores(spec: MatrixSpec, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    shapes = core_shapes(spec)
-    std = (1.0 / (spec.in_size * prod(spec.ranks))) ** (0.5 / len(shapes))
-    return {n: (rng.standard_normal(s) * std).astype(np.float32) for n, s in shapes.items()}
+def _random_cores(
+    spec: MatrixSpec, n_gates: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    network = matrix_network(spec, n_gates)
+    ends = {*network.inputs, *network.outputs}
+    n_terms = prod(size for index, size in network.sizes.items() if index not in ends)
+    std = (1.0 / (spec.in_size * n_terms)) ** (0.5 / len(network.tensors))
+    return {
+        name: rng.standard_normal(network.shape(name), dtype=np.float32) * np.float32(std)
+        for name in network.tensors
+    }
 
 
 def parse_spec(raw: object, where: object) -> ModelSpec:
@@ -151,11 +162,15 @@ def _spec_error(error: ValidationError, where: object) -> ModelError:
     An unknown field comes first: where a name is misspelt, the missing field follows from it.
     """
     entries = error.errors(include_url=False)
-    entry = next((e for e in entries if e["type"] == "extra_forbidden"), entries[0])
-    field = ".".join(str(part) for part in entry["loc"]) or "model"
+    urgent = [e for e in entries if e["loc"] == ("version",)]
+    urgent += [e for e in entries if e["type"] == "extra_forbidden"]
+    entry = [*urgent, *entries][0]
+    field = ".".join(str(part) for part in entry["loc"] if part not in UNION_TAGS)
     context: dict[str, Any] = entry.get("ctx", {})
     if entry["type"] == "value_error":  # our own sentence, of the right form already
-        return ModelError(f"{one_line(where, 300)}: {field}: {context['error']}")
+        parts = (one_line(where, 300), *([one_line(field)] if field else []))
+        return ModelError(": ".join((*parts, one_line(context["error"], 400))))
+    field = field or "model"
     found, expected, advice = _EXPECTED.get(entry["type"], (None, entry["msg"], "correct it"))
     found = _brief(entry["input"]) if found is None else found.format_map(context)
     if entry["type"] in _EXPECTED:

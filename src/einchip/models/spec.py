@@ -6,19 +6,34 @@ frozen, and an unknown field is an error.
 A model is a chain of stages, run once per time step: an embedding, linear layers, recurrent layers.
 Linear layers behind the last recurrent one run once, on its last state, where `output` is "last".
 
-Row order of a gate matrix: row ``g * hidden_size + u`` belongs to gate ``g`` of unit ``u``. Rows are
-numbered row-major over `out_modes`, the first mode slowest.
+Row order of a gate matrix: row ``g * hidden_size + u`` belongs to gate ``g`` of unit ``u``. Rows
+are numbered row-major over `out_modes`, the first mode slowest.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-MAX_TENSOR_ELEMENTS: Final = 2**28
-"""Largest tensor a model may hold: 1 GiB as float32."""
+from einchip.models.formats import core_shapes, n_weights
+from einchip.models.ranks import check_fields, check_matrix, refuse
+
+#: Largest tensor that a model may hold, and largest sum of all: 256 and 512 MiB as float32.
+MAX_TENSOR_ELEMENTS: Final = 2**26
+MAX_MODEL_ELEMENTS: Final = 2**27
+MAX_TREE_DEPTH: Final = 32
 
 Size = Annotated[int, Field(strict=True, gt=0, le=2**24)]
 Modes = Annotated[tuple[Size, ...], Field(max_length=16)]
@@ -27,7 +42,32 @@ Format = Literal[
 ]
 #: A dimension tree of hierarchical Tucker: a leaf is the number k of a pair (input mode k, output
 #: mode k), or one mode by name ("I0", "O2"); an inner node is a pair of trees.
-Tree = Annotated[int, Field(strict=True, ge=0)] | str | tuple["Tree", "Tree"]
+Tree = int | str | tuple[Any, Any]
+
+
+def _tree(value: object, depth: int = 0) -> object:
+    """Return a tree of tuples, or say what is no tree."""
+    if isinstance(value, list | tuple) and len(value) == 2 and depth < MAX_TREE_DEPTH:
+        return tuple(_tree(child, depth + 1) for child in value)
+    leaf = isinstance(value, str) or (type(value) is int and value >= 0)
+    if leaf or (value is None and not depth):
+        return value
+    found = "a tree deeper than 32" if depth >= MAX_TREE_DEPTH else f"a {type(value).__name__}"
+    raise refuse(found, "a pair number, a mode name or a list of two trees", "correct the tree")
+
+
+def _rank_kind(value: object) -> str:
+    """Return the tag of a `ranks` entry, by the form in which it is written."""
+    if isinstance(value, list | tuple):
+        return "list"
+    if isinstance(value, dict):
+        return "ht" if "leaf" in value or "inner" in value else "bt"
+    return {"HtRanks": "ht", "BtRanks": "bt"}.get(type(value).__name__, "rank")
+
+
+Rank = Annotated[Size, Tag("rank")]
+RankList = Annotated[tuple[Size, ...], Field(max_length=64), Tag("list")]
+RankOrList = Annotated[Rank | RankList, Discriminator(_rank_kind)]
 
 
 class _Spec(BaseModel):
@@ -40,8 +80,8 @@ class HtRanks(_Spec):
     Leaves are listed from left to right, inner nodes (without the root) in post-order.
     """
 
-    leaf: Size | tuple[Size, ...]
-    inner: Size | tuple[Size, ...] = 1
+    leaf: RankOrList
+    inner: RankOrList = 1
     root: Literal[1] = 1
 
 
@@ -64,8 +104,11 @@ class MatrixSpec(_Spec):
     format: Format
     in_modes: Modes = ()
     out_modes: Modes = ()
-    ranks: Size | tuple[Size, ...] | HtRanks | BtRanks = ()
-    tree: Tree | None = None
+    ranks: Annotated[
+        Rank | RankList | Annotated[HtRanks, Tag("ht")] | Annotated[BtRanks, Tag("bt")],
+        Discriminator(_rank_kind),
+    ] = ()
+    tree: Annotated[Tree | None, BeforeValidator(_tree)] = None
     gates: Literal["joint", "separate"] = "joint"
     gate_mode: Annotated[int, Field(strict=True, ge=0, lt=16)] = 0
     tensors: dict[str, tuple[str, ...]] | None = None
@@ -83,6 +126,63 @@ class MatrixSpec(_Spec):
         """Number of rows of the matrix; of one gate, where gates are separate."""
         return prod(self.out_modes)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_fields(self)
+        if self.format == "einsum":
+            self._fill_modes()
+        check_matrix(self)
+        return self
+
+    def _fill_modes(self) -> None:
+        """Take the modes of an einsum matrix from its sizes."""
+        sizes = self.sizes or {}
+        for field, ends in (("in_modes", self.inputs), ("out_modes", self.outputs)):
+            modes = tuple(sizes[i] for i in ends or ())
+            if getattr(self, field) not in ((), modes):
+                found = f"{field} {list(getattr(self, field))}"
+                raise refuse(found, f"{list(modes)}, the sizes of the indices", f"remove {field}")
+            object.__setattr__(self, field, modes)
+
+
+def fitted(
+    matrix: MatrixSpec, n_in: int, n_out: int, n_gates: int, names: tuple[str, str]
+) -> MatrixSpec:
+    """Return a matrix with its modes filled in, checked to be ``[n_gates * n_out, n_in]``.
+
+    `names` say in messages what `n_in` and `n_out` are.
+
+    Raises:
+        ValueError: the modes do not multiply to the sizes, or a tensor is too large.
+    """
+    if n_gates == 1 and (matrix.gates == "separate" or matrix.gate_mode):
+        raise refuse("gates set apart", "gates joint where there is one", "remove gates, gate_mode")
+    rows = n_out if matrix.gates == "separate" else n_gates * n_out
+    if matrix.format in ("dense", "lowrank") and not matrix.in_modes:
+        filled = {"in_modes": (n_in,), "out_modes": (rows,)}
+        matrix = matrix.model_copy(update=filled)
+        check_matrix(matrix)
+    factor = f"{n_gates} * " if rows != n_out else ""
+    for field, size, wanted, name in (
+        ("in_modes", matrix.in_size, n_in, names[0]),
+        ("out_modes", matrix.out_size, rows, factor + names[1]),
+    ):
+        if size != wanted:
+            raise refuse(
+                f"{field} {list(getattr(matrix, field))} with product {size}",
+                f"product {wanted} ({name})",
+                f"change {field} or {name}",
+            )
+    if matrix.gate_mode and matrix.out_modes[matrix.gate_mode] % n_gates:
+        found = f"out_mode {matrix.gate_mode} of size {matrix.out_modes[matrix.gate_mode]}"
+        raise refuse(found, f"a multiple of {n_gates}", "put the gate factor into this mode")
+    for name, shape in core_shapes(matrix, n_gates).items():
+        if prod(shape) > MAX_TENSOR_ELEMENTS:
+            found = f"{prod(shape)} elements in tensor {name}"
+            advice = "lower modes or ranks, or use a compressed format"
+            raise refuse(found, f"at most {MAX_TENSOR_ELEMENTS}", advice)
+    return matrix
+
 
 Cell = Literal["lstm", "gru", "rnn"]
 #: Gates of each cell, in the order of rows in its matrices and biases.
@@ -94,8 +194,8 @@ class RecurrentSpec(_Spec):
 
     * lstm: ``c' = s(f) c + s(i) tanh(g)``, ``h' = s(o) tanh(c')``; with `peepholes`, ``p_i c`` and
       ``p_f c`` are added to i and f, ``p_o c'`` to o.
-    * gru: ``h' = (1 - s(z)) n + s(z) h`` with ``n = tanh(W_n x + b_n + s(r) (U_n h + d_n))`` (`reset`
-      "after", PyTorch and cuDNN) or ``n = tanh(W_n x + b_n + U_n (s(r) h))`` ("before").
+    * gru: ``h' = (1 - s(z)) n + s(z) h`` with ``n = tanh(W_n x + b_n + s(r) (U_n h + d_n))``
+      (`reset` "after", PyTorch and cuDNN) or ``n = tanh(W_n x + b_n + U_n (s(r) h))`` ("before").
     * rnn: ``h' = activation(W x + U h + b)``.
 
     `joint` stands for `input` and `hidden` together: one matrix over [x; h]; `input_size` must be a
@@ -107,7 +207,7 @@ class RecurrentSpec(_Spec):
     cell: Cell = "lstm"
     input_size: Size
     hidden_size: Size
-    gate_order: str = ""
+    gate_order: Annotated[str, Field(validate_default=True)] = ""
     peepholes: bool = False
     reset: Literal["after", "before"] = "after"
     activation: Literal["tanh", "relu"] = "tanh"
@@ -131,6 +231,59 @@ class RecurrentSpec(_Spec):
         """Name parts of the directions: "" and, with `bidirectional`, "reverse."."""
         return ("", "reverse.") if self.bidirectional else ("",)
 
+    @property
+    def matrices(self) -> dict[str, MatrixSpec]:
+        """The matrices of one direction by their names: input and hidden, or joint."""
+        named = {"input": self.input, "hidden": self.hidden, "joint": self.joint}
+        return {name: matrix for name, matrix in named.items() if matrix is not None}
+
+    @field_validator("gate_order")
+    @classmethod
+    def _fill_gate_order(cls, order: str, info: ValidationInfo) -> str:
+        if "cell" not in info.data:
+            return order
+        cell = info.data["cell"]
+        if order not in ("", GATE_ORDER[cell]):
+            advice = "leave it out, and sort the rows so"
+            raise refuse(repr(order)[:40], f"{GATE_ORDER[cell]!r} for cell {cell}", advice)
+        return GATE_ORDER[cell]
+
+    @field_validator("input", "hidden", "joint")
+    @classmethod
+    def _fit(cls, matrix: MatrixSpec | None, info: ValidationInfo) -> MatrixSpec | None:
+        known = info.data
+        if matrix is None or any(k not in known for k in ("cell", "input_size", "hidden_size")):
+            return matrix
+        x, h = known["input_size"], known["hidden_size"]
+        columns = {
+            "input": (x, "input_size"),
+            "hidden": (h, "hidden_size"),
+            "joint": (x + h, "input_size + hidden_size"),
+        }
+        n_in, name = columns[info.field_name or ""]
+        n_gates = len(GATE_ORDER[known["cell"]])
+        matrix = fitted(matrix, n_in, h, n_gates, (name, "hidden_size"))
+        rest = prod(matrix.in_modes[1:])
+        if info.field_name == "joint" and x % rest:
+            advice = "choose modes whose first one can be cut between x and h"
+            found = f"input_size {x} with in_modes {list(matrix.in_modes)}"
+            raise refuse(found, f"a multiple of {rest}, the product of all but the first", advice)
+        return matrix
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sorted(self.matrices) not in (["joint"], ["hidden", "input"]):
+            found = " and ".join(self.matrices) or "no matrix"
+            raise refuse(found, "input and hidden, or joint", "give the layer these matrices")
+        for field, wanted, given in (
+            ("peepholes", "lstm", self.peepholes),
+            ("reset before", "gru", self.reset == "before"),
+            ("activation relu", "rnn", self.activation == "relu"),
+        ):
+            if given and self.cell != wanted:
+                raise refuse(f"{field} in cell {self.cell}", f"cell {wanted}", "remove it")
+        return self
+
 
 class LinearSpec(_Spec):
     """A linear layer ``y = activation(W x + b)``."""
@@ -141,6 +294,14 @@ class LinearSpec(_Spec):
     weight: MatrixSpec
     bias: bool = True
     activation: Literal["none", "sigmoid", "tanh", "relu"] = "none"
+
+    @field_validator("weight")
+    @classmethod
+    def _fit(cls, matrix: MatrixSpec, info: ValidationInfo) -> MatrixSpec:
+        if "input_size" not in info.data or "out_size" not in info.data:
+            return matrix
+        names = ("input_size", "out_size")
+        return fitted(matrix, info.data["input_size"], info.data["out_size"], 1, names)
 
 
 class EmbeddingSpec(_Spec):
@@ -153,8 +314,33 @@ class EmbeddingSpec(_Spec):
     out_size: Size
     weight: MatrixSpec
 
+    @field_validator("weight")
+    @classmethod
+    def _fit(cls, matrix: MatrixSpec, info: ValidationInfo) -> MatrixSpec:
+        if "vocabulary" not in info.data or "out_size" not in info.data:
+            return matrix
+        columns = matrix.in_size if matrix.in_modes else info.data["vocabulary"]
+        matrix = fitted(matrix, columns, info.data["out_size"], 1, ("vocabulary", "out_size"))
+        if columns < info.data["vocabulary"]:
+            found = f"in_modes {list(matrix.in_modes)} with product {columns}"
+            expected = f"at least {info.data['vocabulary']} (vocabulary)"
+            raise refuse(found, expected, "raise a mode")
+        return matrix
 
-LayerSpec = Annotated[RecurrentSpec | LinearSpec, Field(discriminator="kind")]
+
+def _layer_kind(value: object) -> str:
+    """Return the tag of a layer; one without a kind is recurrent."""
+    kind = value.get("kind", "recurrent") if isinstance(value, dict) else getattr(value, "kind", "")
+    return "linear" if kind == "linear" else "recurrent"
+
+
+#: Parts of pydantic's error locations that are no fields.
+UNION_TAGS: Final = frozenset({"recurrent", "linear", "rank", "list", "ht", "bt"})
+
+LayerSpec = Annotated[
+    Annotated[RecurrentSpec, Tag("recurrent")] | Annotated[LinearSpec, Tag("linear")],
+    Discriminator(_layer_kind),
+]
 
 
 class ModelSpec(_Spec):
@@ -170,6 +356,86 @@ class ModelSpec(_Spec):
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1, max_length=64)]
     output: Literal["last", "sequence"] = "last"
 
+    @property
+    def input_size(self) -> int:
+        """Values of one time step of the input; 1, a token, where there is an embedding."""
+        return self.layers[0].input_size if self.embedding is None else 1
+
+    @property
+    def out_size(self) -> int:
+        """Elements of the output: of the whole sequence, or of each step."""
+        return self.layers[-1].out_size
+
+    @property
+    def last_recurrent(self) -> int:
+        """Number of the last recurrent layer; -1 where there is none."""
+        recurrent = [k for k, layer in enumerate(self.layers) if layer.kind == "recurrent"]
+        return max(recurrent, default=-1)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        size, source = None, ""
+        if self.embedding is not None:
+            size, source = self.embedding.out_size, "embedding"
+        for k, layer in enumerate(self.layers):
+            if size not in (None, layer.input_size):
+                error = refuse(layer.input_size, f"{size}, the output of {source}", "change either")
+                raise ValueError(f"layers.{k}.input_size: {error}")
+            size, source = layer.out_size, f"layers.{k}"
+        if self.output == "last" and self.last_recurrent < 0:
+            expected = "sequence in a model without recurrent layer"
+            raise ValueError(f"output: {refuse('last', expected, 'set output: sequence')}")
+        n = sum(n_matrix_weights(self).values())
+        if n > MAX_MODEL_ELEMENTS:
+            error = refuse(f"{n} weights", f"at most {MAX_MODEL_ELEMENTS}", "compress matrices")
+            raise ValueError(f"layers: {error}")
         return self
+
+
+def model_matrices(spec: ModelSpec) -> dict[str, tuple[MatrixSpec, int]]:
+    """Return every matrix of a model, with its number of gates, by the prefix of its tensors.
+
+    ``embedding``, ``layers.K.weight``, ``layers.K.input``, ``layers.K.hidden``,
+    ``layers.K.joint``, ``layers.K.reverse.input`` and so on.
+    """
+    found: dict[str, tuple[MatrixSpec, int]] = {}
+    if spec.embedding is not None:
+        found["embedding"] = (spec.embedding.weight, 1)
+    for k, layer in enumerate(spec.layers):
+        if isinstance(layer, LinearSpec):
+            found[f"layers.{k}.weight"] = (layer.weight, 1)
+            continue
+        for direction in layer.directions:
+            for name, matrix in layer.matrices.items():
+                found[f"layers.{k}.{direction}{name}"] = (matrix, layer.n_gates)
+    return found
+
+
+def n_matrix_weights(spec: ModelSpec) -> dict[str, int]:
+    """Return the weights of every matrix of a model, biases not counted."""
+    return {name: n_weights(*entry) for name, entry in model_matrices(spec).items()}
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of every tensor that a model holds, in order.
+
+    The tensors of its matrices (`model_matrices`), and ``layers.K.bias``, gate slowest:
+    [gates * hidden_size], or [out_size] of a linear layer; for a GRU with reset "after"
+    ``layers.K.bias_hidden`` of the same shape; with peepholes ``layers.K.peepholes``
+    [3, hidden_size] (i, f, o). In a second direction they are ``layers.K.reverse.bias`` and so on.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for prefix, entry in model_matrices(spec).items():
+        shapes |= {f"{prefix}.{name}": shape for name, shape in core_shapes(*entry).items()}
+    for k, layer in enumerate(spec.layers):
+        if isinstance(layer, LinearSpec):
+            shapes |= {f"layers.{k}.bias": (layer.out_size,)} if layer.bias else {}
+            continue
+        for direction in layer.directions:
+            prefix, n = f"layers.{k}.{direction}", layer.n_gates * layer.hidden_size
+            shapes[f"{prefix}bias"] = (n,)
+            if layer.cell == "gru" and layer.reset == "after":
+                shapes[f"{prefix}bias_hidden"] = (n,)
+            if layer.peepholes:
+                shapes[f"{prefix}peepholes"] = (3, layer.hidden_size)
+    return shapes
