@@ -5,11 +5,24 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from einchip import energy
 from einchip.arch import PRESETS
 from einchip.energy import EnergyError
+from einchip.program import (
+    Copy,
+    Fill,
+    Gru,
+    GruReset,
+    GruUpdate,
+    Instruction,
+    Lstm,
+    Peephole,
+    Program,
+)
 from einchip.registers import COUNTERS
 
 SMALL = PRESETS["small"]  # scratchpads of 32 KiB
@@ -87,6 +100,62 @@ def test_activation_shared_by_copies_is_charged_as_an_upper_bound() -> None:
     copies = energy.energy(counters(vector_ops=10), SMALL, "horowitz45")
     assert cells.by_component["vector"] > 0
     assert copies.by_component["vector"] == 0
+
+
+#: 16-bit multiplications and 32-bit additions of an element, and its activations, by hand from the
+#: formulas of `numeric`: parts rounded + products rounded + sums + the result rounded.
+HAND: dict[type[Instruction], tuple[int, int, int]] = {
+    Lstm: (3, 4 + 0 + 1 + 1, 5),
+    Peephole: (6, 4 + 3 + 4 + 1, 5),
+    Gru: (3, 6 + 1 + 5 + 1, 3),
+    GruReset: (1, 1 + 0 + 0 + 1, 1),
+    GruUpdate: (2, 2 + 0 + 2 + 1, 2),
+}
+MIXES = st.dictionaries(st.sampled_from(list(HAND)), st.integers(1, 99), min_size=1)
+
+
+Elements = dict[type[Instruction], int]
+
+
+def hand_pj(elements: Elements) -> float:
+    table = energy.load("horowitz45")
+    parts = {k: HAND[k][0] * table.multiply_pj(16) + HAND[k][1] * table.add_pj(32) for k in HAND}
+    return sum(n * parts[kind] for kind, n in elements.items())
+
+
+def vector_pj(elements: Elements, copied: int, program: Program | None) -> float:
+    n = counters(
+        vector_ops=sum(elements.values()) + copied,
+        activations=sum(n * HAND[kind][2] for kind, n in elements.items()),
+    )
+    return energy.energy(n, SMALL, "horowitz45", program).by_component["vector"]
+
+
+@pytest.mark.parametrize("kind", HAND)
+def test_cell_alone_is_charged_its_own_operations(kind: type[Instruction]) -> None:
+    program = Program((Fill(), kind(), Copy()))
+    for copied in (0, 30):
+        assert vector_pj({kind: 20}, copied, program) == pytest.approx(hand_pj({kind: 20}))
+
+
+@given(MIXES, st.integers(0, 99))
+def test_cells_together_are_never_charged_too_little(elements: Elements, n: int) -> None:
+    program = Program(tuple(kind() for kind in elements))
+    least = hand_pj(elements) * (1 - 1e-9)
+    assert least <= vector_pj(elements, n, program) <= vector_pj(elements, n, None) * (1 + 1e-9)
+
+
+def test_program_without_cells_is_charged_none() -> None:
+    found = energy.energy(
+        counters(vector_ops=9, activations=9), SMALL, "zigzag", Program((Copy(),))
+    )
+    assert "vector" not in found.by_component
+
+
+def test_cell_without_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(energy.CELLS, Gru)
+    with pytest.raises(EnergyError, match="Gru: not modelled"):
+        energy.energy(counters(), SMALL, "zigzag", Program((Gru(),)))
 
 
 def written(tmp_path: Path, **changes: object) -> str:

@@ -8,11 +8,14 @@ What is charged, by component, in actions of the machine:
 * drain: per result, one addition of `acc_bits` in each level of the adder tree, one for the addend
   and one for the rounding.
 * activations: a 16-bit multiplication, two 16-bit additions and two 16-bit table entries each, the
-  table as a memory of 512 bytes.
-* vector: for an element of an LSTM three 16-bit multiplications, and six 32-bit additions (the sum,
-  and the rounding of gates and results). The counters do not tell LSTM elements from copied
-  ones: min(vector_ops, activations / 5) is charged, an upper bound, and exact where neither copies
-  nor activations on the drain path share the run.
+  table as a memory of 512 bytes. RELU is part of the rounding.
+* vector: for an element of a cell its 16-bit multiplications, and 32-bit additions: one for each
+  gate's part and each rounded product (the rounding), for each sum, and for the result's rounding
+  (`CELLS`). The counters do not tell the elements of one cell from those of another, or from copied
+  ones. The dearest cell that the program holds (without a program: of all) is charged `vector_ops`
+  times, or the one dearest by its activations `activations` / ACTIVATIONS times, whichever is less:
+  an upper bound, and exact where one kind of cell is alone with either no copies or no activations
+  on the drain path.
 * sequencer: eight 128-bit words read from program memory per instruction, the longest there is: an
   upper bound.
 * external memory: every beat, in its own line, the program's included.
@@ -24,15 +27,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 
+from einchip.accesses import VECTORS
 from einchip.arch import Architecture, clog2
 from einchip.energy.table import EnergyError, Table, load, tables
 from einchip.numeric import SEGMENTS, WIDE_BITS
-from einchip.program import WORD_BITS, WORD_BYTES, Contract
+from einchip.program import (
+    WORD_BITS,
+    WORD_BYTES,
+    Contract,
+    Gru,
+    GruReset,
+    GruUpdate,
+    Instruction,
+    Lstm,
+    Peephole,
+    Program,
+    Vector,
+)
 
 __all__ = ["NOT_MODELLED", "Energy", "EnergyError", "Line", "Table", "energy", "load", "tables"]
 
@@ -41,6 +57,23 @@ NOT_MODELLED: Final = (
     "and the port's own logic"
 )
 EXTERNAL: Final = "external memory"
+
+
+class Update(NamedTuple):
+    """What an element of a cell costs beside its activations."""
+
+    multiplications: int
+    additions: int
+
+
+#: Additions: roundings of gates' parts and of products, sums, the rounding of the result.
+CELLS: Final[dict[type[Instruction], Update]] = {
+    Lstm: Update(3, 4 + 1 + 1),
+    Peephole: Update(6, 7 + 4 + 1),
+    Gru: Update(3, 7 + 5 + 1),
+    GruReset: Update(1, 1 + 0 + 1),
+    GruUpdate: Update(2, 2 + 2 + 1),
+}
 _SUM_BITS: Final = 32
 _TABLE_BYTES: Final = 2 * (2 * SEGMENTS)
 
@@ -118,17 +151,23 @@ class Energy:
         return f"{pj / 1000:,.3f}", f"{part:.1f}"
 
 
-def energy(counters: Mapping[str, int], arch: Architecture, table: Table | str) -> Energy:
+def energy(
+    counters: Mapping[str, int],
+    arch: Architecture,
+    table: Table | str,
+    program: Program | None = None,
+) -> Energy:
     """Return the energy of a run with these counters on `arch`, by a table or by its name.
 
-    Raises EnergyError where an action happened for which the table has no coefficient.
+    `program` is what ran: it tells which cells there were. Raises EnergyError where an action
+    happened for which the table has no coefficient, or an instruction that is not modelled.
     """
     if isinstance(table, str):
         table = load(table)
     lines = [
         *_array(counters, arch, table),
         *_scratchpads(counters, arch, table),
-        *_functions(counters, table),
+        *_functions(counters, table, program),
         *_sequencer(counters, arch, table),
         *_external(counters, arch, table),
         *_leakage(counters, table),
@@ -157,15 +196,45 @@ def _scratchpads(n: Mapping[str, int], arch: Architecture, table: Table) -> list
     return lines
 
 
-def _functions(n: Mapping[str, int], table: Table) -> list[Line]:
+def _functions(n: Mapping[str, int], table: Table, program: Program | None) -> list[Line]:
     multiply, add = table.multiply_pj(WIDE_BITS), table.add_pj(WIDE_BITS)
     lookup = table.sram_pj(_TABLE_BYTES, 2 * WIDE_BITS)
-    cells = min(n["vector_ops"], n["activations"] // 5)
-    update = 3 * multiply + 6 * table.add_pj(_SUM_BITS)
-    return [
-        Line("activations", "interpolation", n["activations"], multiply + 2 * add + lookup),
-        Line("vector", "LSTM element", cells, update),
+    lines = [Line("activations", "interpolation", n["activations"], multiply + 2 * add + lookup)]
+    costs = {
+        cell: CELLS[cell].multiplications * multiply
+        + CELLS[cell].additions * table.add_pj(_SUM_BITS)
+        for cell in _cells(program)
+    }
+    if costs:
+        lines.append(_update(n, costs))
+    return lines
+
+
+def _update(n: Mapping[str, int], costs: Mapping[type[Vector], float]) -> Line:
+    """Return the lesser of two upper bounds: by elements, and by activations."""
+    by_element = max(costs, key=lambda cell: costs[cell])
+    by_activation = max(costs, key=lambda cell: costs[cell] / cell.ACTIVATIONS)
+    more = by_activation.ACTIVATIONS - 1 if len(costs) > 1 else 0  # of several: rounded up
+    lines = [
+        Line("vector", f"{cell.__name__.upper()} element", count, costs[cell])
+        for cell, count in (
+            (by_element, n["vector_ops"]),
+            (by_activation, (n["activations"] + more) // by_activation.ACTIVATIONS),
+        )
     ]
+    return min(lines, key=lambda line: line.total_pj)
+
+
+def _cells(program: Program | None) -> list[type[Vector]]:
+    """Return the kinds of cells of a program. Raises EnergyError for one that has no cost."""
+    if program is None:
+        return [kind for kind in VECTORS if kind in CELLS]
+    found = dict.fromkeys(type(i) for i in program.instructions if isinstance(i, VECTORS))
+    cells = [kind for kind in found if kind.ACTIVATIONS]
+    for kind in cells:
+        if kind not in CELLS:
+            raise EnergyError(f"{kind.__name__}: not modelled; add its operations to CELLS")
+    return cells
 
 
 def _sequencer(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
