@@ -1,0 +1,112 @@
+"""`einchip import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from einchip.cli.common import command, fail, loaded, require_writable, say
+
+if TYPE_CHECKING:
+    from einchip.models.importers import Options
+
+
+def one_of(option: str, value: str | None, allowed: Any) -> Any:
+    """Return the value of an option, or fail; `allowed` is a Literal type."""
+    choices = get_args(allowed)
+    if value is not None and value not in choices:
+        fail(f"{option}: found {value!r}, expected one of {', '.join(choices)}")
+    return value
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Return the names of a comma-separated list."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def activations(entries: list[str] | None) -> dict[str, Any]:
+    """Return the activation of each layer that --activation names."""
+    from einchip.models.importers.stages import Activation
+
+    found = {}
+    for entry in entries or []:
+        name, equals, kind = (part.strip() for part in entry.partition("="))
+        if not (name and equals):
+            fail(f"--activation: found {entry!r}, expected NAME=relu, tanh, sigmoid or none")
+        found[name] = one_of(f"--activation: {name}", kind, Activation)
+    return found
+
+
+def save(source: Path, options: Options, output: Path) -> None:
+    """Import a model, save it, and say what it is and what was assumed."""
+    from einchip.models import Model, save_model
+    from einchip.models.importers import import_model
+    from einchip.models.spec import RecurrentSpec
+
+    found = loaded(source, lambda: import_model(source, options))
+    model = loaded(source, lambda: Model(found.spec, dict(found.tensors)))
+    save_model(model, output)
+    parts = []
+    for layer in found.spec.layers:
+        if isinstance(layer, RecurrentSpec):
+            both = ", both directions" if layer.bidirectional else ""
+            parts.append(f"{layer.cell} {layer.input_size} -> {layer.hidden_size}{both}")
+        else:
+            parts.append(f"linear {layer.input_size} -> {layer.out_size}")
+    n_weights = sum(array.size for array in found.tensors.values())
+    say(f"{output}: {'; '.join(parts)}; {n_weights:,} weights; output {found.spec.output}")
+    for note in found.notes:
+        say(f"  {note}")
+
+
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help=".onnx, .pt, .pth, .safetensors, .npz, .keras or .weights.h5")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")],
+    framework: Annotated[
+        str | None, typer.Option(help="pytorch or keras: whose arrays a plain file holds")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="modules in the order in which they run", metavar="NAME,..")
+    ] = None,
+    activation: Annotated[
+        list[str] | None,
+        typer.Option(help="activation behind a linear layer", metavar="NAME=KIND"),
+    ] = None,
+    rnn_activation: Annotated[str | None, typer.Option(help="tanh or relu")] = None,
+    gru_reset: Annotated[
+        str | None, typer.Option(help="after or before the hidden matrix, where weights do not say")
+    ] = None,
+    embedding: Annotated[
+        str | None, typer.Option(help="matrices that are lookup tables", metavar="NAME,..")
+    ] = None,
+    returns: Annotated[str | None, typer.Option(help="last or sequence")] = None,
+    value: Annotated[
+        str | None, typer.Option(help="tensor of an ONNX graph to take as the output")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="name of the model")] = None,
+) -> None:
+    """Turn a model of PyTorch, ONNX or Keras into einchip's file; says what it had to assume."""
+    from einchip.models.importers import Framework, Options
+    from einchip.models.importers.options import Reset, RnnActivation
+    from einchip.models.importers.stages import Output
+
+    require_writable(output)
+    options = Options(
+        name=name,
+        framework=one_of("--framework", framework, Framework),
+        order=names(order),
+        activations=activations(activation),
+        rnn_activation=one_of("--rnn-activation", rnn_activation, RnnActivation),
+        gru_reset=one_of("--gru-reset", gru_reset, Reset),
+        output=cast("Output | None", one_of("--returns", returns, Output)),
+        value=value,
+        embeddings=names(embedding),
+    )
+    save(source, options, output)
+
+
+command(import_, "import")

@@ -1,0 +1,207 @@
+"""Named arrays from files of other frameworks, without running any code of theirs.
+
+Every reader bounds what it allocates by the size of the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import struct
+import warnings
+import zipfile
+import zlib
+from math import prod
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib import format as npy_format
+from safetensors import SafetensorError, deserialize
+
+from einchip.models.errors import ModelError, model_error
+from einchip.models.importers.stages import Array
+
+MAX_FILE_BYTES: Final = 2**30
+MAX_HEADER_BYTES: Final = 2**24
+TORCH_SUFFIXES: Final = (".pt", ".pth", ".bin", ".ckpt")
+#: Where training scripts put the state dict in what they save.
+STATE_KEYS: Final = ("state_dict", "model_state_dict", "model")
+#: Element types of safetensors that are read as they are; integers are no weights, but may stand
+#: beside them.
+KINDS: Final = {
+    **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?", "U8": "u1", "I8": "i1"},
+    **{"I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4", "I64": "<i8", "U64": "<u8"},
+}
+#: What a damaged archive raises.
+ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
+
+
+def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return a file's bytes; raise ModelError where it is missing, unreadable or too large."""
+    try:
+        if not path.is_file() and path.exists():
+            raise model_error(path, "file", "no plain file", "a model file", "check the path")
+        size = path.stat().st_size
+        if size <= limit:
+            return path.read_bytes()
+    except FileNotFoundError:
+        raise model_error(path, "file", "nothing", "a model file", "check the path") from None
+    except (OSError, ValueError) as e:
+        found = getattr(e, "strerror", None) or e
+        raise model_error(path, "file", found, "a readable file", "check the path") from None
+    raise model_error(path, "file", f"{size} bytes", f"at most {limit}", "split the model")
+
+
+def require(path: Path, package: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise model_error(
+            path,
+            "file",
+            f"a file that the package {package} reads",
+            f"{package} installed",
+            f"pip install 'einchip[{extra}]'",
+        ) from None
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of a .safetensors, .npz or PyTorch file, in the file's order.
+
+    Raises:
+        ModelError: the file cannot be used; the message is one line that names it.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return _read_safetensors(path)
+    if suffix == ".npz":
+        return _read_npz(path)
+    if suffix in TORCH_SUFFIXES:
+        return _read_torch(path)
+    expected = ".safetensors, .npz, .pt, .pth, .onnx, .keras or .weights.h5"
+    raise model_error(path, "file", f"suffix {suffix!r}", expected, "rename or convert it")
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
+    data = read_bytes(path)
+    (n,) = struct.unpack("<Q", data[:8].ljust(8, b"\0"))
+    if len(data) < 8 or n > min(MAX_HEADER_BYTES, len(data) - 8):
+        found = f"a header of {n} bytes in a file of {len(data)}"
+        raise model_error(
+            path, "header", found, "a whole safetensors file", "copy or save it again"
+        )
+    try:
+        entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    except (SafetensorError, ValueError, TypeError, KeyError) as e:
+        raise model_error(
+            path, "file", e, "a whole safetensors file", "copy or save it again"
+        ) from None
+    return {name: _tensor(path, name, entries[name]) for name in sorted(entries)}
+
+
+def _tensor(path: Path, name: str, entry: dict[str, Any]) -> Array:
+    """Return one entry of a safetensors file; bfloat16 is the upper half of float32."""
+    kind, shape, data = entry["dtype"], entry["shape"], entry["data"]
+    if kind == "BF16":
+        upper = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
+        return upper.view(np.float32).reshape(shape)
+    if kind not in KINDS:
+        expected = ", ".join([*KINDS, "BF16"])
+        raise model_error(path, name, f"dtype {kind}", expected, "store it as float32")
+    return np.frombuffer(data, dtype=KINDS[kind]).reshape(shape)
+
+
+def check_zip(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise ModelError where an archive would unpack to more than a model file may hold."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_FILE_BYTES:
+        raise model_error(
+            path, "file", f"{size} bytes unpacked", f"at most {MAX_FILE_BYTES}", "split the model"
+        )
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    expected = "an .npz file without pickled objects"
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            check_zip(path, archive)
+            names = [n for n in archive.namelist() if n.endswith(".npy")]
+            return {n.removesuffix(".npy"): _npy(archive.read(n)) for n in names}
+    except ModelError:
+        raise
+    except (ValueError, OSError, EOFError, KeyError, *ZIP_ERRORS) as e:
+        raise model_error(path, "file", e, expected, "write it with numpy.savez") from None
+
+
+def _npy(data: bytes) -> Array:
+    """Return the array of one .npy file; its header's shape is held against the data's size."""
+    stream = io.BytesIO(data)
+    version = npy_format.read_magic(stream)
+    read = npy_format.read_array_header_1_0 if version == (1, 0) else _header_2_0
+    shape, fortran, dtype = read(stream)
+    rest = memoryview(data)[stream.tell() :]
+    if dtype.hasobject or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(rest):
+        raise ValueError(f"an array of type {dtype}, shape {shape} in {len(rest)} bytes")
+    array = np.frombuffer(rest, dtype=dtype)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _header_2_0(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    return npy_format.read_array_header_2_0(stream)
+
+
+def _read_torch(path: Path) -> dict[str, Array]:
+    """Return the tensors of a state dict, read with ``weights_only``: no code in the file runs."""
+    torch = require(path, "torch", "train")
+    data = read_bytes(path)
+    expected = "a state dict that torch.save wrote"
+    advice = "save model.state_dict() with torch.save, or as safetensors"
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_zip(path, archive)
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed entries")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
+    except Exception as e:  # torch raises what it likes, RuntimeError among it
+        raise model_error(path, "file", e, expected, advice) from None
+    state = _state(loaded)
+    if not state:
+        found = f"a {type(loaded).__name__} without tensors"
+        raise model_error(path, "file", found, expected, advice)
+    return {name: _numpy(path, name, tensor, torch) for name, tensor in state.items()}
+
+
+def _state(loaded: Any) -> dict[str, Any]:
+    """Return the tensors of a state dict, or of the one inside what a training script saved."""
+    if not isinstance(loaded, dict):
+        return {}
+    inner = next((loaded[k] for k in STATE_KEYS if isinstance(loaded.get(k), dict)), loaded)
+    return {str(k): v for k, v in inner.items() if hasattr(v, "untyped_storage")}
+
+
+def _numpy(path: Path, name: str, tensor: Any, torch: ModuleType) -> Array:
+    """Return a tensor as an array, if its storage really holds that many elements."""
+    layout = tensor.layout
+    if layout is not torch.strided or tensor.is_quantized:
+        found = f"layout {layout}" if layout is not torch.strided else "a quantised tensor"
+        raise model_error(path, name, found, "a plain float tensor", "convert it with .to_dense()")
+    n_bytes = tensor.numel() * tensor.element_size()
+    if n_bytes > tensor.untyped_storage().nbytes():
+        found = f"{n_bytes} bytes in a storage of {tensor.untyped_storage().nbytes()}"
+        raise model_error(path, name, found, "a contiguous tensor", "save it with .contiguous()")
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.to(torch.float32)
+    return np.asarray(tensor.detach().numpy())
