@@ -1,0 +1,112 @@
+"""`einchip workloads`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from einchip.cli.common import (
+    FAILED,
+    Arch,
+    EnergyTable,
+    Json,
+    Overrides,
+    architecture,
+    command,
+    console,
+    energy_table,
+    fail,
+    require_writable,
+    say,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from einchip.arch import Architecture
+    from einchip.energy import Table
+    from einchip.workloads import Entry, Figures, Refused
+
+
+#: Columns that the table needs at least, however narrow the terminal.
+TABLE_WIDTH: Final = 150
+
+
+def listing(entries: list[Entry]) -> None:
+    """Print the names of entries, each with where it is from."""
+    from einchip.workloads import Refused
+
+    for entry in entries:
+        weights = f", {entry.facts['weights']:,} weights" if "weights" in entry.facts else ""
+        first = entry.matrices[0]
+        form = "" if isinstance(first, Refused) else f": {first.spec.format}{weights}"
+        say(f"{entry.name}{form}")
+        say(f"    {entry.facts.get('citation', 'no citation')}")
+
+
+def measured(entries: list[Entry], arch: Architecture, prices: Table) -> list[Figures | Refused]:
+    """Measure all matrices, with a bar on a terminal."""
+    from einchip.workloads import measure
+
+    matrices = [m for entry in entries for m in entry.matrices]
+    columns = (
+        TextColumn("{task.description:40.40}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    rows = []
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=len(matrices))
+        for matrix in matrices:
+            bar.update(task, description=matrix.name)
+            rows.append(measure(matrix, arch, prices))
+            bar.advance(task)
+    return rows
+
+
+@command
+def workloads(
+    table: Annotated[
+        bool, typer.Option("--table", help="map and simulate each, and print its figures")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
+    ] = None,
+    arch: Arch = "base",
+    overrides: Overrides = None,
+    prices: EnergyTable = "horowitz45",
+    json_file: Json = None,
+) -> None:
+    """Published compressed matrices: their sources; with --table, --file or --json their figures.
+
+    The exit status is 1 where an entry was refused.
+    """
+    from einchip.workloads import Figures, Refused, Table, published, read
+
+    machine, chosen = architecture(arch, overrides), energy_table(prices)
+    require_writable(json_file)
+    entries = published() if file is None else read(file)
+    if not table and file is None and json_file is None:
+        listing(entries)
+        return
+    rows = measured(entries, machine, chosen)
+    if any(isinstance(row, Figures) for row in rows):
+        shown = Table(rows, machine, chosen.name)
+        Console(width=max(console.width, TABLE_WIDTH)).print(shown)
+    write_json(json_file, [row.to_json() for row in rows])
+    refused = [row for row in rows if isinstance(row, Refused)]
+    for row in refused[:-1]:
+        fail_line(row)
+    if refused:
+        fail(f"{refused[-1].name}: {refused[-1].error}", FAILED)
+
+
+def fail_line(row: Refused) -> None:
+    """Say why an entry was refused."""
+    typer.echo(f"{row.name}: {row.error}", err=True)
