@@ -13,8 +13,11 @@ from typing import Final, NamedTuple
 from einchip.accesses import VECTORS, Access, accesses, first_addresses, streams, vector_accesses
 from einchip.arch import Architecture
 from einchip.program import (
+    TOKEN_MAX,
     TOKENS,
     Contract,
+    Give,
+    Halt,
     Load,
     Program,
     ProgramError,
@@ -23,7 +26,7 @@ from einchip.program import (
     Unit,
     UnitInstruction,
 )
-from einchip.reference import Host, MachineError, Step, check_fields, trace
+from einchip.reference import Host, MachineError, Step, check_fields, walk
 
 #: Iterations of a loop whose count the host gives that are followed, where no host is given.
 DEFAULT_ARGUMENT: Final = 3
@@ -135,8 +138,9 @@ def verify(program: Program, arch: Architecture, host: Host | None = None) -> li
 
     Loops are followed with the host's arguments (without a host: `DEFAULT_ARGUMENT` iterations).
     Beside the rules of `RULES`: *memory* (it fits program memory), *sequence* (loops match,
-    registers and counts are legal, HALT is reached), *tokens* (one giving and one taking unit
-    from one SYNC to the next).
+    registers and counts are legal, HALT is reached), *tokens* (from one SYNC to the next, each has
+    one giving and one taking unit, is not taken more often than given, and not TOKEN_MAX times
+    less).
     """
     found: dict[Violation, None] = {}
     if program.n_words > arch.program_words:
@@ -144,10 +148,12 @@ def verify(program: Program, arch: Architecture, host: Host | None = None) -> li
         found[Violation("memory", 0, text)] = None
     host = host or Host(args=(DEFAULT_ARGUMENT,) * len(Host().args))
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    owners = _Owners()
+    phase = _Phase()
     try:
-        for step in trace(program, host):
-            found.update(dict.fromkeys(owners.violations(step)))
+        for step in walk(program, host):
+            found.update(dict.fromkeys(phase.violations(step)))
+            if isinstance(step.instruction, Sync):
+                phase = _Phase()
             if (step.pc, step.registers) not in seen:
                 seen.add((step.pc, step.registers))
                 found.update(dict.fromkeys(_broken(step, arch)))
@@ -162,26 +168,51 @@ def _broken(step: Step, arch: Architecture) -> Iterator[Violation]:
             yield Violation(name, step.pc, text)
 
 
-class _Owners:
-    """Which unit gives each token and which takes it, since the last SYNC."""
+class _Phase:
+    """What gives and takes each token, since the last SYNC."""
 
     def __init__(self) -> None:
         self._units: dict[tuple[int, str], Unit] = {}
+        self._left = [0] * TOKENS
+        self._last_taker = [0] * TOKENS
 
     def violations(self, step: Step) -> Iterator[Violation]:
-        """Take note of one step; yield what it does to a token of another unit."""
+        """Take note of one step; yield what it breaks, at the end of a phase what is missing."""
         i = step.instruction
-        if isinstance(i, Sync):
-            self._units.clear()
-        if not isinstance(i, UnitInstruction):
-            return
+        if isinstance(i, Give):
+            self._count(i.mask, 1)
+        elif isinstance(i, UnitInstruction):
+            yield from self._of_other_units(i, step.pc)
+            self._count(i.signal, 1)
+            self._count(i.wait, -1)
+            for t in _bits(i.wait):
+                self._last_taker[t] = step.pc
+        elif isinstance(i, Sync | Halt):
+            yield from self._end(step.pc)
+
+    def _count(self, mask: int, n: int) -> None:
+        for t in _bits(mask):
+            self._left[t] += n
+
+    def _of_other_units(self, i: UnitInstruction, pc: int) -> Iterator[Violation]:
         for mask, verb in ((i.signal, "given"), (i.wait, "taken")):
-            for t in range(TOKENS):
-                if mask >> t & 1:
-                    owner = self._units.setdefault((t, verb), i.UNIT)
-                    if owner is not i.UNIT:
-                        text = f"token {t} is {verb} by {owner.name} and {i.UNIT.name}"
-                        yield Violation("tokens", step.pc, text)
+            for t in _bits(mask):
+                owner = self._units.setdefault((t, verb), i.UNIT)
+                if owner is not i.UNIT:
+                    text = f"token {t} is {verb} by {owner.name} and {i.UNIT.name}"
+                    yield Violation("tokens", pc, text)
+
+    def _end(self, pc: int) -> Iterator[Violation]:
+        for t, n in enumerate(self._left):
+            if n < 0:
+                text = f"token {t} is taken {-n} times more than given up to word {pc}"
+                yield Violation("tokens", self._last_taker[t], text)
+            if n > TOKEN_MAX:
+                yield Violation("tokens", pc, f"token {t} is left {n} times, at most {TOKEN_MAX}")
+
+
+def _bits(mask: int) -> Iterator[int]:
+    return (t for t in range(TOKENS) if mask >> t & 1)
 
 
 def require(program: Program, arch: Architecture, host: Host | None = None) -> None:

@@ -30,7 +30,6 @@ from einchip.program import (
     EndLoop,
     Error,
     Fill,
-    Give,
     Gru,
     GruReset,
     Halt,
@@ -44,6 +43,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    Sync,
     UnitInstruction,
     Vector,
 )
@@ -109,6 +109,16 @@ def trace(program: Program, host: Host) -> Iterator[Step]:
 
     Raises MachineError for FIELD, LOOP and NO_HALT errors of the sequencer.
     """
+    for step in walk(program, host):
+        if isinstance(step.instruction, UnitInstruction | Sync | Halt):
+            yield step
+
+
+def walk(program: Program, host: Host) -> Iterator[Step]:
+    """Yield every instruction but skipped transfers in the order of execution, as `trace`.
+
+    Those of the sequencer come with the registers that they leave.
+    """
     code = list(program.addresses())
     registers = [0] * REGISTERS
     stack: list[list[int]] = []  # [index of the first instruction of the body, iterations left]
@@ -143,10 +153,9 @@ def trace(program: Program, host: Host) -> Iterator[Step]:
             registers[i.reg] = new[SetMode(i.mode)] & _MASK
         elif isinstance(i, Load | Store) and i.skipped(stack[-1][1] if stack else 0):
             continue
-        elif not isinstance(i, Give):
-            yield Step(pc, i, tuple(registers))
-            if isinstance(i, Halt):
-                return
+        yield Step(pc, i, tuple(registers))
+        if isinstance(i, Halt):
+            return
 
 
 def blocks(i: Contract) -> tuple[int, int]:

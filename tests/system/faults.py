@@ -18,11 +18,15 @@ from einchip.program import (
     Error,
     Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     SetRegister,
     Store,
@@ -33,6 +37,7 @@ from tests.system.instructions import PAGE_BYTES, footprint
 from tests.system.programs import EXTERNAL_BYTES, Case
 
 _REGISTERS: Final = 1 << 32
+CELLS: Final = (Lstm, Peephole, Gru, GruReset, GruUpdate)
 #: Lane strides and the counts beside them, by kind of instruction.
 _LANES: Final[dict[type[Instruction], dict[str, str]]] = {
     Contract: {
@@ -40,13 +45,14 @@ _LANES: Final[dict[type[Instruction], dict[str, str]]] = {
         "ys_n0": "nn0", "ys_n1": "nn1", "ys_k0": "nk0", "ys_k1": "nk1", "ys_b": "nb",
         "zs_n0": "nn0", "zs_n1": "nn1", "zs_m0": "nm0", "zs_m1": "nm1", "zs_b": "nb",
     },
-    Lstm: {"src_l0": "nl0", "src_l1": "nl1", "dst_l0": "nl0", "dst_l1": "nl1"},
+    **{c: {"src_l0": "nl0", "src_l1": "nl1", "dst_l0": "nl0", "dst_l1": "nl1"} for c in CELLS},
     Copy: {"src_l0": "nl0", "src_l1": "nl1", "dst_l0": "nl0", "dst_l1": "nl1"},
     Fill: {"dst_l0": "nl0", "dst_l1": "nl1"},
 }  # fmt: skip
 _BASES: Final[dict[type[Instruction], tuple[str, ...]]] = {
     Contract: ("x_base", "y_base", "z_base"),
-    Lstm: ("src_base", "dst_base", "cell_base"),
+    **dict.fromkeys((Lstm, GruReset), ("src_base", "dst_base", "cell_base")),
+    **dict.fromkeys((Peephole, Gru, GruUpdate), ("src_base", "dst_base", "cell_base", "aux_base")),
     Copy: ("src_base", "dst_base"),
     Fill: ("dst_base",),
     Load: ("addr",),
@@ -54,7 +60,7 @@ _BASES: Final[dict[type[Instruction], tuple[str, ...]]] = {
 }
 _LOOPS: Final[dict[type[Instruction], tuple[str, ...]]] = {
     Contract: ("loop_x", "loop_y", "loop_z"),
-    Lstm: ("loop_src", "loop_dst"),
+    **dict.fromkeys(CELLS, ("loop_src", "loop_dst")),
     Copy: ("loop_src", "loop_dst"),
     Fill: ("loop_dst",),
 }
@@ -118,7 +124,7 @@ def _changed(what: str, case: Case, k: int, **fields: Any) -> Faulty:
 
 
 def _zero_count(rng: Generator, case: Case) -> Faulty:
-    k = _choose(rng, case, Contract, Lstm, Copy, Fill, Load, Store)
+    k = _choose(rng, case, Contract, *CELLS, Copy, Fill, Load, Store)
     i = case.program.instructions[k]
     if isinstance(i, Load | Store):
         return _changed("count", case, k, beats=0)
@@ -136,13 +142,13 @@ def _zeroed(rng: Generator, value: int | tuple[int, ...]) -> int | tuple[int, ..
 
 def _field(rng: Generator, case: Case) -> Faulty:
     k = _choose(rng, case, Contract)
-    bad = {"act": 3, "act_shift": 16, "n_reduce": 7, "nm0": 127, "nn1": 127, "nk1": 100, "nb": 65}
+    bad = {"act_shift": 16, "n_reduce": 7, "nm0": 127, "nn1": 127, "nk1": 100, "nb": 65}
     name = str(rng.choice(list(bad)))
     return _changed("field", case, k, **{name: bad[name]})
 
 
 def _lanes(rng: Generator, case: Case) -> Faulty:
-    k = _choose(rng, case, Lstm, Copy, Fill)
+    k = _choose(rng, case, *CELLS, Copy, Fill)
     return _changed("lanes", case, k, nl0=case.arch.lanes, nl1=2)
 
 

@@ -7,13 +7,15 @@ in time); apart from that everything is random: folds, strides, loops, registers
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
+from operator import or_
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from einchip import check
+from einchip.accesses import VECTORS, Access, accesses
 from einchip.arch import Architecture
 from einchip.program import (
     ADDRESS_BITS,
@@ -22,11 +24,17 @@ from einchip.program import (
     REGISTER_BITS,
     REGISTERS,
     VECTOR_LOOPS,
+    Act,
+    Cell,
     Contract,
     Copy,
     Fill,
+    Gru,
+    GruReset,
+    GruUpdate,
     Load,
     Lstm,
+    Peephole,
     Store,
     UnitInstruction,
 )
@@ -94,24 +102,24 @@ def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
 def footprint(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Footprint:
     """Return what one execution of an instruction touches inside the scratchpads."""
     reads = writes = 0
-    for what, mask in _masks(Step(0, i, registers), arch):
-        if what in ("X operand", "Y operand", "addend", "source", "cell state"):
-            reads |= mask
-        if what in ("result", "destination", "cell state"):
+    for access, mask in _masks(Step(0, i, registers), arch):
+        if access.write:
             writes |= mask
-        if what == "transfer":
-            reads, writes = (reads, mask) if isinstance(i, Load) else (mask, writes)
+        else:
+            reads |= mask
     return Footprint(reads, writes)
 
 
-def _masks(step: Step, arch: Architecture) -> Iterator[tuple[str, int]]:
-    for access in check.accesses(step, arch):
+def _masks(step: Step, arch: Architecture) -> Iterator[tuple[Access, int]]:
+    i = step.instruction
+    assert isinstance(i, UnitInstruction)
+    for access in accesses(i, step.registers, arch):
         offsets = _offsets((*access.temporal, *access.lanes))
         touched = np.zeros(arch.capacity(access.space), dtype=bool)
         addresses = access.base + offsets
         touched[addresses[addresses < len(touched)]] = True
         mask = int.from_bytes(np.packbits(touched, bitorder="little").tobytes(), "little")
-        yield access.what, mask << (access.space * arch.capacity(0))
+        yield access, mask << (access.space * arch.capacity(0))
 
 
 @lru_cache(maxsize=4096)
@@ -126,16 +134,23 @@ def _sound(step: Step, arch: Architecture) -> bool:
     """Tell whether an execution keeps the rules, and whether it writes nothing that it reads."""
     if any(text for rule in check.RULES.values() for text in rule(step, arch)):
         return False
-    i, masks = step.instruction, dict(_masks(step, arch))
+    i, masks = step.instruction, list(_masks(step, arch))
+
+    def of(*names: str, write: bool = False) -> int:
+        found = [m for a, m in masks if a.write == write and (not names or a.what in names)]
+        return reduce(or_, found, 0)
+
     if isinstance(i, Contract):
-        operands = masks["X operand"] | masks["Y operand"]
+        operands = of("X operand", "Y operand")
         if i.has_addend and not (_in_place(i) and _is_injective(i, over_tiles=True)):
-            operands |= masks["addend"]
-        return not operands & masks["result"] and _is_injective(i, over_tiles=False)
-    if isinstance(i, Lstm):
-        source, target, cell = (masks[k] for k in ("source", "destination", "cell state"))
-        return not source & target and not cell & (source | target)
-    return not isinstance(i, Copy) or not masks["source"] & masks["destination"]
+            operands |= of("addend")
+        return not operands & of("result", write=True) and _is_injective(i, over_tiles=False)
+    if isinstance(i, VECTORS):
+        state = of("state") | of("state", write=True)
+        sources = of("source", "second source", "packed source")
+        target = of("destination", write=True)
+        return not sources & of(write=True) and not state & target
+    return True
 
 
 def _in_place(i: Contract) -> bool:
@@ -337,9 +352,9 @@ def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, Any]:
 
 def _formats(rng: Generator, arch: Architecture, i: Contract) -> dict[str, Any]:
     """Return shifts that mostly keep a good part of the result, and an activation."""
-    act = _below(rng, 3)
+    act = Act(_below(rng, 4))
     sum_bits = 2 * (arch.data_bits - 1) - 1 + (i.tile_iterations * i.n_k).bit_length() // 2
-    target_bits = 14 if act else arch.data_bits - 2
+    target_bits = 14 if act in (Act.SIGMOID, Act.TANH) else arch.data_bits - 2
     shift = max(0, sum_bits - target_bits + _below(rng, 5) - 2)
     act_shift = 16 - arch.data_bits + _below(rng, 3) - 1
     wild = _chance(rng, 0.1)
@@ -382,18 +397,44 @@ def _copy(rng: Generator, near: Surroundings, scale: float) -> Copy:
     return Copy(**{**i.__dict__, **source, **target})
 
 
-def _lstm(rng: Generator, near: Surroundings, scale: float) -> Lstm:
+def _cell(kind: type[Cell], rng: Generator, near: Surroundings, scale: float) -> Cell:
     arch, i = near.arch, _shape(rng, near, scale, 24)
     space = _below(rng, 2)
     low, high = near.writes[space]
-    reach = (i.vectors * arch.cell_planes - 1) * arch.lanes + i.n_lanes - 1
-    base, reg = _place(rng, near, (low, high), reach, align=arch.lanes)
+    base, reg = _rows(rng, near, (low, high), i, arch.cell_planes)
     gate = _below(rng, int((high - low) * scale / 6) + 1)
-    formats = {f"{name}_frac": _below(rng, 16) for name in ("gate", "cell", "hidden")}
-    source = _vector_stream(rng, near, scale, "src", i, also=3 * gate)
+    names = ("gate", "cell", "hidden", "aux")
+    formats = {f"{name}_frac": _below(rng, 16) for name in names}
+    last = max(read.gate for read in kind.READS if read.source == "src")
+    source = _vector_stream(rng, near, scale, "src", i, also=last * gate)
     target = _vector_stream(rng, near, scale, "dst", i)
     cell = {"cell_space": space, "cell_base": base, "cell_reg": reg}
-    return Lstm(**{**i.__dict__, **source, **target, **cell, **formats, "gate_stride": gate})
+    fields = {**i.__dict__, **source, **target, **cell, **formats, "gate_stride": gate}
+    return kind(**{**fields, **_aux(rng, near, kind(**fields))})
+
+
+def _aux(rng: Generator, near: Surroundings, i: Cell) -> dict[str, int]:
+    """Return where the second source lies: as the source, packed, or (not read) anywhere."""
+    space = _below(rng, 2)
+    gates = [read.gate for read in i.READS if read.source == "aux"]
+    n_packed = sum(read.source == "packed" for read in i.READS)
+    if n_packed:
+        base, reg = _rows(rng, near, near.reads[space], i, n_packed)
+    elif gates:
+        counts = (*i.loop_count, i.nl0, i.nl1, max(gates) + 1)
+        strides = (*i.loop_src, i.src_l0, i.src_l1, i.gate_stride)
+        base, reg = _place(rng, near, near.reads[space], _reach(counts, strides))
+    else:
+        base, reg = _unused(rng), _below(rng, REGISTERS)
+    return {"aux_space": space, "aux_base": base, "aux_reg": reg}
+
+
+def _rows(
+    rng: Generator, near: Surroundings, span: Span, i: Fill | Cell, n: int
+) -> tuple[int, int]:
+    """Return base and register of n rows of all lanes for each vector."""
+    reach = (i.vectors * n - 1) * near.arch.lanes + i.n_lanes - 1
+    return _place(rng, near, span, reach, align=near.arch.lanes)
 
 
 def _transfer(
@@ -428,7 +469,11 @@ def _external(rng: Generator, near: Surroundings, n_bytes: int) -> dict[str, int
 
 _DRAW: Final[dict[str, Callable[[Generator, Surroundings, float], UnitInstruction]]] = {
     "contract": _contract,
-    "lstm": _lstm,
+    "lstm": partial(_cell, Lstm),
+    "peephole": partial(_cell, Peephole),
+    "gru": partial(_cell, Gru),
+    "gru reset": partial(_cell, GruReset),
+    "gru update": partial(_cell, GruUpdate),
     "copy": _copy,
     "fill": _fill,
     "load": lambda rng, near, scale: _transfer(Load, rng, near, scale),

@@ -11,9 +11,12 @@ from typing import Final
 import numpy as np
 from hypothesis import strategies as st
 
-KINDS: Final = ("contract", "lstm", "copy", "fill", "load", "store")
-#: Half of all operations are contractions.
-WEIGHTS: Final = (0.5, 0.1, 0.1, 0.05, 0.15, 0.1)
+#: How often each kind of operation is drawn.
+FREQUENCIES: Final = {
+    "contract": 0.44, "lstm": 0.06, "peephole": 0.05, "gru": 0.05, "gru reset": 0.03,
+    "gru update": 0.03, "copy": 0.06, "fill": 0.05, "load": 0.13, "store": 0.1,
+}  # fmt: skip
+KINDS: Final = tuple(FREQUENCIES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def _random_block(rng: np.random.Generator, depth: int) -> Block:
     inner: tuple[Block, ...] = ()
     if count and depth < 3 and rng.random() < 0.3:
         inner = tuple(_random_block(rng, depth + 1) for _ in range(rng.integers(1, 3)))
-    kinds = rng.choice(KINDS, size=rng.integers(0 if inner else 1, 9 - 2 * depth), p=WEIGHTS)
+    kinds = rng.choice(
+        KINDS, size=rng.integers(0 if inner else 1, 9 - 2 * depth), p=list(FREQUENCIES.values())
+    )
     ops = tuple(Op(str(kind), int(rng.integers(1 << 32))) for kind in kinds)
     argument, fenced = (bool(rng.random() < p) for p in (0.3, 0.2))
     return Block(ops, count, argument, fenced, inner, int(rng.integers(1 << 32)))
