@@ -2,6 +2,7 @@
 
 from einchip.mapper.errors import MappingError
 from einchip.mapper.lstm import LstmMapping, map_lstm
+from einchip.mapper.model import Evaluation, ModelMapping, map_model
 from einchip.mapper.network import (
     CompiledNetwork,
     NetworkMapping,
@@ -10,17 +11,32 @@ from einchip.mapper.network import (
     map_network,
 )
 from einchip.mapper.parts import LstmProblem
+from einchip.mapper.problem import (
+    CellKind,
+    Direction,
+    Linear,
+    ModelProblem,
+    Recurrent,
+)
 from einchip.mapper.report import Contraction
 
 __all__ = [
+    "CellKind",
     "CompiledNetwork",
     "Contraction",
+    "Direction",
+    "Evaluation",
+    "Linear",
     "LstmMapping",
     "LstmProblem",
     "MappingError",
+    "ModelMapping",
+    "ModelProblem",
     "NetworkMapping",
     "Programs",
+    "Recurrent",
     "compile_network",
     "map_lstm",
+    "map_model",
     "map_network",
 ]

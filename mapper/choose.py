@@ -14,7 +14,7 @@ from typing import NamedTuple
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
 from einchip.mapper.lanes import Factor, Fold, Shape, candidates
-from einchip.mapper.layout import Layout, solve
+from einchip.mapper.layout import Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
 
@@ -43,7 +43,9 @@ class Task:
 
     `flips` says for some steps (numbered operands before results) whether the right operand is in
     X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a
-    tensor with the result's layout that the last step adds.
+    tensor with the result's layout that the last step adds. `fixed` are layouts that are given, of
+    leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
+    which the result is a part: its layout is that tensor's.
     """
 
     root: Node
@@ -55,6 +57,8 @@ class Task:
     flips: Mapping[int, bool] = field(default_factory=dict)
     accesses: Mapping[str, tuple[Lanes, ...]] = field(default_factory=dict)
     addend: str = ""
+    fixed: Mapping[str, Layout] = field(default_factory=dict)
+    frame: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Entry(NamedTuple):
@@ -105,8 +109,16 @@ class _Folder:
         return {**self.task.sizes, s.index: self.task.sizes[s.index] // s.count}
 
     def layout(self, node: Node, accesses: Iterable[Lanes]) -> Layout | None:
+        """Return a layout in which all accesses are free of conflicts, or None."""
+        task, lanes, root = self.task, self.task.arch.lanes, node is self.task.root
+        given = task.fixed.get(node.tensor) if node.tensor or root else None
+        if given is not None:
+            return given if all(conflict_free(given, a, lanes) for a in accesses) else None
+        if root and task.frame:
+            whole = solve(task.frame, task.frame, accesses, lanes)
+            return restrict(whole, node.indices, task.sizes) if whole else None
         sizes = self.sizes(self.is_sliced_tensor(node))
-        return solve(node.indices, sizes, accesses, self.task.arch.lanes)
+        return solve(node.indices, sizes, accesses, lanes)
 
     def padding_cost(self, layout: Layout) -> float:
         padded = layout.extent - layout.elements

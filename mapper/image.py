@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,6 +68,25 @@ class Region:
         """Return the tensor that lies in external memory."""
         data = bytes(external[self.offset : self.offset + self.n_bytes(arch)])
         return reference.from_bytes(data, arch)[self.addresses(arch)]
+
+
+@dataclass(frozen=True)
+class Scattered(Region):
+    """One tensor in external memory whose elements lie anywhere in `elements` elements.
+
+    `at` gives the element number of every element, in the tensor's shape.
+    """
+
+    at: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64), compare=False)
+    elements: int = 0
+
+    def slice_elements(self, arch: Architecture) -> int:
+        """Elements of the whole region, padding included."""
+        return whole_vectors(self.elements, arch)
+
+    def addresses(self, arch: Architecture) -> Ints:
+        """Return the element number of every element, in the tensor's shape."""
+        return self.at
 
 
 def image(

@@ -225,12 +225,12 @@ def _body(
     """
     x = parts.x
     found = [] if x.sliced else [_load_x(parts, x_region, 1, NEXT_X, arch)]
-    for step, piece, execution in op.executions(parts.inputs, arch, parts.biases["bias"]):
+    for step, piece, execution in op.executions(parts.inputs, arch, _addend(parts.biases["bias"])):
         found.append(execution)
         if x.sliced and x.name in (step.x, step.y):
             found.append(_load_x(parts, x_region, piece + x.slots, x.buffer(piece), arch))
     addend = parts.inputs.tensors["gates_input"]
-    found += [e.op for e in op.executions(parts.hidden, arch, addend)]
+    found += [e.op for e in op.executions(parts.hidden, arch, _addend(addend))]
     found.append(lstm_op(lstm, parts.gates, parts.h, cell.space, arch))
     return found
 
@@ -238,7 +238,7 @@ def _body(
 def _after(parts: Parts, arch: Architecture) -> tuple[list[op.Op], Region]:
     """Return what runs after the loop: the head, or a copy of h; and the place of the result."""
     if parts.head:
-        found = [e.op for e in op.executions(parts.head, arch, parts.biases["head.bias"])]
+        found = [e.op for e in op.executions(parts.head, arch, _addend(parts.biases["head.bias"]))]
         result = parts.head.tensors["logits"]
     else:
         result = replace(parts.h, name=OUT)
@@ -247,6 +247,10 @@ def _after(parts: Parts, arch: Architecture) -> tuple[list[op.Op], Region]:
     target = op.External(OUTPUT_BASE)
     found.append(op.store(result.name, result.space, result.layout.extent, arch, target))
     return found, Region(0, result.indices, sizes, result.layout)
+
+
+def _addend(tensor: Tensor) -> op.Addend:
+    return op.Addend(tensor.name, tensor.space)
 
 
 def _copy_h(h: Tensor, result: Tensor, arch: Architecture) -> op.Op:

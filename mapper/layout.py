@@ -135,3 +135,35 @@ def solve(
     if strides is None:
         return None
     return Layout({i: sizes[i] for i in names}, dict(zip(names, strides, strict=True)))
+
+
+def row_major(indices: Iterable[str], sizes: Mapping[str, int]) -> Layout:
+    """Return the layout without padding in which the last index runs fastest.
+
+    Under it the tensor is one vector, whatever indices it is cut into.
+    """
+    strides: dict[str, int] = {}
+    extent = 1
+    for i in reversed(tuple(indices)):
+        if sizes[i] > 1:
+            strides[i] = extent
+            extent *= sizes[i]
+    ordered = dict(reversed(strides.items()))
+    return Layout({i: sizes[i] for i in ordered}, ordered)
+
+
+def restrict(layout: Layout, indices: Iterable[str], sizes: Mapping[str, int]) -> Layout:
+    """Return the layout of a part of a tensor: some of its indices, or fewer values of them."""
+    kept = [i for i in indices if sizes[i] > 1]
+    return Layout({i: sizes[i] for i in kept}, {i: layout.stride(i) for i in kept})
+
+
+def conflict_free(layout: Layout, access: Iterable[Factor], lanes: int) -> bool:
+    """Tell whether an access meets no bank twice."""
+    mask = 1
+    for factor in access:
+        if factor.index in layout.strides:
+            mask = _spread(mask, factor.count, layout.stride(factor.index) % lanes, lanes)
+            if not mask:
+                return False
+    return True

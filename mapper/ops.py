@@ -14,7 +14,11 @@ from einchip.arch import Architecture
 from einchip.mapper.emit import contracts
 from einchip.mapper.errors import MappingError
 from einchip.mapper.plan import Part, Step, Tensor
-from einchip.program import Contract, Fill, Load, Space, Store, Unit, UnitInstruction
+from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC
+from einchip.program import Act, Contract, Fill, Load, Space, Store, Unit, UnitInstruction
+
+#: Greatest right shift of an accumulator, and left shift of an addend.
+MAX_SHIFT = 63
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,18 @@ class Place:
 
     def shift(self, operands: tuple[str, str], result: str, what: str) -> int:
         """Return by how much a product of two tensors is shifted to become `result`."""
+        return self.shift_to(operands, self.frac(result), what, result)
+
+    def shift_to(self, operands: tuple[str, str], frac: int, what: str, scale: str) -> int:
+        """Return by how much a product of two tensors is shifted to have `frac` fractional bits."""
         if self.fracs is None:
             return 0
-        shift = self.frac(operands[0]) + self.frac(operands[1]) - self.frac(result)
-        if not 0 <= shift <= 63:
+        shift = self.frac(operands[0]) + self.frac(operands[1]) - frac
+        if not 0 <= shift <= MAX_SHIFT:
             raise MappingError(
                 f"{what}: found fractional bits {self.frac(operands[0])} + "
-                f"{self.frac(operands[1])} - {self.frac(result)} = {shift}, expected 0 to 63; "
-                f"change the scale of {result}"
+                f"{self.frac(operands[1])} - {frac} = {shift}, expected 0 to {MAX_SHIFT}; "
+                f"change the scale of {scale}"
             )
         return shift
 
@@ -155,7 +163,22 @@ class External:
     register: int = 0
 
 
-def contract(part: Part, step: Step, piece: int, addend: Tensor | None, arch: Architecture) -> Op:
+class Addend(NamedTuple):
+    """What a last step adds: a buffer with the result's strides, from an element of it on."""
+
+    name: str
+    space: int
+    offset: int = 0
+
+
+def contract(
+    part: Part,
+    step: Step,
+    piece: int,
+    addend: Addend | None,
+    arch: Architecture,
+    act: Act = Act.NONE,
+) -> Op:
     """Return one execution of a step; `piece` is the slice."""
     x, y, z = (part.tensors[n] for n in (step.x, step.y, step.name))
     plain = contracts(step, x.layout, y.layout, z.layout)
@@ -165,13 +188,13 @@ def contract(part: Part, step: Step, piece: int, addend: Tensor | None, arch: Ar
 
     def build(place: Place) -> list[UnitInstruction]:
         bx, by, bz = (place.bases[n] + o for n, o in zip(names, offsets, strict=True))
-        shift = place.shift((step.x, step.y), step.name, step.name)
+        shift, act_shift = _shifts(step, act, place)
         found: list[UnitInstruction] = []
         for c in plain:
             made = replace(
                 c, x_base=c.x_base + bx, y_base=c.y_base + by, z_base=c.z_base + bz, shift=shift,
                 x_reg=place.register(names[0]), y_reg=place.register(names[1]),
-                z_space=Space(z.space), d_base=0,
+                z_space=Space(z.space), d_base=0, act=act, act_shift=act_shift,
             )  # fmt: skip
             found.append(_with_addend(made, c.d_base, step, addend, place) if addend else made)
         return found
@@ -184,11 +207,25 @@ def contract(part: Part, step: Step, piece: int, addend: Tensor | None, arch: Ar
     )  # fmt: skip
 
 
-def _with_addend(made: Contract, offset: int, step: Step, addend: Tensor, place: Place) -> Contract:
+def _shifts(step: Step, act: Act, place: Place) -> tuple[int, int]:
+    """Return the shifts of the accumulator and of the activation's result."""
+    operands = (step.x, step.y)
+    if act in (Act.NONE, Act.RELU) or place.fracs is None:
+        return place.shift(operands, step.name, step.name), 0
+    act_shift = ACT_OUT_FRAC - place.frac(step.name)
+    if not 0 <= act_shift <= ACT_OUT_FRAC:
+        raise MappingError(
+            f"{step.name}: found {place.frac(step.name)} fractional bits of an activation, "
+            f"expected 0 to {ACT_OUT_FRAC}; change the scale of {step.name}"
+        )
+    return place.shift_to(operands, ACT_IN_FRAC, step.name, step.name), act_shift
+
+
+def _with_addend(made: Contract, offset: int, step: Step, addend: Addend, place: Place) -> Contract:
     d_shift = place.shift((step.x, step.y), addend.name, f"{step.name}: addend {addend.name}")
     return replace(
         made, has_addend=1, d_space=Space(addend.space),
-        d_base=place.bases[addend.name] + offset, d_shift=d_shift,
+        d_base=place.bases[addend.name] + addend.offset + offset, d_shift=d_shift,
     )  # fmt: skip
 
 
@@ -207,16 +244,29 @@ class Execution(NamedTuple):
     op: Op
 
 
-def executions(part: Part, arch: Architecture, addend: Tensor | None = None) -> list[Execution]:
-    """Return the executions of all steps, each after those it needs: slice by slice."""
+def executions(
+    part: Part, arch: Architecture, addend: Addend | None = None, act: Act = Act.NONE
+) -> list[Execution]:
+    """Return the executions of all steps, each after those it needs: slice by slice.
+
+    The last step adds `addend` and applies `act`.
+    """
     last = max((k for k, s in enumerate(part.steps) if s.executions > 1), default=-1)
     sliced = [s for s in part.steps if s.executions > 1]
     before = [s for s in part.steps[: last + 1] if s.executions == 1]
     order = [(s, 0) for s in before]
     order += [(s, c) for c in range(part.slicing.count) for s in sliced]
     order += [(s, 0) for s in part.steps[last + 1 :]]
+    last_step = part.steps[-1]
     return [
-        Execution(s, c, contract(part, s, c, addend if s.addend else None, arch)) for s, c in order
+        Execution(
+            s,
+            c,
+            contract(part, s, c, addend, arch, act)
+            if s is last_step
+            else contract(part, s, c, None, arch),
+        )
+        for s, c in order
     ]
 
 

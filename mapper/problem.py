@@ -28,8 +28,9 @@ class CellKind(Enum):
 
 @dataclass(frozen=True)
 class Linear:
-    """y = act(network + bias). Names: `<name>.<tensor>`, `<name>.bias`, results `<name>.t1`, `<name>.y`.
+    """y = act(network + bias).
 
+    Names: `<name>.<tensor>`, `<name>.bias`, results `<name>.t1` .., `<name>.y`.
     `operands` are the network's tensors that are data: one, or the one-hot digits of an embedding
     (which only the first stage may have). An operand's elements, row-major over its indices, are
     the flat input vector; the network's output, row-major, the flat output.
@@ -61,9 +62,11 @@ class Recurrent:
 
     Names, with `<d>` = `<name>` for the first and `<name>.reverse` for the second direction:
     `<d>.x`, `<d>.h`, `<d>.cell` (the wide state), `<d>.input.<tensor>`, `<d>.hidden.<tensor>`,
-    `<d>.bias` (all gates), for GRU `<d>.bias_hidden` (all gates), for PEEPHOLE `<d>.peepholes` [3, hidden_size];
-    results `<d>.input.t1` .., `<d>.gates_input`, `<d>.hidden.t1` .., `<d>.gates`; for GRU_BEFORE `<d>.reset`
-    (s(r) h), `<d>.candidate.<tensor>` (the recurrent weights of n), `<d>.candidate.t1` .., `<d>.candidate`.
+    `<d>.bias` (all gates), for GRU `<d>.bias_hidden` (all gates), for PEEPHOLE `<d>.peepholes`
+    [3, hidden_size]; results `<d>.input.t1` .., `<d>.gates_input`, `<d>.hidden.t1` .., `<d>.gates`;
+    for GRU_BEFORE `<d>.reset` (s(r) h), `<d>.candidate.<tensor>` (the recurrent weights of n),
+    `<d>.candidate.t1` .., `<d>.candidate`. Where its gate is no factor of the first output mode,
+    the candidate is computed with all recurrent weights, under their own names.
     """
 
     name: str

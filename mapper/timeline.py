@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
-from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, VECTOR_WRITES, Architecture
+from einchip.arch import ACCUMULATE_LATENCY, VECTOR_WRITES, Architecture
 from einchip.program import (
     TOKENS,
     Contract,
-    Copy,
     EndLoop,
-    Fill,
     Give,
     Instruction,
     Load,
     Loop,
-    Lstm,
     Program,
     Store,
+    Sync,
     Unit,
     UnitInstruction,
+    Vector,
 )
 
 #: Cycles of the memory model from an address to the first beat.
@@ -99,6 +98,8 @@ class _Machine:
             if isinstance(i, Give):
                 self._give(i.mask, self.fetch + 1)
             self.fetch += 2
+            if isinstance(i, Sync):
+                self._sync()
             return
         commit = max(self.fetch + 1 + i.WORDS, self.moved[i.UNIT] + 1)
         self.fetch = commit + 1
@@ -110,6 +111,11 @@ class _Machine:
         self.free[i.UNIT], done = self._execute(i, launch)
         self._give(i.signal, done)
         self.end = max(self.end, done)
+
+    def _sync(self) -> None:
+        """Wait until every unit is idle; all tokens are lost."""
+        self.fetch = max(self.fetch, self.end + 1) + 1
+        self.given = [deque() for _ in range(TOKENS)]
 
     def _taken(self, mask: int) -> list[int]:
         """Return the cycles from which the tokens of a mask are positive, and take them."""
@@ -124,7 +130,7 @@ class _Machine:
         """Return the first cycle of the next launch, and the cycle of completion."""
         if isinstance(i, Contract):
             return self.array.run(i, launch)
-        if isinstance(i, Lstm | Copy | Fill):
+        if isinstance(i, Vector):
             done = self._vectors(i, launch)
         elif isinstance(i, Load):
             done = launch + 1 + MEMORY_LATENCY + i.beats - 1
@@ -134,22 +140,22 @@ class _Machine:
             done = launch + i.beats + bursts * (1 + STORE_LATENCY + MEMORY_LATENCY)
         return done + 1, done
 
-    def _vectors(self, i: Lstm | Copy | Fill, launch: int) -> int:
+    def _vectors(self, i: Vector, launch: int) -> int:
         """Return the cycle of a vector instruction's last write; note its reads."""
-        lstm = isinstance(i, Lstm)
         planes = self.arch.cell_planes
-        reads, writes = (4 + planes, planes + 1) if lstm else (1, 1)
-        latency = LSTM_LATENCY if lstm else COPY_LATENCY
+        reads = sum(planes if r.source == "state" else 1 for r in i.READS)
+        writes = planes + 1 if i.WRITES_STATE else 1
+        operations = max(1, reads)
         granted = deque[int]()
         t, last = launch + 1, launch
         for _ in range(i.vectors):
             if len(granted) + writes > VECTOR_WRITES:
                 t = max(t, granted[len(granted) + writes - VECTOR_WRITES - 1] + 1)
-            if not isinstance(i, Fill):
+            if reads:
                 self.array.blocked.append((t, t + reads))
-            t += reads
+            t += operations
             for k in range(writes):
-                last = max(t - 1 + latency + k, last + 1)
+                last = max(t - 1 + i.LATENCY + k, last + 1)
                 granted.append(last)
             while granted and granted[0] < t:
                 granted.popleft()

@@ -53,12 +53,16 @@ class Masks:
 
 @dataclass
 class Plan:
-    """Tokens of a whole program: of each section, and the credits given before the loop."""
+    """Tokens of a whole program: of each section, and the credits given before the loop.
+
+    `synced`: the units wait for each other before, after and between the iterations.
+    """
 
     before: Masks
     body: Masks
     after: Masks
     credits: list[int] = field(default_factory=list)
+    synced: bool = False
 
 
 class _Take(NamedTuple):

@@ -1,0 +1,557 @@
+"""The operations of one phase: before, in and after its loop over the time steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper import ops as op
+from einchip.mapper.errors import MappingError
+from einchip.mapper.image import Region, Scattered
+from einchip.mapper.nets import CellNets, Net, Nets
+from einchip.mapper.network import with_tokens
+from einchip.mapper.plan import Tensor
+from einchip.mapper.problem import CellKind
+from einchip.mapper.schedule import schedule
+from einchip.mapper.tokens import Masks, Plan, copy_name, looped, straight
+from einchip.mapper.tree import ONE
+from einchip.mapper.vector import (
+    N_PEEPHOLES,
+    Operand,
+    Pointwise,
+    Sweep,
+    copy_op,
+    copy_sweeps,
+    cycles,
+    peephole_addresses,
+    sweeps,
+)
+from einchip.mapper.wires import (
+    GATE,
+    Term,
+    View,
+    cuts,
+    factors_of,
+    merge_view,
+    part_of,
+    refined,
+    view,
+)
+from einchip.program import (
+    REGISTER_BITS,
+    Cell,
+    Copy,
+    EndLoop,
+    Give,
+    Gru,
+    GruReset,
+    GruUpdate,
+    Instruction,
+    Loop,
+    Lstm,
+    Peephole,
+    SetMode,
+    SetRegister,
+    Sync,
+    Vector,
+)
+
+#: Host registers: weights, the input sequence, the output, sequences between phases.
+WEIGHTS, INPUT, OUTPUT, WORKSPACE = range(4)
+#: The sequencer register that counts the records of a host register.
+RECORD_REGISTERS: Mapping[int, int] = {INPUT: 1, OUTPUT: 4, WORKSPACE: 5}
+X_REGISTER, NEXT_X_REGISTER = 2, 3
+#: The LOOP's field for host register ARG0: the number of time steps.
+STEPS_ARGUMENT = 1
+MODULUS = 1 << REGISTER_BITS
+
+
+def elements(tensor: Tensor, arch: Architecture) -> int:
+    """Return the elements of a tensor's buffer."""
+    return op.whole_vectors(tensor.layout.extent, arch)
+
+
+def region(offset: int, tensor: Tensor) -> Region:
+    """Return the place of a whole tensor in external memory."""
+    sizes = {i: tensor.layout.sizes.get(i, 1) for i in tensor.indices}
+    return Region(offset, tensor.indices, sizes, tensor.layout)
+
+
+def tensor_view(tensor: Tensor) -> View:
+    """Return a tensor as a vector, row-major over its indices."""
+    return view(
+        tensor.indices, {i: tensor.layout.sizes.get(i, 1) for i in tensor.indices}, tensor.layout
+    )
+
+
+class Piece(NamedTuple):
+    """Part `number` of so many equal parts of a vector."""
+
+    number: int
+    parts: int
+
+
+def copy_piece(
+    source: Tensor, target: Tensor, piece: Piece, name: str, arch: Architecture
+) -> op.Op:
+    """Return the COPY of a tensor into a part of another one.
+
+    Raises MappingError where the two have no common factors; one of them must then be flat.
+    """
+    given, taken = merge_view(tensor_view(source)), merge_view(tensor_view(target))
+    outer = (Term(piece.parts, -1),) if piece.parts > 1 else ()
+    factors = factors_of([(*outer, *given), taken])
+    if factors is None:
+        raise MappingError(f"{name}: found no common factors of {source.name} and {target.name}")
+    inside, at = part_of(taken, piece.number, piece.parts, factors)
+    inner = factors[len(factors) - len(inside) :]
+    found = copy_sweeps(refined(given, inner), inside, arch)
+    return copy_op(
+        f"copy {name}", found, Operand(source.name, source.space),
+        Operand(name, target.space, at), arch,
+    )  # fmt: skip
+
+
+class Field(NamedTuple):
+    """A tensor's place in the records of a host register; `record` bytes from step to step."""
+
+    tensor: Tensor
+    region: Region
+    base: int
+    record: int
+
+
+class Sink(NamedTuple):
+    """Where a phase's vector goes at each step: into a part of a field, or, alone, as it is."""
+
+    field: Field
+    piece: Piece | None
+
+    @property
+    def staging(self) -> str:
+        """The buffer in which the field is put together."""
+        return f"to {self.field.tensor.name}"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a phase reads and writes outside: sources at each step, sinks, and the final answer."""
+
+    sources: tuple[Field, ...]
+    sinks: tuple[Sink, ...] = ()
+    finals: tuple[Field, ...] = ()
+    states: tuple[Tensor, ...] = ()  # whose last values the stages behind the loop read
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase with operations; addresses and scales are still open."""
+
+    nets: Nets
+    ports: Ports
+    spaces: Mapping[str, int]
+    arch: Architecture
+    number: int
+
+    # --- vectors -----------------------------------------------------------------------------
+    @property
+    def cell(self) -> CellNets | None:
+        """The cell's networks."""
+        return self.nets.cell
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the cell's names."""
+        return self.nets.asked.prefix
+
+    @cached_property
+    def cell_sweeps(self) -> list[Sweep]:
+        """The vectors of the cell: operands pre-activations, h, and for peepholes the numbers."""
+        assert self.cell
+        u = self.cell.units
+        operands = [
+            u.strides(self.cell.hidden.result.layout), u.strides(self.cell.h.layout, hidden=True)
+        ]  # fmt: skip
+        if self.cell.kind is CellKind.PEEPHOLE:
+            operands.append(tuple(cuts(u.sizes)[-2::-1]))
+        return sweeps(u.sizes, self.cell.lanes, operands)
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors that hold all hidden units."""
+        return sum(s.vectors for s in self.cell_sweeps)
+
+    @property
+    def state_name(self) -> str:
+        """The buffer of the wide states, "" for a cell without."""
+        rnn = (CellKind.RNN_TANH, CellKind.RNN_RELU)
+        return f"{self.prefix}.cell" if self.cell and self.cell.kind not in rnn else ""
+
+    @property
+    def peepholes(self) -> str:
+        """The buffer of the peephole weights, "" for a cell without."""
+        has = self.cell and self.cell.kind is CellKind.PEEPHOLE
+        return f"{self.prefix}.peepholes" if has else ""
+
+    @property
+    def produced(self) -> Tensor:
+        """The vector of each time step."""
+        behind = self.nets.behind if self.nets.asked.behind_in_loop else ()
+        if behind:
+            return behind[-1].result
+        return self.cell.h if self.cell else self.nets.chain[-1].result
+
+    # --- buffers -----------------------------------------------------------------------------
+    @property
+    def extra_buffers(self) -> dict[str, int]:
+        """Elements of the buffers, beside those of networks, that may be in any scratchpad."""
+        arch, found = self.arch, dict[str, int]()
+        row = self.n_vectors * arch.lanes if self.cell else 0
+        linear = {s.name for s in (*self.nets.asked.chain, *self.nets.asked.behind)}
+        biases = {n: elements(t, arch) for n, t in self.nets.biases.items()}
+        own = {n: e for n, e in biases.items() if n.rsplit(".", 1)[0] not in linear}
+        found |= own
+        if self.state_name:
+            found[self.state_name] = row * arch.cell_planes
+        if self.peepholes:
+            found[self.peepholes] = row * N_PEEPHOLES
+        found |= {n: e for n, e in biases.items() if n not in own}
+        found |= {
+            s.staging: s.field.region.n_bytes(arch) // arch.element_bytes
+            for s in self.ports.sinks
+            if s.piece
+        }
+        return found
+
+    @property
+    def kept(self) -> set[str]:
+        """Names of what setup loads."""
+        weights = {n for net in self.nets.all for n in net.cuts}
+        peepholes = {self.peepholes} if self.peepholes else set[str]()
+        return weights | set(self.nets.biases) | peepholes
+
+    @property
+    def toggled(self) -> list[str]:
+        """The input tensors of which there are two copies."""
+        return [t.name for t in self.nets.inputs if not t.sliced]
+
+    @property
+    def distance(self) -> int:
+        """Elements between the two copies of an input."""
+        return max((elements(t, self.arch) for t in self.nets.inputs), default=0)
+
+    def buffers(self) -> list[op.Buffer]:
+        """Return all buffers; permanent are those that setup fills."""
+        found: dict[str, op.Buffer] = {}
+        for net in self.nets.all:
+            for b in op.part_buffers(net.part, self.arch):
+                keep = b.name in self.kept or b.name.startswith(ONE)
+                found[b.name] = replace(b, permanent=keep)
+        for name, size in self.extra_buffers.items():
+            keep = name in self.kept
+            found[name] = op.Buffer(name, self.spaces.get(name, 0), size, permanent=keep)
+        for name in self.toggled:
+            found[name] = replace(found[name], toggled=True, elements=self.distance)
+        for final in self.ports.finals:
+            name = final.tensor.name
+            if name not in found:
+                found[name] = op.Buffer(
+                    name, final.tensor.space, elements(final.tensor, self.arch), permanent=False
+                )
+        return list(found.values())
+
+    def _body_intermediates(self) -> set[str]:
+        """Return the results that only the array touches."""
+        return {s.name for n in self.nets.all for s in n.part.steps[:-1]}
+
+    def lifetimes(self) -> dict[str, tuple[int, int]]:
+        """Return for intermediates of the loop the first and last operation that touches them."""
+        alone = self._body_intermediates()
+        return {n: span for n, span in op.touched(self.body).items() if n in alone}
+
+    # --- operations --------------------------------------------------------------------------
+    def _load(self, f: Field, number: int, buffer: str) -> op.Op:
+        """Return the LOAD of slice `number`, counted from the first of the loop's time step.
+
+        Slices of the next time step are not loaded in the last one.
+        """
+        n_bytes = f.region.slice_elements(self.arch) * self.arch.element_bytes
+        ahead, piece = divmod(number, f.region.sliced[1])
+        step = -f.record if self.ports.reverse else f.record
+        offset = (f.region.offset + piece * n_bytes + ahead * step) % MODULUS
+        source = op.External(f.base, offset, RECORD_REGISTERS[f.base])
+        return op.load(buffer, f.tensor.space, f.tensor.layout.extent, self.arch, source, ahead)
+
+    @cached_property
+    def before(self) -> list[op.Op]:
+        """What runs before the loop: state 0, the first inputs."""
+        found: list[op.Op] = []
+        if self.cell:
+            h, arch = self.cell.h, self.arch
+            found.append(op.fill(h.name, h.space, h.layout.extent, arch, 0))
+            if self.state_name:
+                space, size = self.spaces[self.state_name], self.extra_buffers[self.state_name]
+                found.append(op.fill(self.state_name, space, size, arch, 0))
+        for f in self.ports.sources:
+            for c in range(f.tensor.slots):
+                sliced = f.tensor.sliced
+                name = f.tensor.buffer(c) if sliced else copy_name(f.tensor.name, c)
+                found.append(self._load(f, c, name))
+        return found
+
+    @cached_property
+    def body(self) -> list[op.Op]:
+        """One time step, in order."""
+        found = [
+            self._load(f, 1, f"{f.tensor.name}.next")
+            for f in self.ports.sources
+            if not f.tensor.sliced
+        ]
+        cell = self.cell
+        for net in (*self.nets.chain, *([cell.inputs] if cell else [])):
+            found += self._executions(net)
+        found += [
+            self._stage(s, op.load) for s in self.ports.sinks if s.piece and s.piece.number > 0
+        ]
+        ready = dict[str, int]()
+        if cell:
+            found += self._cell_ops(cell)
+            kind: type[Vector] = _KINDS.get(cell.kind, Copy)
+            ready[cell.h.name] = cycles(kind, self.n_vectors, self.arch)
+        if self.nets.asked.behind_in_loop:
+            found += self._behind([cell.h] if cell else [])
+        for s in self.ports.sinks:
+            if s.piece:
+                target = replace(s.field.tensor, space=self.spaces[s.staging])
+                found.append(copy_piece(self.produced, target, s.piece, s.staging, self.arch))
+            found.append(self._stage(s, op.store))
+        return schedule(found, ready)
+
+    def _stage(self, s: Sink, transfer: Callable[..., op.Op]) -> op.Op:
+        """Return the LOAD or STORE of the field that a sink puts together."""
+        f = s.field
+        name = s.staging if s.piece else f.tensor.name
+        space = self.spaces[s.staging] if s.piece else f.tensor.space
+        size = f.region.n_bytes(self.arch) // self.arch.element_bytes
+        place = op.External(f.base, f.region.offset, RECORD_REGISTERS[f.base])
+        return transfer(name, space, size, self.arch, place)
+
+    def _executions(self, net: Net) -> Iterator[op.Op]:
+        """Yield a network's steps; a slice of the input is followed by the load of a later one."""
+        source = next((f for f in self.ports.sources if f.tensor.sliced), None)
+        for step, piece, execution in op.executions(
+            net.part, self.arch, self._addend(net), net.act
+        ):
+            yield execution
+            if source and source.tensor.name in (step.x, step.y):
+                x = source.tensor
+                yield self._load(source, piece + x.slots, x.buffer(piece))
+
+    def _addend(self, net: Net) -> op.Addend | None:
+        if not net.addend:
+            return None
+        if net.addend in self.nets.biases:
+            return op.Addend(net.addend, self.spaces[net.addend])
+        assert self.cell
+        given, units = self.cell.inputs.result, self.cell.units
+        return op.Addend(given.name, given.space, net.addend_gate * units.gate_stride(given.layout))
+
+    def _cell_ops(self, cell: CellNets) -> Iterator[op.Op]:
+        """Yield the recurrent network and the pointwise part."""
+        yield from self._executions(cell.hidden)
+        if not self.state_name:
+            gates, h = (Operand(t.name, t.space) for t in (cell.hidden.result, cell.h))
+            yield copy_op(f"{self.prefix}.{cell.kind.value}", self.cell_sweeps, gates, h, self.arch)
+            return
+        first, *rest = self.pointwise()
+        yield first.op(self.arch)
+        if cell.candidate:
+            yield from self._executions(cell.candidate)
+        yield from (p.op(self.arch) for p in rest)
+
+    def pointwise(self) -> list[Pointwise]:
+        """Return the instructions of a cell with a wide state."""
+        cell = self.cell
+        if not cell or not self.state_name:
+            return []
+        gates, h = cell.hidden.result, cell.h
+        state = Operand(self.state_name, self.spaces[self.state_name])
+        source, target = Operand(gates.name, gates.space), Operand(h.name, h.space)
+        stride = cell.units.gate_stride(gates.layout)
+        found, name = tuple(self.cell_sweeps), f"{self.prefix}.{cell.kind.value}"
+        if cell.candidate:
+            return [
+                self._reset(cell, cell.candidate, source, state),
+                Pointwise(
+                    GruUpdate, name, found, 0, source._replace(offset=stride), target, state,
+                    self._candidate(cell, cell.candidate),
+                ),
+            ]  # fmt: skip
+        aux = None
+        if cell.kind is CellKind.PEEPHOLE:
+            aux = Operand(self.peepholes, self.spaces[self.peepholes])
+        elif cell.kind is CellKind.GRU:
+            aux = Operand(cell.inputs.result.name, cell.inputs.result.space)
+        kind = _KINDS[cell.kind]
+        return [Pointwise(kind, name, found, stride, source, target, state, aux)]
+
+    def _candidate(self, cell: CellNets, net: Net) -> Operand:
+        """Return the candidate: the last gate, where the network computes all of them."""
+        whole = not net.addend_gates
+        at = 2 * cell.units.gate_stride(net.result.layout) if whole else 0
+        return Operand(net.result.name, net.result.space, at)
+
+    def _reset(self, cell: CellNets, net: Net, source: Operand, state: Operand) -> Pointwise:
+        units, name = cell.units, f"{self.prefix}.reset"
+        reset = net.part.tensors[name]
+        operands = (
+            units.strides(cell.hidden.result.layout), units.strides(reset.layout, hidden=True)
+        )  # fmt: skip
+        found = sweeps(units.sizes, cell.lanes, operands)
+        target = Operand(name, reset.space)
+        return Pointwise(GruReset, name, tuple(found), 0, source, target, state)
+
+    def _behind(self, states: Sequence[Tensor]) -> Iterator[op.Op]:
+        """Yield the stages behind the cell, from copies of the states where these do not fit."""
+        if self.nets.asked.copied_in:
+            name = next(iter(self.nets.behind[0].operands))
+            target = self.nets.behind[0].part.tensors[name]
+            for k, h in enumerate(states):
+                yield copy_piece(h, target, Piece(k, len(states)), name, self.arch)
+        for net in self.nets.behind:
+            yield from self._executions(net)
+
+    @cached_property
+    def after(self) -> list[op.Op]:
+        """What runs after the loop: the stages behind it, or copies of the states; the answer."""
+        found: list[op.Op] = []
+        states, finals = self.ports.states, self.ports.finals
+        if not finals:
+            return found
+        if self.nets.asked.behind:
+            found += self._behind(states)
+        else:
+            for h, f in zip(states, finals, strict=True):
+                found.append(copy_piece(h, f.tensor, Piece(0, 1), f.tensor.name, self.arch))
+        for f in finals:
+            place = op.External(f.base, f.region.offset)
+            t = f.tensor
+            found.append(op.store(t.name, t.space, t.layout.extent, self.arch, place))
+        return found
+
+    @cached_property
+    def tokens(self) -> Plan:
+        """The tokens of all sections."""
+        toggles: dict[str, tuple[str, int]] = {}
+        for name in self.toggled:
+            toggles |= {name: (name, 0), f"{name}.next": (name, 1)}
+        try:
+            return looped(self.before, self.body, self.after, toggles)
+        except MappingError:
+            before, body, after = (straight(s) for s in (self.before, self.body, self.after))
+            return Plan(before, body, after, synced=True)
+
+    def aliases(self, bases: Mapping[str, int]) -> dict[str, int]:
+        """Return the addresses of the other names of toggled buffers."""
+        return {
+            alias: bases[name]
+            for name in self.toggled
+            for alias in (f"{name}.next", copy_name(name, 0))
+        }
+
+    @property
+    def registers(self) -> dict[str, int]:
+        """The registers that are added to the addresses of buffers."""
+        found: dict[str, int] = {}
+        for name in self.toggled:
+            found |= {name: X_REGISTER, f"{name}.next": NEXT_X_REGISTER}
+        return found
+
+    @property
+    def records(self) -> dict[int, int]:
+        """Bytes from one step to the next of each host register that the loop reads or writes."""
+        fields = [*self.ports.sources, *(s.field for s in self.ports.sinks)]
+        return {f.base: f.record for f in fields}
+
+    def instructions(self, place: op.Place) -> list[Instruction]:
+        """Return the phase's part of the program."""
+        plan, sync = self.tokens, [Sync()] if self.tokens.synced else []
+        run: list[Instruction] = list(self._start())
+        run += [Give(mask) for mask in plan.credits]
+        run += _emitted(self.before, plan.before, place)
+        if self.toggled:
+            run.append(SetRegister(NEXT_X_REGISTER, SetMode.SET, self.distance))
+        run += [*sync, Loop(arg=STEPS_ARGUMENT)]
+        run += _emitted(self.body, plan.body, place)
+        sign = -1 if self.ports.reverse else 1
+        run += [
+            SetRegister(RECORD_REGISTERS[b], SetMode.ADD, sign * n % MODULUS)
+            for b, n in self.records.items()
+        ]
+        if self.toggled:
+            run += [
+                SetRegister(r, SetMode.TOGGLE, self.distance) for r in (X_REGISTER, NEXT_X_REGISTER)
+            ]
+        run += [*sync, EndLoop()]
+        run += _emitted(self.after, plan.after, place)
+        return run
+
+    def _start(self) -> Iterator[Instruction]:
+        """Yield the end of the phase before, and the registers' first values.
+
+        A reverse phase begins where the one before it, over the same records, ended.
+        """
+        if not self.number:
+            return
+        yield Sync()
+        for base, n in self.records.items():
+            reverse = self.ports.reverse
+            mode, value = (SetMode.ADD, -n % MODULUS) if reverse else (SetMode.SET, 0)
+            yield SetRegister(RECORD_REGISTERS[base], mode, value)
+        if self.toggled:
+            yield SetRegister(X_REGISTER, SetMode.SET, 0)
+
+    # --- weights -----------------------------------------------------------------------------
+    def weights(self) -> dict[str, tuple[Tensor, Region]]:
+        """Return what setup loads: tensors, and their places in external memory from 0 on."""
+        found: dict[str, tuple[Tensor, Region]] = {}
+        for net in self.nets.all:
+            for name in net.cuts:
+                tensor = net.part.tensors[name]
+                found[name] = (tensor, region(0, tensor))
+        for name, tensor in self.nets.biases.items():
+            placed = replace(tensor, space=self.spaces[name])
+            found[name] = (placed, region(0, placed))
+        if self.peepholes:
+            found[self.peepholes] = self._peephole_region()
+        return found
+
+    def _peephole_region(self) -> tuple[Tensor, Region]:
+        """Return the peephole weights, in the order of the vectors."""
+        assert self.cell
+        size = self.extra_buffers[self.peepholes]
+        sizes = {GATE: N_PEEPHOLES, "unit": self.cell.units.size}
+        layout = replace(self.cell.h.layout, sizes={"packed": size}, strides={"packed": 1})
+        name = self.peepholes
+        tensor = Tensor(name, ("packed",), layout, self.spaces[name], True)
+        at = peephole_addresses(self.cell_sweeps, 2, self.arch)
+        return tensor, Scattered(0, tuple(sizes), sizes, layout, at=at, elements=size)
+
+
+_KINDS: Mapping[CellKind, type[Cell]] = {
+    CellKind.LSTM: Lstm,
+    CellKind.PEEPHOLE: Peephole,
+    CellKind.GRU: Gru,
+    CellKind.GRU_BEFORE: GruUpdate,
+}
+
+
+def _emitted(ops: Sequence[op.Op], masks: Masks, place: op.Place) -> list[Instruction]:
+    found: list[Instruction] = []
+    for o, wait, signal in zip(ops, masks.wait, masks.signal, strict=True):
+        found += with_tokens(o.build(place), wait, signal)
+    return found

@@ -1,0 +1,249 @@
+"""Vectors between networks: factors on which all who write and read one agree, or a flat layout.
+
+A vector that one network writes over modes 16 x 4 and another reads over 8 x 8 is kept over their
+common factors 8 x 2 x 4, whose strides may be chosen freely. Modes such as 6 x 4 and 4 x 6 have
+none; then the vector is *flat*: row-major without padding, so that its strides are right in any
+modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper.errors import MappingError
+from einchip.mapper.lanes import Factor, group_options
+from einchip.mapper.layout import Layout, row_major
+from einchip.network import Network
+
+#: The index of the gates where it is a factor of its own.
+GATE = "@gate"
+
+Splits = Mapping[str, tuple[str, ...]]
+
+
+def cuts(modes: Sequence[int]) -> list[int]:
+    """Return 1, the last mode, the product of the last two, and so on."""
+    return [prod(modes[k:]) for k in range(len(modes), -1, -1)]
+
+
+def common_factors(all_modes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
+    """Return factors of which each list of modes is a row-major grouping, slowest first, or None.
+
+    16 x 4 and 8 x 8 give 8, 2, 4; 6 x 4 and 4 x 6 give None.
+    """
+    found = sorted({c for modes in all_modes for c in cuts(modes)})
+    if any(high % low for low, high in pairwise(found)):
+        return None
+    return tuple(high // low for low, high in pairwise(found))[::-1]
+
+
+def split_names(
+    indices: Sequence[str], modes: Sequence[int], names: Sequence[str], factors: Sequence[int]
+) -> dict[str, tuple[str, ...]]:
+    """Return for each index the factors that make it up."""
+    rest = list(zip(names, factors, strict=True))
+    found: dict[str, tuple[str, ...]] = {}
+    for index, size in zip(indices, modes, strict=True):
+        taken: list[str] = []
+        while size > 1:
+            name, factor = rest.pop(0)
+            taken.append(name)
+            size //= factor
+        found[index] = tuple(taken)
+    return found
+
+
+def refine(network: Network, splits: Splits, sizes: Mapping[str, int]) -> Network:
+    """Return the network with some indices split; arrays keep their order of elements."""
+
+    def split(indices: Sequence[str]) -> tuple[str, ...]:
+        return tuple(n for i in indices for n in splits.get(i, (i,)))
+
+    kept = {i: n for i, n in network.sizes.items() if i not in splits}
+    new = {n: sizes[n] for names in splits.values() for n in names}
+    tensors = {name: split(t) for name, t in network.tensors.items()}
+    return Network(tensors, {**kept, **new}, split(network.output))
+
+
+def modes_of(network: Network, indices: Sequence[str]) -> list[int]:
+    """Return the sizes of some indices."""
+    return [network.sizes[i] for i in indices]
+
+
+def split_by(
+    network: Network, indices: Sequence[str], names: Sequence[str], factors: Sequence[int]
+) -> Network:
+    """Return the network with `indices`, in order, cut into named factors."""
+    splits = split_names(indices, modes_of(network, indices), names, factors)
+    return refine(network, splits, dict(zip(names, factors, strict=True)))
+
+
+class Term(NamedTuple):
+    """A factor of a vector as it lies in a scratchpad."""
+
+    size: int
+    stride: int
+
+
+View = tuple[Term, ...]  # slowest first: the elements of a vector in order
+
+
+def view(indices: Sequence[str], sizes: Mapping[str, int], layout: Layout) -> View:
+    """Return a tensor's elements, row-major over its indices, as a vector."""
+    return tuple(Term(sizes[i], layout.stride(i)) for i in indices if sizes[i] > 1)
+
+
+def refined(whole: View, factors: Sequence[int]) -> View:
+    """Return a view cut into finer factors; one stride serves a whole term, cut anyhow."""
+    rest, found = list(factors), list[Term]()
+    for size, stride in whole:
+        taken: list[int] = []
+        while prod(taken) < size:
+            taken.append(rest.pop(0))
+        found += [Term(n, stride * prod(taken[k + 1 :])) for k, n in enumerate(taken)]
+    return tuple(found)
+
+
+def factors_of(views: Sequence[View]) -> tuple[int, ...] | None:
+    """Return common factors of views, None where there are none. A flat view has every factor."""
+    merged = [merge_view(v) for v in views]
+    return common_factors([[t.size for t in v] for v in merged])
+
+
+def merge_view(whole: View) -> View:
+    """Return the view with the fewest terms: those that lie behind one another joined."""
+    found: list[Term] = []
+    for term in whole:
+        if found and found[-1].stride == term.size * term.stride:
+            found[-1] = Term(found[-1].size * term.size, term.stride)
+        else:
+            found.append(term)
+    return tuple(found)
+
+
+def part_of(whole: View, number: int, count: int, factors: Sequence[int]) -> tuple[View, int]:
+    """Return part `number` of `count` equal parts of a vector, and where it begins.
+
+    Raises ValueError where the parts do not end where factors do.
+    """
+    terms, outer = refined(whole, factors), 1
+    at, inner = 0, list(terms)
+    rest = number
+    while outer < count:
+        term = inner.pop(0)
+        outer *= term.size
+        if count % outer:
+            raise ValueError(f"found factors {tuple(factors)}, expected some that make {count}")
+        at += rest // (count // outer) * term.stride
+        rest %= count // outer
+    return tuple(inner), at
+
+
+@dataclass(frozen=True)
+class Units:
+    """The hidden units of a direction as factors, slowest first.
+
+    `gates` are their names in the pre-activations, `hidden` those in h; both are empty where these
+    vectors are flat.
+    """
+
+    sizes: tuple[int, ...]
+    n_gates: int
+    gates: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def flat(self) -> bool:
+        """Whether pre-activations and h are flat."""
+        return not self.gates
+
+    @property
+    def size(self) -> int:
+        """Hidden units."""
+        return prod(self.sizes)
+
+    def gate_stride(self, layout: Layout) -> int:
+        """Return the distance of the gates, 0 of a cell that has one."""
+        if self.n_gates == 1:
+            return 0
+        return self.size if self.flat else layout.stride(GATE)
+
+    def strides(self, layout: Layout, hidden: bool = False) -> tuple[int, ...]:
+        """Return the strides of the units in pre-activations, or in h."""
+        if self.flat:
+            return (1,)
+        return tuple(layout.stride(i) for i in (self.hidden if hidden else self.gates))
+
+    def lanes(self, arch: Architecture) -> tuple[tuple[int, int], ...]:
+        """Return which units go on the vector unit's lanes, by position: fewest vectors first."""
+        options = group_options(self.sizes, arch.lanes)
+        return min(options, key=lambda o: (o.steps, o.tails)).factors
+
+    def factors(
+        self, lanes: tuple[tuple[int, int], ...], hidden: bool = False
+    ) -> tuple[Factor, ...]:
+        """Return these lanes as factors of pre-activations, or of h; flat ones are never apart."""
+        if self.flat:
+            return ()
+        names = self.hidden if hidden else self.gates
+        return tuple(Factor(names[p], c) for p, c in lanes)
+
+
+def with_gate(network: Network, n_gates: int) -> Network:
+    """Return the network with its gate as an output index of its own, where it can be one."""
+    if n_gates == 1:
+        return network
+    first, size = network.output[0], network.sizes[network.output[0]]
+    if size % n_gates or size == 0:
+        return network
+    names = (GATE, first) if size > n_gates else (GATE,)
+    factors = (n_gates, size // n_gates)[: len(names)]
+    return refine(network, {first: names}, dict(zip(names, factors, strict=True)))
+
+
+def agree(
+    inputs: Network,
+    hidden: Network,
+    n_gates: int,
+    hidden_size: int,
+    readers: Sequence[Sequence[int]],
+) -> tuple[Network, Network, Units]:
+    """Return a direction's networks over common factors of the hidden units, and these.
+
+    The data tensor of `hidden` is h; `readers` are the modes of others that read h. Raises
+    MappingError where outputs or h have the wrong sizes.
+    """
+    for what, modes, size in (
+        ("input", modes_of(inputs, inputs.output), n_gates * hidden_size),
+        ("hidden", modes_of(hidden, hidden.output), n_gates * hidden_size),
+        ("h", hidden.shape("h"), hidden_size),
+    ):
+        if prod(modes) != size:
+            raise MappingError(f"{what}: found modes {tuple(modes)}, expected a product of {size}")
+    outs = [modes_of(n, n.output) for n in (inputs, hidden)]
+    states = [hidden.shape("h"), *readers]
+    factors = common_factors([*outs, *((n_gates, *s) for s in states)])
+    gate = factors[:1] if n_gates > 1 and factors else ()
+    if factors is None or hidden_size == 1 or gate not in ((), (n_gates,)):
+        return (
+            with_gate(inputs, n_gates), with_gate(hidden, n_gates), Units((hidden_size,), n_gates)
+        )  # fmt: skip
+    sizes = factors[len(gate) :]
+    numbers = range(len(sizes))
+    units = Units(
+        sizes, n_gates, tuple(f"@u{k}" for k in numbers), tuple(f"@v{k}" for k in numbers)
+    )
+    names = (GATE, *units.gates)[1 - len(gate) :]
+    found = split_by(inputs, inputs.output, names, factors)
+    other = split_by(hidden, hidden.output, names, factors)
+    return found, split_by(other, hidden.tensors["h"], units.hidden, sizes), units
+
+
+def flat_layout(network: Network, indices: Sequence[str]) -> Layout:
+    """Return the flat layout of a vector over some indices of a network."""
+    return row_major(indices, network.sizes)
