@@ -10,18 +10,20 @@ In a segment whose iterations overlap, each pair of units with a conflict betwee
 the next (or the next but one) has a token more, which the segment gives and takes once, with one
 (or two) credits from a GIVE at the program's start. Between segments everything waits for a
 *fence*: private instructions that conflict with nothing, but for one, the pivot, that orders all
-before it and all after it.
+before it and all after it; or for a SYNC. A SYNC outside of all loops begins a *phase*, whose
+tokens have nothing to do with those of the one before; any SYNC takes the credits away, so they are
+given again behind it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from numpy.random import Generator
 
 from einchip.arch import Architecture
-from einchip.program import TOKEN_MAX, TOKENS, Give, Program, Unit, UnitInstruction
-from einchip.reference import Host, trace
+from einchip.program import TOKEN_MAX, TOKENS, Give, Program, Sync, Unit, UnitInstruction
+from einchip.reference import Host, walk
 from tests.system.instructions import Footprint, footprint
 
 UNITS: Final = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
@@ -36,6 +38,7 @@ class Node:
     unit: Unit
     prints: tuple[Footprint, ...]
     pivot: bool = False
+    phase: int = 0
 
 
 class Edge(NamedTuple):
@@ -103,30 +106,43 @@ def carried_edges(nodes: Sequence[Node]) -> Iterator[Edge]:
 
 @dataclass
 class Masks:
-    """The token masks of every node, and the GIVEs with which the program starts."""
+    """The token masks of every node, the GIVEs with which each phase starts, unused tokens."""
 
     wait: list[int]
     signal: list[int]
-    credits: list[Give]
+    credits: list[list[Give]]
     free: list[int]
 
 
-def masks(nodes: Sequence[Node], edges: Sequence[Edge]) -> Masks:
-    """Number the tokens and return the masks. Raises TooManyTokensError."""
+def masks(nodes: Sequence[Node], edges: Sequence[Edge], n_phases: int, rng: Generator) -> Masks:
+    """Number the tokens of each phase and return the masks. Raises TooManyTokensError."""
     found = Masks([0] * len(nodes), [0] * len(nodes), [], [])
-    numbers: dict[tuple[Unit, Unit, int], int] = {}
-    for edge in edges:
-        key = nodes[edge.giver].unit, nodes[edge.taker].unit, edge.distance
-        token = numbers.setdefault(key, len(numbers))
-        found.signal[edge.giver] |= 1 << token
-        found.wait[edge.taker] |= 1 << token
-    if len(numbers) > TOKENS:
-        raise TooManyTokensError
-    for credit in (1, 2):
-        mask = sum(1 << token for key, token in numbers.items() if key[2] >= credit)
-        found.credits += [Give(mask)] if mask else []
-    found.free = list(range(len(numbers), TOKENS))
+    most = 0
+    for phase in range(n_phases):
+        numbers: dict[tuple[Unit, Unit, int], int] = {}
+        here = [e for e in edges if nodes[e.giver].phase == phase]
+        for edge in here:
+            key = nodes[edge.giver].unit, nodes[edge.taker].unit, edge.distance
+            numbers.setdefault(key, len(numbers))
+        most = max(most, len(numbers))
+        if most > TOKENS:
+            raise TooManyTokensError
+        order = [int(n) for n in rng.permutation(len(numbers))]
+        for edge in here:
+            key = nodes[edge.giver].unit, nodes[edge.taker].unit, edge.distance
+            found.signal[edge.giver] |= 1 << order[numbers[key]]
+            found.wait[edge.taker] |= 1 << order[numbers[key]]
+        found.credits.append(list(_gives({order[n]: key[2] for key, n in numbers.items()})))
+    found.free = list(range(most, TOKENS))
     return found
+
+
+def _gives(credit: Mapping[int, int]) -> Iterator[Give]:
+    """Yield the GIVEs that give each token so often."""
+    for least in (1, 2):
+        mask = sum(1 << token for token, n in credit.items() if n >= least)
+        if mask:
+            yield Give(mask)
 
 
 def check_counts(program: Program, host: Host) -> None:
@@ -134,11 +150,15 @@ def check_counts(program: Program, host: Host) -> None:
 
     The worst: all givers are done, and of each unit the last `ISSUED` instructions wait.
     """
-    given, tokens = _credits(program), _unit_tokens(program)
+    given, tokens = [0] * TOKENS, _unit_tokens(program)
     waiting: dict[Unit, list[int]] = {unit: [] for unit in UNITS}
-    for step in trace(program, host):
+    for step in walk(program, host):
         i = step.instruction
-        if isinstance(i, UnitInstruction):
+        if isinstance(i, Give):
+            _add(given, i.mask & tokens)
+        elif isinstance(i, Sync):
+            given, waiting = [0] * TOKENS, {unit: [] for unit in UNITS}
+        elif isinstance(i, UnitInstruction):
             _add(given, i.signal)
             waiting[i.UNIT].append(i.wait & tokens)
             if len(waiting[i.UNIT]) > ISSUED:
@@ -170,11 +190,17 @@ def races(program: Program, arch: Architecture, host: Host) -> list[tuple[int, i
     """
     runs: list[_Run] = []
     tokens = _unit_tokens(program)
-    given: list[list[_Run | None]] = [[None] * n for n in _credits(program)]
+    given: list[list[_Run | None]] = [[] for _ in range(TOKENS)]
     known = {unit: dict.fromkeys(UNITS, 0) for unit in UNITS}
     numbers = dict.fromkeys(UNITS, 0)
     found = []
-    for pc, i, registers in trace(program, host):
+    for pc, i, registers in walk(program, host):
+        if isinstance(i, Give):
+            for token in _bits(i.mask & tokens):
+                given[token].append(None)
+        if isinstance(i, Sync):
+            given = [[] for _ in range(TOKENS)]
+            known = {unit: dict(numbers) for unit in UNITS}
         if not isinstance(i, UnitInstruction):
             continue
         unit, clock = i.UNIT, dict(known[i.UNIT])
@@ -195,15 +221,6 @@ def races(program: Program, arch: Architecture, host: Host) -> list[tuple[int, i
         ]
         runs.append(run)
     return found
-
-
-def _credits(program: Program) -> list[int]:
-    """Return how often GIVE gives each token that units give too."""
-    counts, tokens = [0] * TOKENS, _unit_tokens(program)
-    for i in program.instructions:
-        if isinstance(i, Give):
-            _add(counts, i.mask & tokens)
-    return counts
 
 
 def _unit_tokens(program: Program) -> int:

@@ -24,6 +24,7 @@ from einchip.program import (
     REGISTER_BITS,
     REGISTERS,
     TOKEN_MAX,
+    TOKENS,
     EndLoop,
     Fill,
     Give,
@@ -35,6 +36,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    Sync,
     Unit,
     UnitInstruction,
 )
@@ -82,15 +84,44 @@ class _Place:
     skip_last: int = 0
 
 
+@dataclass(frozen=True)
+class _Barrier:
+    """A SYNC, behind which a phase goes on or begins.
+
+    With `surplus`, GIVEs of these tokens follow, and one more SYNC, which takes them away.
+    """
+
+    phase: int
+    surplus: int = 0
+
+
 @dataclass
 class _Skeleton:
-    """A program without its unit instructions; `overlapping`: segments without a fence."""
+    """A program without its unit instructions.
 
-    items: list[Instruction | _Place] = field(default_factory=list)
+    `overlapping`: segments without a fence; `phases`: the phase of each segment.
+    """
+
+    items: list[Instruction | _Place | _Barrier] = field(default_factory=list)
+    phases: list[int] = field(default_factory=list)
     overlapping: set[int] = field(default_factory=set)
     args: list[int] = field(default_factory=list)
-    segments: int = 0
+    phase: int = 0
     loops: int = 0  # open
+
+    @property
+    def segments(self) -> int:
+        """Segments so far: the number of the one that is filled."""
+        return len(self.phases)
+
+    def end_segment(self) -> None:
+        """Let the next segment begin."""
+        self.phases.append(self.phase)
+
+    @property
+    def has_barriers(self) -> bool:
+        """Whether any SYNC takes tokens away."""
+        return any(isinstance(item, _Barrier) for item in self.items)
 
 
 def random_case(seed: int, arch: Architecture) -> Case:
@@ -160,7 +191,7 @@ def _add_block(skeleton: _Skeleton, block: Block) -> None:
     rng = np.random.default_rng(block.seed)
     overlaps = bool(block.count) and not block.fenced and not block.inner
     if overlaps:
-        _add_fence(skeleton, rng, closes=True)
+        _add_border(skeleton, rng, closes=True)
     steps: list[Instruction] = []
     if block.count:
         for register in rng.choice(range(1, REGISTERS), size=rng.integers(3), replace=False):
@@ -172,11 +203,11 @@ def _add_block(skeleton: _Skeleton, block: Block) -> None:
     n_before = int(rng.integers(len(steps) + 1))
     skeleton.items += steps[:n_before]
     if not overlaps:
-        _add_fence(skeleton, rng)
+        _add_border(skeleton, rng)
     else:
         skeleton.overlapping.add(skeleton.segments)
     skeleton.items += [_place(skeleton, op) for op in block.ops]
-    skeleton.segments += 1
+    skeleton.end_segment()
     for inner in block.inner:
         _add_block(skeleton, inner)
     skeleton.items += steps[n_before:]
@@ -218,6 +249,16 @@ def _register_steps(rng: Generator, register: int) -> tuple[SetRegister, SetRegi
     )
 
 
+def _add_border(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> None:
+    """Add a fence or a SYNC. At the program's very start there is none."""
+    if rng.random() < 0.7:
+        _add_fence(skeleton, rng, closes=closes)
+    elif skeleton.items:
+        skeleton.phase += not skeleton.loops
+        surplus = int(rng.integers(1 << TOKENS)) if rng.random() < 0.3 else 0
+        skeleton.items.append(_Barrier(skeleton.phase, surplus))
+
+
 def _add_fence(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> None:
     """Add private instructions that order all before them and all after.
 
@@ -236,12 +277,12 @@ def _add_fence(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> 
         waiting = [*others, *([pivot] if pivot.kind == "contract" else [])]
         again = [replace(op, seed=op.seed + 1) for op in waiting]
         skeleton.items += [_Place(op, here, private=True) for op in again]
-        skeleton.segments += 1
+        skeleton.end_segment()
 
 
 def _registers(skeleton: _Skeleton, host: Host) -> dict[int, list[tuple[int, ...]]] | None:
     """Return what the registers hold at each execution of each place, None if there are many."""
-    stub = Program(tuple(Fill() if isinstance(i, _Place) else i for i in skeleton.items))
+    stub = Program(tuple(_stub(i) for i in skeleton.items))
     index = {pc: k for k, (pc, _) in enumerate(stub.addresses())}
     found: dict[int, list[tuple[int, ...]]] = {k: [] for k in index.values()}
     for n, step in enumerate(trace(stub, host)):
@@ -249,6 +290,12 @@ def _registers(skeleton: _Skeleton, host: Host) -> dict[int, list[tuple[int, ...
         if n > MOST_EXECUTED:
             return None
     return found
+
+
+def _stub(item: Instruction | _Place | _Barrier) -> Instruction:
+    if isinstance(item, Instruction):
+        return item
+    return Sync() if isinstance(item, _Barrier) else Fill()
 
 
 # --- unit instructions ---------------------------------------------------------------------
@@ -308,7 +355,12 @@ def _order(
     places = {k: p for k, p in enumerate(skeleton.items) if isinstance(p, _Place) and not p.loose}
     index = list(places)
     nodes = [
-        Node(filled[k].UNIT, tuple(footprint(filled[k], r, arch) for r in registers[k]), p.pivot)
+        Node(
+            filled[k].UNIT,
+            tuple(footprint(filled[k], r, arch) for r in registers[k]),
+            p.pivot,
+            skeleton.phases[p.segment],
+        )
         for k, p in places.items()
     ]
     edges: list[Edge] = []
@@ -319,10 +371,14 @@ def _order(
         if segment in skeleton.overlapping:
             found += ordering.carried_edges(members)
         edges += [Edge(here[e.giver], here[e.taker], e.distance) for e in found]
-    masks = ordering.masks(nodes, edges)
-    gives = _Gives.draw(rng, masks.free)
+    masks = ordering.masks(nodes, edges, skeleton.phase + 1, rng)
+    gives = _Gives.draw(rng, masks.free, hoards=not skeleton.has_barriers)
     code: list[Instruction] = []
     for k, item in enumerate(skeleton.items):
+        if isinstance(item, _Barrier):
+            code += [Sync(), *([Give(item.surplus), Sync()] if item.surplus else [])]
+            code += masks.credits[item.phase]
+            continue
         if k not in places:
             code.append(filled[k] if isinstance(item, _Place) else item)
             continue
@@ -330,7 +386,7 @@ def _order(
         before, wait = gives.before(i.UNIT, len(registers[k]))
         code += before
         code.append(replace(i, wait=masks.wait[n] | wait, signal=masks.signal[n]))
-    return Program((*masks.credits, *gives.at_start(), *code))
+    return Program((*masks.credits[0], *gives.at_start(), *code))
 
 
 @dataclass
@@ -345,11 +401,11 @@ class _Gives:
     hoards: dict[Unit, int]
 
     @classmethod
-    def draw(cls, rng: Generator, free: Sequence[int]) -> Self:
-        """Return a token for as many units as there are free ones."""
+    def draw(cls, rng: Generator, free: Sequence[int], *, hoards: bool) -> Self:
+        """Return a token for as many units as there are free ones; `hoards`: some may be such."""
         units = [ordering.UNITS[k] for k in rng.permutation(3)]
         tokens = dict(zip(units, free, strict=False))
-        return cls(rng, tokens, {unit: 0 for unit in tokens if rng.random() < 0.5})
+        return cls(rng, tokens, {u: 0 for u in tokens if hoards and rng.random() < 0.5})
 
     def before(self, unit: Unit, executions: int) -> tuple[list[Give], int]:
         """Return what comes before an instruction, and the tokens that it takes."""

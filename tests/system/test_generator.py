@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,20 +12,28 @@ from hypothesis import strategies as st
 from einchip import check
 from einchip.arch import Architecture
 from einchip.program import (
+    TOKENS,
     Act,
     Contract,
     Copy,
+    EndLoop,
     Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     SetMode,
     SetRegister,
     Space,
     Store,
+    Sync,
+    Unit,
     UnitInstruction,
 )
 from tests.system import ordering
@@ -87,17 +96,23 @@ FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
             i.has_addend and (i.d_space, i.d_base, i.d_reg) == (i.z_space, i.z_base, i.z_reg)
         ),
         "a sigmoid": lambda i: i.act == Act.SIGMOID,
+        "a relu": lambda i: i.act == Act.RELU,
         "a tanh": lambda i: i.act == Act.TANH,
         "a result in X": lambda i: i.z_space == Space.X,
         "a result in Y": lambda i: i.z_space == Space.Y,
         "a register": lambda i: i.x_reg > 0,
         "a token that it gives itself": lambda i: bool(i.wait & i.signal),
     },
-    Lstm: {
-        "several vectors": lambda i: i.vectors > 1,
-        "all lanes": lambda i: i.n_lanes == 8,
-        "some lanes": lambda i: 1 < i.n_lanes < 8,
-        "the cell in the gates' scratchpad": lambda i: i.cell_space == i.src_space,
+    **{
+        kind: {
+            "several vectors": lambda i: i.vectors > 1,
+            "all lanes": lambda i: i.n_lanes == 8,
+            "some lanes": lambda i: 1 < i.n_lanes < 8,
+            "the state in the gates' scratchpad": lambda i: i.cell_space == i.src_space,
+            "a second source in the other scratchpad": lambda i: i.aux_space != i.src_space,
+            "a second source at a register": lambda i: i.aux_reg > 0,
+        }
+        for kind in (Lstm, Peephole, Gru, GruReset, GruUpdate)
     },
     Copy: {"both scratchpads": lambda i: i.src_space != i.dst_space},
     Fill: {"two lane factors": lambda i: min(i.nl0, i.nl1) > 1},
@@ -111,6 +126,22 @@ FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
     SetRegister: {"a value that toggles": lambda i: i.mode == SetMode.TOGGLE},
     Give: {"credits": lambda i: i.mask.bit_count() > 1},
 }
+
+
+def test_programs_have_phases_that_share_tokens_between_other_units() -> None:
+    shared = nested = surplus = 0
+    for seed in range(100):
+        code = random_case(seed, MACHINES["small"]).program.instructions
+        depth, owners, changed = 0, dict[int, Unit](), False
+        for before, i in pairwise(code):
+            depth += isinstance(i, Loop) - isinstance(i, EndLoop)
+            nested += isinstance(i, Sync) and depth > 0
+            surplus += isinstance(i, Sync) and isinstance(before, Give)
+            for token in range(TOKENS):
+                if isinstance(i, UnitInstruction) and i.signal >> token & 1:
+                    changed |= owners.setdefault(token, i.UNIT) is not i.UNIT
+        shared += changed
+    assert min(shared, nested, surplus) > 5
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,55 @@
-"""Trained and published models, compiled: reference = simulator = RTL."""
+"""Models, compiled: reference = simulator = RTL, in memory, cycles and every counter."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from einchip.arch import PRESETS, Architecture
-from einchip.compiler import folder, report
+from einchip.compiler import folder
 from einchip.compiler.compiled import compile_model
 from einchip.models import Model, load_model, load_npz
 from einchip.verify import compare
+from tests.compiler import cases
+from tests.system.compare import machine
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 VOWELS = EXAMPLES / "japanese_vowels"
 #: How far a step of the published UCF11 TT-LSTM may be from its roofline: alone, where the loading
 #: of its input shows, and in a sequence.
 UCF11_ALONE, UCF11_STEADY = 1.2, 1.02
+#: Every format with one cell, every cell with some, every graph.
+ZOO = [
+    *(f"{fmt} {cell}" for fmt, cell in zip(cases.FORMATS, [*cases.CELLS] * 2, strict=False)),
+    *cases.GRAPH_CASES,
+]
 
 
 def compiled_folder(
-    model: Model, arch: Architecture, data: tuple[list[np.ndarray], list[np.ndarray]], at: Path
+    model: Model,
+    arch: Architecture,
+    data: tuple[Sequence[ArrayLike], Sequence[ArrayLike]],
+    at: Path,
 ) -> folder.Folder:
     """Compile with (calibration, sequences), write, and read again."""
-    made = compile_model(model, arch, data[0])
-    folder.write(made, data[1], report.compute_bound(model.spec, arch), at)
+    folder.write(compile_model(model, arch, data[0]), data[1], at)
     return folder.read(at)
+
+
+@pytest.mark.parametrize("preset", ["nano", "small"])
+@pytest.mark.parametrize("name", ZOO)
+def test_every_kind_of_model_agrees(
+    name: str, preset: str, native_cache: Path, tmp_path: Path
+) -> None:
+    arch = PRESETS[preset]
+    data = cases.sequences(name, (9, 5)), cases.sequences(name, (3, 1), seed=4)
+    made = compiled_folder(cases.model(name), arch, data, tmp_path / "out")
+    rtl = machine(arch, native_cache)
+    for c in compare.compare(made, 2, machine=rtl):
+        assert c.differences == ()
+        assert c.cycles[0] == c.cycles[1]
 
 
 @pytest.mark.parametrize("name", ["dense", "mpo", "mps"])
@@ -44,7 +69,7 @@ def test_published_ucf11_step_agrees_and_keeps_to_its_roofline(
     native_cache: Path, tmp_path: Path
 ) -> None:
     model, arch = load_model(EXAMPLES / "ucf11_tt_lstm.yaml"), PRESETS["base"]
-    steps = np.random.default_rng(0).standard_normal((2, model.spec.layers[0].input_size))
+    steps = np.random.default_rng(0).standard_normal((2, model.spec.input_size))
     sequences = [steps[:1], steps]
     made = compiled_folder(model, arch, (sequences[:1], sequences), tmp_path / "out")
     one, two = compare.compare(made, 2, cache=native_cache)
