@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from einchip.models import load_model, load_npz, n_weights
+from einchip.models import load_model, load_npz, model_matrices, n_weights
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 VOWELS = EXAMPLES / "japanese_vowels"
@@ -25,13 +25,17 @@ def test_trained_model_has_the_recorded_accuracy(name: str) -> None:
     assert np.mean(right) >= 0.96
 
 
+def weights_of_the_layer(path: Path) -> int:
+    """Weights of both matrices of the first layer."""
+    matrices = model_matrices(load_model(path).spec)
+    return sum(n_weights(*matrices[f"layers.0.{name}"]) for name in ("input", "hidden"))
+
+
 @pytest.mark.parametrize("name", ["mpo", "mps"])
 def test_compressed_model_has_ten_times_fewer_weights(name: str) -> None:
-    layer = load_model(VOWELS / f"{name}.safetensors").spec.layers[0]
-    dense = load_model(VOWELS / "dense.safetensors").spec.layers[0]
-    n = n_weights(layer.input) + n_weights(layer.hidden)
+    n = weights_of_the_layer(VOWELS / f"{name}.safetensors")
     assert n == RESULTS[name]["weights"]["total"]
-    assert 10 * n <= n_weights(dense.input) + n_weights(dense.hidden)
+    assert 10 * n <= weights_of_the_layer(VOWELS / "dense.safetensors")
 
 
 def test_data_set_has_270_and_370_utterances_of_nine_speakers() -> None:
@@ -45,7 +49,8 @@ def test_data_set_has_270_and_370_utterances_of_nine_speakers() -> None:
 
 
 def test_published_ucf11_example_loads() -> None:
-    layer = load_model(EXAMPLES / "ucf11_tt_lstm.yaml").spec.layers[0]
-    assert n_weights(layer.input) == 3360
-    assert layer.input.in_size * layer.input.out_size == 58_982_400
-    assert n_weights(layer.hidden) == 256 * 1024
+    matrices = model_matrices(load_model(EXAMPLES / "ucf11_tt_lstm.yaml").spec)
+    spec, n_gates = matrices["layers.0.input"]
+    assert (n_weights(spec, n_gates), n_gates) == (3360, 4)
+    assert spec.in_size * spec.out_size == 58_982_400
+    assert n_weights(*matrices["layers.0.hidden"]) == 256 * 1024

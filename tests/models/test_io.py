@@ -1,6 +1,7 @@
 """Storing and loading: round trips, and every damaged file in one line (the oracle: the rule)."""
 
 import json
+import os
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,16 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from einchip.models import ModelError, ModelSpec, load_model, random_model, save_model, to_dense
-from tests.models.helpers import raw_spec, small_model
+from einchip.models import (
+    Model,
+    ModelError,
+    ModelSpec,
+    load_model,
+    parse_spec,
+    random_model,
+    save_model,
+)
+from tests.models.helpers import FORMATS, raw_spec, small_model, zoo
 
 
 def message_of(path: Path) -> str:
@@ -42,9 +51,9 @@ def write_yaml(path: Path, **fields: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["dense", "mpo", "mps"])
-def test_round_trip_keeps_spec_and_every_weight(kind: str, tmp_path: Path) -> None:
-    model = small_model(kind)
+@pytest.mark.parametrize("fields", zoo().values(), ids=zoo())
+def test_round_trip_keeps_spec_and_every_weight(fields: dict[str, Any], tmp_path: Path) -> None:
+    model = small_model(**fields)
     save_model(model, tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors")
     assert loaded.spec == model.spec
@@ -55,23 +64,55 @@ def test_round_trip_keeps_spec_and_every_weight(kind: str, tmp_path: Path) -> No
 
 def test_yaml_with_random_weights_equals_random_model(tmp_path: Path) -> None:
     loaded = load_model(write_yaml(tmp_path / "m.yaml", weights={"random": 5}))
-    np.testing.assert_array_equal(loaded.matrix("input"), small_model(seed=5).matrix("input"))
+    for name, tensor in small_model(seed=5).tensors.items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
 
 
 def test_yaml_names_a_weight_file_beside_it(tmp_path: Path) -> None:
     save_model(small_model(), tmp_path / "w.safetensors")
     loaded = load_model(write_yaml(tmp_path / "m.yaml", weights="w.safetensors"))
-    np.testing.assert_array_equal(loaded.matrix("hidden"), small_model().matrix("hidden"))
+    for name, tensor in small_model().tensors.items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
 
 
-@pytest.mark.parametrize("kind", ["dense", "mpo", "mps"])
-def test_random_matrices_have_variance_one_over_fan_in(kind: str) -> None:
-    spec = ModelSpec.model_validate(raw_spec(kind))
-    squares = []
-    for seed in range(200):
-        model = random_model(spec, seed)
-        squares.append(np.mean(to_dense(spec.layers[0].hidden, model.cores("hidden")) ** 2))
-    assert np.mean(squares) == pytest.approx(1 / 8, rel=0.3)
+def test_scales_of_a_quantised_model_are_kept(tmp_path: Path) -> None:
+    scales = {"layers.0.x": 5, "layers.0.bias": -2}
+    spec = parse_spec(raw_spec() | {"scales": scales, "data_bits": 8}, "spec")
+    save_model(Model(spec, small_model().tensors), tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors").spec
+    assert (loaded.scales, loaded.data_bits) == (scales, 8)
+
+
+def test_header_is_the_documented_json(tmp_path: Path) -> None:
+    save_model(small_model("mps"), tmp_path / "m.safetensors")
+    data = (tmp_path / "m.safetensors").read_bytes()
+    (n,) = struct.unpack("<Q", data[:8])
+    header = json.loads(json.loads(data[8 : 8 + n])["__metadata__"]["einchip"])
+    layer = header["layers"][0]
+    assert (header["version"], layer["gate_order"]) == (2, "ifgo")
+    assert layer["hidden"] == {
+        "format": "mps",
+        "in_modes": [4, 2],
+        "out_modes": [16, 2],
+        "ranks": [1, 3, 4, 2, 1],
+        "gates": "joint",
+        "gate_mode": 0,
+    }
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("gates", ["joint", "separate"])
+def test_random_matrices_have_variance_one_over_fan_in(kind: str, gates: str) -> None:
+    spec = ModelSpec.model_validate(raw_spec(kind, gates=gates))
+    matrices = [random_model(spec, seed).matrix("layers.0.hidden") for seed in range(300)]
+    assert np.mean(np.square(matrices)) == pytest.approx(1 / 8, rel=0.3)
+
+
+def test_random_biases_are_zero_but_for_the_forget_gate() -> None:
+    tensors = small_model("dense", bidirectional=True).tensors
+    for name in ("layers.0.bias", "layers.0.reverse.bias"):
+        np.testing.assert_array_equal(tensors[name].reshape(4, 8).sum(axis=1), [0, 8, 0, 0])
+    assert not small_model("dense", cell="gru").tensors["layers.0.bias"].any()
 
 
 def test_missing_file_is_one_line(tmp_path: Path) -> None:
@@ -79,9 +120,15 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
     assert "file: found nothing" in message_of(tmp_path / "no.yaml")
 
 
+def test_pipe_is_one_line_and_does_not_hang(tmp_path: Path) -> None:
+    for name in ("pipe.safetensors", "pipe.yaml"):
+        os.mkfifo(tmp_path / name)
+        assert "file: found no regular file" in message_of(tmp_path / name)
+
+
 def test_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    assert "file: found Is a directory" in message_of(tmp_path / "folder")
+    assert "file: found a folder" in message_of(tmp_path / "folder")
 
 
 def test_file_cut_at_any_byte_is_one_line(tmp_path: Path) -> None:
@@ -128,18 +175,27 @@ def test_metadata_that_is_no_json_is_one_line(tmp_path: Path) -> None:
 
 
 G0 = "layers.0.input.G0"
+G1 = "layers.0.input.G1"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({G0: np.zeros((1, 3, 8, 2), np.float32)}, f"{G0}: found shape [1, 3, 8, 2], expected"),
-        ({G0: np.full((1, 3, 8, 3), np.nan, np.float32)}, f"{G0}: found NaN or infinity"),
-        ({G0: np.full((1, 3, 8, 3), np.inf, np.float32)}, f"{G0}: found NaN or infinity"),
-        ({G0: np.zeros((1, 3, 8, 3), np.float64)}, f"{G0}: found dtype F64, expected F32"),
-        ({G0: np.zeros((1, 3, 8, 3), np.int8)}, f"{G0}: found dtype I8, expected F32"),
-        ({G0: None}, f"{G0}: found no such tensor, expected shape [1, 3, 8, 3]"),
-        ({"head.bias": None}, "head.bias: found no such tensor"),
+        (
+            {G0: np.zeros((1, 3, 16, 2), np.float32)},
+            f"{G0} and {G1}: found sizes 2 and 3 of index r1, expected equal ones; store",
+        ),
+        (
+            {G0: np.zeros((1, 3, 16, 2), "<f4"), G1: np.zeros((2, 2, 2, 1), "<f4")},
+            f"{G0}: found shape [1, 3, 16, 2], expected shape [1, 3, 16, 3]",
+        ),
+        ({G0: np.zeros((48, 3), np.float32)}, f"{G0}: found shape [48, 3], expected shape [1, 3"),
+        ({G0: np.full((1, 3, 16, 3), np.nan, np.float32)}, f"{G0}: found NaN or infinity"),
+        ({G0: np.full((1, 3, 16, 3), np.inf, np.float32)}, f"{G0}: found NaN or infinity"),
+        ({G0: np.zeros((1, 3, 16, 3), np.float64)}, f"{G0}: found dtype F64, expected F32"),
+        ({G0: np.zeros((1, 3, 16, 3), np.int8)}, f"{G0}: found dtype I8, expected F32"),
+        ({G0: None}, f"{G0}: found no such tensor, expected shape [1, 3, 16, 3]"),
+        ({"layers.1.bias": None}, "layers.1.bias: found no such tensor"),
         ({"layers.0.extra": np.zeros(1, np.float32)}, "layers.0.extra: found an extra tensor"),
     ],
 )
@@ -149,9 +205,35 @@ def test_wrong_tensor_is_named(change: dict[str, Any], message: str, tmp_path: P
 
 def test_tensors_that_the_spec_does_not_describe_are_named(tmp_path: Path) -> None:
     spec = raw_spec()
-    del spec["head"]
+    del spec["layers"][1]
     message = message_of(write(tmp_path / "m.safetensors", {}, spec))
-    assert "head.bias: found an extra tensor" in message
+    assert "layers.1.bias: found an extra tensor" in message
+
+
+@pytest.mark.parametrize(
+    ("shape", "offsets", "message"),
+    [
+        ([32], [0, 64], "file: found"),
+        ([-32], [0, 128], "layers.0.bias: found shape [-32]"),
+        ([2**70], [0, 128], "layers.0.bias: found shape [1180591620717411303424]"),
+        ([32.0], [0, 128], "file: found"),
+        ("32", [0, 128], "layers.0.bias: found no shape"),
+        ([32], [0, 2**62], "file: found"),
+        ([32], [-128, 0], "file: found"),
+        ([32], None, "file: found"),
+    ],
+)
+def test_wrong_dimensions_in_the_header_are_one_line(
+    shape: object, offsets: object, message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m.safetensors", {})
+    data = path.read_bytes()
+    (n,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + n])
+    header["layers.0.bias"] |= {"shape": shape, "data_offsets": offsets}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + n :])
+    assert message in message_of(path)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +247,7 @@ def test_tensors_that_the_spec_does_not_describe_are_named(tmp_path: Path) -> No
         ("? [1]\n: 2\n", "line 1: found found unhashable key"),
         ("a: !!python/object:os.system {}", "line 1: found could not determine a constructor"),
         ("a: \x00", "file: found"),
-        ("&a [*a]", "model: found list"),
+        ("a: &a [1]\nb: *a", "line 2: found an alias"),
         ("[" * 5000, "found"),
         ("nmae: x\nweights: {random: 1}", "nmae: found 'x', expected no field of this name"),
         ("name: x", "layers: found nothing, expected this field; add it"),

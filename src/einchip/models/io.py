@@ -13,19 +13,20 @@ import json
 import struct
 from math import prod
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
+from einchip.files import write_bytes
 from einchip.models.errors import ModelError, model_error, one_line
 from einchip.models.formats import matrix_network
-from einchip.models.model import Model, check_tensors
+from einchip.models.model import Model, check_shapes, check_tensors
 from einchip.models.spec import (
     UNION_TAGS,
     MatrixSpec,
@@ -53,12 +54,14 @@ def save_model(model: Model, path: str | Path) -> None:
             for name, tensor in model.tensors.items()
         }
     check_tensors(model.spec, tensors, path)
-    data = save_safetensors(tensors, metadata={METADATA_KEY: model.spec.model_dump_json()})
+    text = model.spec.model_dump_json(exclude_none=True)
+    data = save_safetensors(tensors, metadata={METADATA_KEY: text})
     try:
-        Path(path).write_bytes(data)
-    except OSError as e:
+        write_bytes(Path(path), data)
+    except (OSError, ValueError) as e:
+        found = getattr(e, "strerror", None) or e
         raise model_error(
-            path, "file", e.strerror or e, "a path that can be written", "choose another path"
+            path, "file", found, "a path that can be written", "choose another path"
         ) from None
 
 
@@ -71,24 +74,23 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if path.suffix.lower() in YAML_SUFFIXES:
         return _load_yaml(path)
-    tensors, metadata = _read_safetensors(path)
-    if METADATA_KEY not in metadata:
+    header = _header(path)
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or METADATA_KEY not in metadata:
         raise model_error(
             path,
             f"metadata.{METADATA_KEY}",
             "no such entry",
             "the JSON text of a model spec",
-            "save the file with einchip, or describe it in a YAML file",
+            "save the file with einchip, import it, or describe it in a YAML file",
         )
     try:
         raw = json.loads(metadata[METADATA_KEY])
-    except (ValueError, RecursionError) as e:
+    except (ValueError, TypeError, RecursionError) as e:
         raise model_error(
             path, f"metadata.{METADATA_KEY}", e, "JSON", "save the file with einchip"
         ) from None
-    spec = parse_spec(raw, path)
-    check_tensors(spec, tensors, path)
-    return Model(spec, tensors)
+    return _with_weights(parse_spec(raw, path), path, header)
 
 
 def random_model(spec: ModelSpec, seed: int) -> Model:
@@ -119,10 +121,12 @@ def _random_cores(
     ends = {*network.inputs, *network.outputs}
     n_terms = prod(size for index, size in network.sizes.items() if index not in ends)
     std = (1.0 / (spec.in_size * n_terms)) ** (0.5 / len(network.tensors))
-    return {
-        name: rng.standard_normal(network.shape(name), dtype=np.float32) * np.float32(std)
-        for name in network.tensors
+    cores = {
+        name: rng.standard_normal(network.shape(name), dtype=np.float32) for name in network.tensors
     }
+    for core in cores.values():
+        core *= np.float32(std)
+    return cores
 
 
 def parse_spec(raw: object, where: object) -> ModelSpec:
@@ -180,10 +184,16 @@ def _spec_error(error: ValidationError, where: object) -> ModelError:
 
 def _brief(value: object) -> str:
     """Return a value as text, containers by their kind only."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
     return f"a {type(value).__name__}" if isinstance(value, dict | list | tuple) else repr(value)
 
 
 def _load_yaml(path: Path) -> Model:
+    size = _size(path)
+    if size > MAX_YAML_BYTES:
+        found, advice = f"{size} bytes", "keep weights in a safetensors file"
+        raise model_error(path, "file", found, f"at most {MAX_YAML_BYTES}", advice)
     raw = _parse_yaml(path, _read(path, MAX_YAML_BYTES))
     if not isinstance(raw, dict):
         raise model_error(
@@ -193,9 +203,7 @@ def _load_yaml(path: Path) -> Model:
     spec = parse_spec(raw, path)
     if isinstance(weights, str):
         file = path.parent / weights
-        tensors, _ = _read_safetensors(file)
-        check_tensors(spec, tensors, file)
-        return Model(spec, tensors)
+        return _with_weights(spec, file, _header(file))
     if isinstance(weights, dict) and list(weights) == ["random"]:
         seed = weights["random"]
         if type(seed) is int and 0 <= seed < 2**63:
@@ -212,8 +220,14 @@ def _load_yaml(path: Path) -> Model:
     )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe YAML loader to which a key given twice is an error."""
+class _StrictLoader(yaml.SafeLoader):
+    """A safe YAML loader that refuses keys given twice, and aliases, which can grow without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -229,7 +243,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _parse_yaml(path: Path, data: bytes) -> object:
     try:
-        return yaml.load(data.decode(), Loader=_UniqueKeyLoader)
+        return yaml.load(data.decode(), Loader=_StrictLoader)
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark
         line = f"line {mark.line + 1}" if mark is not None else "file"
@@ -239,59 +253,76 @@ def _parse_yaml(path: Path, data: bytes) -> object:
     raise model_error(path, line, found, "YAML text", "correct the syntax")
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file of at most `limit` bytes."""
+def _size(path: Path) -> int:
+    """Return the size of a regular file: a pipe or a device would never end."""
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= limit else b""
+        status = path.stat()
     except FileNotFoundError:
         raise model_error(path, "file", "nothing", "a model file", "check the path") from None
     except (OSError, ValueError) as e:
         found = getattr(e, "strerror", None) or e
         raise model_error(path, "file", found, "a readable file", "check the path") from None
-    if size > limit:
-        raise model_error(path, "file", f"{size} bytes", f"at most {limit}", "check the path")
-    return data
+    if not S_ISREG(status.st_mode):
+        found = "a folder" if S_ISDIR(status.st_mode) else "no regular file"
+        raise model_error(path, "file", found, "a model file", "check the path")
+    return status.st_size
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return tensors and metadata of a safetensors file.
-
-    The header is checked here first: its length (8 bytes, little-endian) is a number from outside.
-    """
-    data = _read(path, 2**32)
-    header = _header(path, data)
-    dtypes = {k: v.get("dtype") for k, v in header.items() if isinstance(v, dict)}
-    for name, dtype in dtypes.items():
-        if name != "__metadata__" and dtype != "F32":
-            raise model_error(path, name, f"dtype {dtype}", "F32", "store it as float32")
+def _read(path: Path, n: int) -> bytes:
+    """Return the first `n` bytes of a file, or all where it has fewer."""
     try:
-        tensors = load_safetensors(data)
-    except (SafetensorError, ValueError, TypeError, KeyError) as e:
+        with path.open("rb") as file:
+            return file.read(n)
+    except OSError as e:
+        raise model_error(path, "file", e.strerror, "a readable file", "check the path") from None
+
+
+def _with_weights(spec: ModelSpec, path: Path, header: dict[str, Any]) -> Model:
+    """Return the model, its tensors from a safetensors file with this header.
+
+    Names, types and shapes are checked before any tensor is read.
+    """
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in entries.items():
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if dtype != "F32":
+            raise model_error(path, name, f"dtype {dtype}", "F32", "store it as float32")
+        if not isinstance(entry.get("shape"), list):
+            raise model_error(path, name, "no shape", "a list of sizes", "save the file again")
+    check_shapes(spec, {name: tuple(entry["shape"]) for name, entry in entries.items()}, path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in tensor_shapes(spec)}
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as e:
         raise model_error(
             path, "file", e, "a whole safetensors file", "copy or save it again"
         ) from None
-    tensors = {name: tensors[name] for name in sorted(tensors)}
-    return tensors, header.get("__metadata__") or {}
+    check_tensors(spec, tensors, path)
+    return Model(spec, tensors)
 
 
-def _header(path: Path, data: bytes) -> dict[str, Any]:
-    """Return the decoded header of a safetensors file."""
+def _header(path: Path) -> dict[str, Any]:
+    """Return the decoded header of a safetensors file.
+
+    It is checked here first: its length (8 bytes, little-endian) is a number from outside.
+    """
+    size = _size(path)
+    data = _read(path, 8)
     if len(data) < 8:
         raise model_error(
             path, "header", f"{len(data)} bytes", "at least 8", "copy or save the file again"
         )
-    (n,) = struct.unpack("<Q", data[:8])
-    if n > MAX_HEADER_BYTES or 8 + n > len(data):
+    (n,) = struct.unpack("<Q", data)
+    if n > MAX_HEADER_BYTES or 8 + n > size:
         raise model_error(
             path,
             "header",
-            f"a length of {n} bytes in a file of {len(data)}",
-            f"at most {min(MAX_HEADER_BYTES, len(data) - 8)}",
+            f"a length of {n} bytes in a file of {size}",
+            f"at most {min(MAX_HEADER_BYTES, size - 8)}",
             "give a safetensors or YAML file; copy or save it again if it was cut",
         )
     try:
-        header = json.loads(data[8 : 8 + n])
+        header = json.loads(_read(path, 8 + n)[8:])
     except (ValueError, RecursionError) as e:
         raise model_error(
             path, "header", e, "JSON", "give a safetensors file (or name a YAML file .yaml)"

@@ -37,6 +37,8 @@ MAX_TREE_DEPTH: Final = 32
 
 Size = Annotated[int, Field(strict=True, gt=0, le=2**24)]
 Modes = Annotated[tuple[Size, ...], Field(max_length=16)]
+Indices = Annotated[tuple[str, ...], Field(max_length=32)]
+EndIndices = Annotated[tuple[str, ...], Field(max_length=16)]
 Format = Literal[
     "dense", "lowrank", "mpo", "mps", "ht", "tr", "bt", "tucker", "cp", "kronecker", "einsum"
 ]
@@ -46,7 +48,10 @@ Tree = int | str | tuple[Any, Any]
 
 
 def _tree(value: object, depth: int = 0) -> object:
-    """Return a tree of tuples, or say what is no tree."""
+    """Return a tree of tuples, or say what is no tree.
+
+    A tree cannot be large: files hold no references, and the depth is bounded.
+    """
     if isinstance(value, list | tuple) and len(value) == 2 and depth < MAX_TREE_DEPTH:
         return tuple(_tree(child, depth + 1) for child in value)
     leaf = isinstance(value, str) or (type(value) is int and value >= 0)
@@ -59,14 +64,14 @@ def _tree(value: object, depth: int = 0) -> object:
 def _rank_kind(value: object) -> str:
     """Return the tag of a `ranks` entry, by the form in which it is written."""
     if isinstance(value, list | tuple):
-        return "list"
+        return "<list>"
     if isinstance(value, dict):
-        return "ht" if "leaf" in value or "inner" in value else "bt"
-    return {"HtRanks": "ht", "BtRanks": "bt"}.get(type(value).__name__, "rank")
+        return "<ht>" if "leaf" in value or "inner" in value else "<bt>"
+    return {"HtRanks": "<ht>", "BtRanks": "<bt>"}.get(type(value).__name__, "<rank>")
 
 
-Rank = Annotated[Size, Tag("rank")]
-RankList = Annotated[tuple[Size, ...], Field(max_length=64), Tag("list")]
+Rank = Annotated[Size, Tag("<rank>")]
+RankList = Annotated[tuple[Size, ...], Field(max_length=64), Tag("<list>")]
 RankOrList = Annotated[Rank | RankList, Discriminator(_rank_kind)]
 
 
@@ -88,7 +93,7 @@ class HtRanks(_Spec):
 class BtRanks(_Spec):
     """Ranks of a block-term decomposition: Tucker ranks, one per mode pair, and blocks."""
 
-    tucker: tuple[Size, ...]
+    tucker: Modes
     blocks: Size
 
 
@@ -105,16 +110,16 @@ class MatrixSpec(_Spec):
     in_modes: Modes = ()
     out_modes: Modes = ()
     ranks: Annotated[
-        Rank | RankList | Annotated[HtRanks, Tag("ht")] | Annotated[BtRanks, Tag("bt")],
+        Rank | RankList | Annotated[HtRanks, Tag("<ht>")] | Annotated[BtRanks, Tag("<bt>")],
         Discriminator(_rank_kind),
     ] = ()
     tree: Annotated[Tree | None, BeforeValidator(_tree)] = None
     gates: Literal["joint", "separate"] = "joint"
     gate_mode: Annotated[int, Field(strict=True, ge=0, lt=16)] = 0
-    tensors: dict[str, tuple[str, ...]] | None = None
-    sizes: dict[str, Size] | None = None
-    inputs: tuple[str, ...] | None = None
-    outputs: tuple[str, ...] | None = None
+    tensors: Annotated[dict[str, Indices], Field(max_length=64)] | None = None
+    sizes: Annotated[dict[str, Size], Field(max_length=512)] | None = None
+    inputs: EndIndices | None = None
+    outputs: EndIndices | None = None
 
     @property
     def in_size(self) -> int:
@@ -331,14 +336,15 @@ class EmbeddingSpec(_Spec):
 def _layer_kind(value: object) -> str:
     """Return the tag of a layer; one without a kind is recurrent."""
     kind = value.get("kind", "recurrent") if isinstance(value, dict) else getattr(value, "kind", "")
-    return "linear" if kind == "linear" else "recurrent"
+    return "<linear>" if kind == "linear" else "<recurrent>"
 
 
 #: Parts of pydantic's error locations that are no fields.
-UNION_TAGS: Final = frozenset({"recurrent", "linear", "rank", "list", "ht", "bt"})
+UNION_TAGS: Final = frozenset({"<recurrent>", "<linear>", "<rank>", "<list>", "<ht>", "<bt>"})
 
+FractionalBits = Annotated[int, Field(strict=True, ge=-64, le=64)]
 LayerSpec = Annotated[
-    Annotated[RecurrentSpec, Tag("recurrent")] | Annotated[LinearSpec, Tag("linear")],
+    Annotated[RecurrentSpec, Tag("<recurrent>")] | Annotated[LinearSpec, Tag("<linear>")],
     Discriminator(_layer_kind),
 ]
 
@@ -348,6 +354,8 @@ class ModelSpec(_Spec):
 
     `output` "last": the last recurrent layer's final state (both directions' final states, the
     forward one first), through the linear layers behind it. "sequence": the same of every step.
+    A quantised model may carry its `scales`, the fractional bits of tensors and wires by name, for
+    data of `data_bits` bits; weights are stored in float all the same.
     """
 
     version: Literal[2] = 2
@@ -355,6 +363,8 @@ class ModelSpec(_Spec):
     embedding: EmbeddingSpec | None = None
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1, max_length=64)]
     output: Literal["last", "sequence"] = "last"
+    data_bits: Literal[8, 16] | None = None
+    scales: Annotated[dict[str, FractionalBits], Field(max_length=4096)] | None = None
 
     @property
     def input_size(self) -> int:
@@ -382,6 +392,9 @@ class ModelSpec(_Spec):
                 error = refuse(layer.input_size, f"{size}, the output of {source}", "change either")
                 raise ValueError(f"layers.{k}.input_size: {error}")
             size, source = layer.out_size, f"layers.{k}"
+        if (self.scales is None) != (self.data_bits is None):
+            error = refuse("one without the other", "both or none", "scales belong to a width")
+            raise ValueError(f"data_bits, scales: {error}")
         if self.output == "last" and self.last_recurrent < 0:
             expected = "sequence in a model without recurrent layer"
             raise ValueError(f"output: {refuse('last', expected, 'set output: sequence')}")
