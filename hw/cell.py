@@ -1,142 +1,40 @@
-"""The LSTM's pointwise arithmetic: one datapath per lane, and the schedule that all lanes share."""
+"""The pointwise arithmetic of all cells: one datapath per lane, controlled by CellSchedule."""
 
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from einchip.arch import (
-    ACTIVATION_LATENCY,
-    LSTM_LATENCY,
-    MULTIPLY_LATENCY,
-    READ_LATENCY,
-    REQUANTISE_LATENCY,
-)
 from einchip.hw.activation import Activation
+from einchip.hw.cell_schedule import CANDIDATE, FACTOR, INPUT, N_PRE, OUTPUT, control_layout
+from einchip.hw.pipeline import one_hot
 from einchip.hw.requantise import Requantise
-from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS
+from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS, limits
 from einchip.program import Act
 
-GATES = 4
-#: Least cycles from one vector to the next: its gates, and one cell plane or more.
-_PERIOD = GATES + 1
 #: A product with a sigmoid, which is never negative.
 _PRODUCT_BITS = 2 * WIDE_BITS - 1
-
-# All in cycles from the grant of the gate o, the last of a vector's reads.
-#: o is out of its activation; so the three gates read before it are in their registers, f and the
-#: cell one cycle longer, for the shift of their product.
-_GATE = READ_LATENCY + REQUANTISE_LATENCY + ACTIVATION_LATENCY
-#: c' is out of its requantiser.
-_NEW_CELL = _GATE + MULTIPLY_LATENCY + REQUANTISE_LATENCY
-#: tanh(c') is out of its activation.
-_TANH = _NEW_CELL + REQUANTISE_LATENCY + ACTIVATION_LATENCY
-if _TANH + MULTIPLY_LATENCY + REQUANTISE_LATENCY != LSTM_LATENCY:
-    raise AssertionError("the schedule of the LSTM is not as long as LSTM_LATENCY")
+#: Cycles by which the state is held back, so that it meets the gate that multiplies it: at least as
+#: many as a GRU_RESET's gate is later than its state, at most as many as an LSTM's has to spare.
+_STATE_DELAY = 4
 
 
-def granted_layout(planes: int) -> data.StructLayout:
-    """Return the reads of a vector, one bit each: which of them is granted in this cycle."""
-    return data.StructLayout({"i": 1, "f": 1, "g": 1, "plane": planes, "o": 1})
+class CellLane(wiring.Component):
+    """One lane of numeric's cells, their inputs one after the other on one element port.
 
+    Everything read is brought to an activation's format by one requantiser, joined with what is
+    added to it, and kept as one of N_PRE pre-activations. From there on each multiplier,
+    requantiser and activation has one role, and cells differ in what they leave out:
 
-def strobes_layout(planes: int) -> data.StructLayout:
-    """Return what the schedule tells the lanes: which registers load at the end of this cycle."""
-    return data.StructLayout(
-        {
-            "plane": planes,  # of the cell, from the read data
-            "is_g": 1,  # the value that enters the activation: tanh, not sigmoid
-            "i": 1,  # from the activation, likewise f, g, o
-            "f": 1,
-            "g": 1,
-            "o": 1,
-            "total": 1,
-            "keep_o": 1,
-            "keep_cell": 1,
-            "hidden": 1,
-        }
-    )
-
-
-class LstmSchedule(wiring.Component):
-    """Turn the grants of reads into the strobes of the lanes and the readiness of the writes.
-
-    With o granted in t, the cell's plane k is ready in t + LSTM_LATENCY + k and h in
-    t + LSTM_LATENCY + planes. Vectors may follow each other every 4 + planes cycles, and the reads
-    of one may be any number of cycles apart.
-
-    Members
-    -------
-    granted : granted_layout(planes), in
-    stop : in
-        Forgets all that is under way.
-    strobes : strobes_layout(planes), out
-    ready : planes + 1, out
-        Write k (cell planes, then h) stands at the lanes' outputs in this cycle.
-    """
-
-    granted: Any
-    stop: Signal
-    strobes: Any
-    ready: Signal
-
-    def __init__(self, planes: int) -> None:
-        self._planes = planes
-        super().__init__(
-            {
-                "granted": In(granted_layout(planes)),
-                "stop": In(1),
-                "strobes": Out(strobes_layout(planes)),
-                "ready": Out(planes + 1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        granted, strobes = self.granted, self.strobes
-        plane = self._delay(m, granted.plane, READ_LATENCY, "plane")
-        m.d.comb += strobes.plane.eq(plane[READ_LATENCY])
-        for gate in "ifg":
-            line = self._delay(m, granted[gate], _GATE, gate)
-            m.d.comb += strobes[gate].eq(line[_GATE])
-            if gate == "g":
-                m.d.comb += strobes.is_g.eq(line[READ_LATENCY + REQUANTISE_LATENCY])
-        line = self._delay(m, granted.o, LSTM_LATENCY + self._planes, "o")
-        m.d.comb += [
-            strobes.o.eq(line[_GATE]),
-            strobes.total.eq(line[_GATE]),
-            strobes.keep_o.eq(line[_TANH - _PERIOD]),
-            strobes.keep_cell.eq(line[LSTM_LATENCY - _PERIOD]),
-            strobes.hidden.eq(line[_TANH]),
-            self.ready.eq(Cat(line[LSTM_LATENCY:])),
-        ]
-        return m
-
-    def _delay(self, m: Module, source: Any, cycles: int, name: str) -> list[Value]:
-        """Return `source`, delayed by 0 .. cycles."""
-        stages: list[Value] = [Value.cast(source)]
-        for k in range(1, cycles + 1):
-            stage = Signal(len(stages[0]), name=f"{name}_{k}")
-            m.d.sync += stage.eq(Mux(self.stop, 0, stages[-1]))
-            stages.append(stage)
-        return stages
-
-
-class LstmLane(wiring.Component):
-    """One lane of numeric.lstm_cell, its inputs one after the other on one element port.
-
-    The gates share one requantiser and one activation; c' has its own. Registers load as
-    LstmSchedule says; in its terms, after the grant of o in t:
-
-        t + 3         element: o (i, f, g and the cell's planes came before)
-        t + 9         sigmoid(o); i, f, g stand in registers
-        t + 7, t + 8  f * c, and its shift to 30 fractional bits
-        t + 8         i * g
-        t + 9         their sum
-        t + 10 ..     requantised: c' in t + 12
-        t + 12 ..     brought to the activation's format: t + 14; tanh: t + 18
-        t + 18        o * tanh(c'), requantised: h in t + 21 (LSTM_LATENCY)
+        first activation   of the gates, one after the other
+        aged               factor * state, shifted to 30 fractional bits
+        fresh              gate * candidate
+        new state          requantised sum of both
+        inner              a pre-activation that depends on a result: n of GRU (on r), o of PEEPHOLE
+                           (on c'): requantised product, plus the other part
+        second activation  tanh(c'), or of the inner one
+        hidden             requantised: o tanh(c') of LSTM and PEEPHOLE, aged of GRU_RESET, else h'
 
     Parameters
     ----------
@@ -147,20 +45,16 @@ class LstmLane(wiring.Component):
     -------
     element : signed(data_bits), in
         What was read, READ_LATENCY after the grant.
-    gate_frac, cell_frac, hidden_frac : 4, in
-    strobes : strobes_layout(planes), in
-    cell : signed(16), out
-        c', valid while LstmSchedule says that one of its planes is ready.
+    control : control_layout(planes), in
+    state : signed(16), out
+        The new state, valid while CellSchedule says that one of its planes is ready.
     hidden : signed(data_bits), out
-        h, valid while LstmSchedule says that it is ready.
+        The destination's element, valid while CellSchedule says that it is ready.
     """
 
     element: Signal
-    gate_frac: Signal
-    cell_frac: Signal
-    hidden_frac: Signal
-    strobes: Any
-    cell: Signal
+    control: Any
+    state: Signal
     hidden: Signal
 
     def __init__(self, data_bits: int) -> None:
@@ -169,28 +63,28 @@ class LstmLane(wiring.Component):
         super().__init__(
             {
                 "element": In(signed(data_bits)),
-                "gate_frac": In(4),
-                "cell_frac": In(4),
-                "hidden_frac": In(4),
-                "strobes": In(strobes_layout(self._planes)),
-                "cell": Out(signed(WIDE_BITS)),
+                "control": In(control_layout(self._planes)),
+                "state": Out(signed(WIDE_BITS)),
                 "hidden": Out(signed(data_bits)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        gates = self._gates(m)
-        total = self._total(m, gates)
-        shift = Signal(range(2 * ACT_OUT_FRAC + 1))
-        m.d.comb += shift.eq(2 * ACT_OUT_FRAC - self.cell_frac)
-        new_cell = self._requantise(m, "new_cell", total, shift, WIDE_BITS)
-        wide = self._requantise(m, "cell_wide", _shifted_in(new_cell), self.cell_frac, WIDE_BITS)
-        m.submodules.tanh = tanh = Activation()
-        m.d.comb += [tanh.value.eq(wide), tanh.function.eq(Act.TANH)]
-        with m.If(self.strobes.keep_cell):
-            m.d.sync += self.cell.eq(new_cell)
-        self._hidden(m, gates["o"], tanh.result)
+        m.submodules.first = first = Activation()
+        m.submodules.second = second = Activation()
+        old = self._old_state(m)
+        pre = self._pre_activations(m, self._seen(m, old))
+        m.d.comb += [
+            first.value.eq(one_hot(zip(self.control.enter, pre, strict=True))),
+            first.function.eq(Mux(self.control.enter[CANDIDATE], Act.TANH, Act.SIGMOID)),
+        ]
+        aged = self._aged(m, old, first.result)
+        new = self._new_state(m, aged, self._fresh(m, first.result, second.result))
+        inner = self._inner(m, pre, first.result, new)
+        self._second(m, second, inner, new)
+        product = self._product(m, first.result, second.result)
+        self._hidden(m, aged, new, product)
         return m
 
     def _requantise(
@@ -201,57 +95,133 @@ class LstmLane(wiring.Component):
         m.d.comb += [unit.value.eq(value), unit.shift.eq(shift)]
         return unit.result
 
-    def _gates(self, m: Module) -> dict[str, Signal]:
-        """Return the registers of the four gates after their activations."""
-        wide = self._requantise(
-            m, "gate_wide", _shifted_in(self.element), self.gate_frac, WIDE_BITS
-        )
-        m.submodules.gate = activation = Activation()
-        m.d.comb += [
-            activation.value.eq(wide),
-            activation.function.eq(Mux(self.strobes.is_g, Act.TANH, Act.SIGMOID)),
-        ]
-        gates = {name: Signal(signed(WIDE_BITS), name=f"gate_{name}") for name in "ifgo"}
-        for name, register in gates.items():
-            with m.If(self.strobes[name]):
-                m.d.sync += register.eq(activation.result)
-        return gates
-
-    def _total(self, m: Module, gates: dict[str, Signal]) -> Signal:
-        """Return s(f) c + s(i) tanh(g) with 30 fractional bits, exact."""
-        cell = Signal(signed(WIDE_BITS))
+    def _old_state(self, m: Module) -> Signal:
+        """Return the state as it was read."""
+        state = Signal(signed(WIDE_BITS), name="old_state")
         for k in range(self._planes):
-            with m.If(self.strobes.plane[k]):
-                m.d.sync += cell.word_select(k, self._data_bits).eq(self.element)
-        old = Signal(signed(_PRODUCT_BITS))
-        aligned = Signal(signed(_PRODUCT_BITS + ACT_OUT_FRAC))
-        new = Signal(signed(_PRODUCT_BITS))
-        total = Signal(signed(len(aligned) + 1))
-        # ACT_OUT_FRAC is 15, so the shift ACT_OUT_FRAC - cell_frac is ~cell_frac
-        m.d.sync += [
-            old.eq(gates["f"] * cell),
-            aligned.eq(old << ~self.cell_frac),
-            new.eq(gates["i"] * gates["g"]),
-        ]
-        with m.If(self.strobes.total):
-            m.d.sync += total.eq(aligned + new)
-        return total
+            with m.If(self.control.plane[k]):
+                m.d.sync += state.word_select(k, self._data_bits).eq(self.element)
+        return state
 
-    def _hidden(self, m: Module, gate: Signal, tanh: Signal) -> None:
-        """Multiply the output gate, kept until it is wanted, and tanh(c')."""
-        kept = Signal.like(gate)
-        product = Signal(signed(_PRODUCT_BITS))
-        shift = Signal(range(2 * ACT_OUT_FRAC + 1))
-        with m.If(self.strobes.keep_o):
-            m.d.sync += kept.eq(gate)
-        with m.If(self.strobes.hidden):
-            m.d.sync += product.eq(kept * tanh)
+    def _seen(self, m: Module, state: Signal) -> Signal:
+        """Return what a gate sees of the state: peephole weight * state, widened."""
+        product = Signal(signed(self._data_bits + WIDE_BITS), name="seen_product")
+        with m.If(self.control.seen):
+            m.d.sync += product.eq(self.element * state)
+        shift = self.control.shift.seen
+        return self._requantise(m, "seen", _shifted_in(product), shift, WIDE_BITS)
+
+    def _pre_activations(self, m: Module, seen: Signal) -> list[Signal]:
+        """Return the registers of what enters the activations."""
+        shift, control = self.control.shift, self.control
+        wide = self._requantise(m, "wide", _shifted_in(self.element), shift.element, WIDE_BITS)
+        pre = [Signal(signed(WIDE_BITS), name=f"pre_{g}") for g in range(N_PRE)]
+        own = Mux(control.pre[FACTOR], pre[FACTOR], pre[INPUT])
+        addend = Mux(control.adds_own, own, Mux(control.adds_seen, seen, 0))
+        total = Signal(signed(WIDE_BITS), name="pre_total")
+        m.d.comb += total.eq(_saturated_sum(wide, addend))
+        for gate, register in enumerate(pre):
+            with m.If(control.pre[gate]):
+                m.d.sync += register.eq(total)
+        return pre
+
+    def _aged(self, m: Module, state: Signal, factor: Value) -> Signal:
+        """Return the register of factor * state, the state's part of the new one."""
+        aged = Signal(signed(_PRODUCT_BITS))
+        for k in range(_STATE_DELAY):
+            later = Signal(state.shape(), name=f"old_state_{k + 1}", reset_less=True)
+            m.d.sync += later.eq(state)
+            state = later
+        with m.If(self.control.aged):
+            m.d.sync += aged.eq(factor * state)
+        return aged
+
+    def _fresh(self, m: Module, first: Value, second: Value) -> Signal:
+        """Return gate * candidate, one cycle later: i g of an LSTM, (1 - z) n of a GRU."""
+        kind = self.control.kind
+        gate = Signal(signed(WIDE_BITS))
+        with m.If(self.control.gate):
+            m.d.sync += gate.eq(Mux(kind.Lstm | kind.Peephole, first, (1 << ACT_OUT_FRAC) - first))
+        fresh = Signal(signed(_PRODUCT_BITS))
+        m.d.sync += fresh.eq(gate * Mux(kind.Gru, second, first))
+        return fresh
+
+    def _new_state(self, m: Module, aged: Signal, fresh: Signal) -> Signal:
+        """Return the new state: the sum of both parts, exact at 30 fractional bits, rounded."""
+        aligned = Signal(signed(_PRODUCT_BITS + ACT_OUT_FRAC))
+        total = Signal(signed(len(aligned) + 1))
+        m.d.sync += aligned.eq(aged << self.control.shift.aged)
+        with m.If(self.control.total):
+            m.d.sync += total.eq(aligned + fresh)
+        new = self._requantise(m, "new_state", total, self.control.shift.total, WIDE_BITS)
+        with m.If(self.control.state):
+            m.d.sync += self.state.eq(new)
+        return new
+
+    def _inner(self, m: Module, pre: list[Signal], first: Value, new: Signal) -> Signal:
+        """Return the pre-activation that needs a result: one product and one part of its sum."""
+        control, is_peephole = self.control, self.control.kind.Peephole
+        weight = Signal(signed(self._data_bits), name="inner_weight")
+        factor = Signal(signed(WIDE_BITS), name="inner_factor")
+        part = Signal(signed(WIDE_BITS), name="inner_part")
+        with m.If(control.weight):
+            m.d.sync += weight.eq(self.element)
+        with m.If(control.keep):
+            m.d.sync += [factor.eq(Mux(is_peephole, weight, pre[CANDIDATE])), part.eq(pre[OUTPUT])]
+        product = Signal(signed(2 * WIDE_BITS), name="inner_product")
+        inner = Signal(signed(WIDE_BITS), name="inner")
+        m.d.sync += product.eq(factor * Mux(is_peephole, new, first))
+        scaled = self._requantise(
+            m, "inner_scaled", _shifted_in(product), control.shift.inner, WIDE_BITS
+        )
+        m.d.sync += inner.eq(_saturated_sum(scaled, part))
+        return inner
+
+    def _second(self, m: Module, second: Activation, inner: Signal, new: Signal) -> None:
+        """Feed the second activation: the inner pre-activation in its cycle, else c'."""
+        control = self.control
+        wide = self._requantise(m, "state_wide", _shifted_in(new), control.shift.wide, WIDE_BITS)
+        sigmoid = control.inner & control.kind.Peephole
         m.d.comb += [
-            shift.eq(2 * ACT_OUT_FRAC - self.hidden_frac),
-            self.hidden.eq(self._requantise(m, "hidden_out", product, shift, self._data_bits)),
+            second.value.eq(Mux(control.inner, inner, wide)),
+            second.function.eq(Mux(sigmoid, Act.SIGMOID, Act.TANH)),
+        ]
+
+    def _product(self, m: Module, first: Value, second: Value) -> Signal:
+        """Return s(o) tanh(c'): the one that is there first is held until the other comes."""
+        control = self.control
+        output, held = Signal(signed(WIDE_BITS)), Signal(signed(WIDE_BITS))
+        product = Signal(signed(_PRODUCT_BITS))
+        with m.If(control.output):
+            m.d.sync += output.eq(first)
+        with m.If(control.held):
+            m.d.sync += held.eq(Mux(control.kind.Peephole, second, output))
+        with m.If(control.hidden):
+            m.d.sync += product.eq(held * second)
+        return product
+
+    def _hidden(self, m: Module, aged: Signal, new: Signal, product: Signal) -> None:
+        """Round what the cell puts out."""
+        kind = self.control.kind
+        state = Cat(C(0, ACT_OUT_FRAC), new).as_signed()
+        source = Signal(signed(_PRODUCT_BITS))
+        m.d.comb += [
+            source.eq(Mux(kind.GruReset, aged, Mux(kind.Lstm | kind.Peephole, product, state))),
+            self.hidden.eq(
+                self._requantise(
+                    m, "hidden_out", source, self.control.shift.hidden, self._data_bits
+                )
+            ),
         ]
 
 
 def _shifted_in(value: Value) -> Value:
     """Return value << ACT_IN_FRAC; divided by 2**frac it is in the activation's format."""
     return Cat(C(0, ACT_IN_FRAC), value).as_signed()
+
+
+def _saturated_sum(a: Value, b: Value) -> Value:
+    """Return the sum of two numbers of WIDE_BITS bits, saturated to as many."""
+    low, high = limits(WIDE_BITS)
+    total = a + b
+    return Mux(total > high, high, Mux(total < low, low, total))

@@ -98,7 +98,7 @@ class Drain(wiring.Component):
     give, done : out
         In the cycle of an instruction's last write: its tokens; 1.
     drained, activated : out
-        Results drained in this cycle (counted at issue), and those with an activation.
+        Results drained in this cycle (counted at issue), and those with sigmoid or tanh.
     """
 
     launch: Signal
@@ -225,7 +225,7 @@ class Drain(wiring.Component):
             from_x=raw.has_addend & ~raw.d_space,
             from_y=raw.has_addend & raw.d_space,
             n_results=self.plan.n_results,
-            act=raw.act != Act.NONE,
+            curved=(raw.act == Act.SIGMOID) | (raw.act == Act.TANH),
         )
         for port, wanted in (
             (self.read_x, constants.from_x),
@@ -239,7 +239,7 @@ class Drain(wiring.Component):
             ]
         m.d.comb += [
             self.drained.eq(Mux(active, constants.n_results, 0)),
-            self.activated.eq(Mux(active & constants.act, constants.n_results, 0)),
+            self.activated.eq(Mux(active & constants.curved, constants.n_results, 0)),
         ]
 
     def _sum_blocks(self, m: Module, history: _History, rows: list[Any]) -> list[Value]:

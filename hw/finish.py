@@ -17,8 +17,9 @@ class Finish(wiring.Component):
 
     `result` = reference.finish(value), 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY cycles later,
     one a cycle, no back pressure. `shift` stands with the value, `function` REQUANTISE_LATENCY
-    cycles after it, `act` and `act_shift` ACTIVATION_LATENCY cycles after that. Without an
-    activation the first requantiser's 16 bits bypass it, and the second one only saturates.
+    cycles after it, `act` and `act_shift` ACTIVATION_LATENCY cycles after that. Without a sigmoid
+    or tanh the first requantiser's 16 bits bypass it, and the second one only saturates; RELU makes
+    them 0 on the way where they are negative.
     """
 
     value: Signal
@@ -46,14 +47,15 @@ class Finish(wiring.Component):
         m.submodules.activation = activation = Activation()
         m.submodules.narrow = narrow = Requantise(WIDE_BITS, len(self.result), 4)
         bypass = delay(m, wide.result, ACTIVATION_LATENCY, "bypass")
-        none = self.act == Act.NONE
+        curved = (self.act == Act.SIGMOID) | (self.act == Act.TANH)
+        straight = Mux((self.act == Act.RELU) & (bypass < 0), 0, bypass)
         m.d.comb += [
             wide.value.eq(self.value),
             wide.shift.eq(self.shift),
             activation.value.eq(wide.result),
             activation.function.eq(self.function),
-            narrow.value.eq(Mux(none, bypass, activation.result)),
-            narrow.shift.eq(Mux(none, 0, self.act_shift)),
+            narrow.value.eq(Mux(curved, activation.result, straight)),
+            narrow.shift.eq(Mux(curved, self.act_shift, 0)),
             self.result.eq(narrow.result),
         ]
         return m

@@ -43,11 +43,11 @@ def issue_layout(kind: type[Instruction], addresses: tuple[str, ...]) -> data.St
     return data.StructLayout(members)
 
 
-#: What the sequencer hands to each unit. The vector unit tells LSTM, COPY, FILL by `raw.opcode`,
+#: What the sequencer hands to each unit. The vector unit tells its instructions by `raw.opcode`,
 #: the DMA unit LOAD and STORE likewise.
 DMA_ISSUE = issue_layout(Load, ("ext", "addr"))
 ARRAY_ISSUE = issue_layout(Contract, ("x", "y", "z", "d"))
-VECTOR_ISSUE = issue_layout(Lstm, ("src", "dst", "cell"))
+VECTOR_ISSUE = issue_layout(Lstm, ("src", "dst", "cell", "aux"))
 
 
 class IssueSignature(wiring.Signature):

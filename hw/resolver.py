@@ -14,6 +14,7 @@ from einchip.hw.interfaces import (
     FaultSignature,
     instruction_layout,
 )
+from einchip.hw.vector_kinds import KINDS, is_any, reads
 from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
     ADDRESS_BITS,
@@ -23,10 +24,8 @@ from einchip.program import (
     REGISTER_BITS,
     REGISTERS,
     WORD_BITS,
-    Act,
     Contract,
     Error,
-    Fill,
     Load,
     Lstm,
     Space,
@@ -147,7 +146,6 @@ class Resolver(wiring.Component):
         return (
             _any_zero(*counts, *raw.loop_count)
             | (raw.n_reduce > ARRAY_LOOPS)
-            | (raw.act > max(Act))
             | (raw.act_shift > ACT_OUT_FRAC)
             | ~fits
         )
@@ -166,7 +164,10 @@ class Resolver(wiring.Component):
 
     def _firsts(self) -> dict[Unit, list[First]]:
         dma, array, vector = self.dma.raw, self.array.raw, self.vector.raw
-        is_fill, is_lstm = vector.opcode == Fill.OPCODE, vector.opcode == Lstm.OPCODE
+
+        def reading(*sources: str) -> Value:
+            return is_any(vector.opcode, [kind for kind in KINDS if reads(kind, *sources)])
+
         return {
             Unit.DMA: [First(dma.addr, dma.addr_reg, dma.space, 1)],
             Unit.ARRAY: [
@@ -176,9 +177,10 @@ class Resolver(wiring.Component):
                 First(array.d_base, array.d_reg, array.d_space, array.has_addend),
             ],
             Unit.VECTOR: [
-                First(vector.src_base, vector.src_reg, vector.src_space, ~is_fill),
+                First(vector.src_base, vector.src_reg, vector.src_space, reading("src")),
                 First(vector.dst_base, vector.dst_reg, vector.dst_space, 1),
-                First(vector.cell_base, vector.cell_reg, vector.cell_space, is_lstm),
+                First(vector.cell_base, vector.cell_reg, vector.cell_space, reading("state")),
+                First(vector.aux_base, vector.aux_reg, vector.aux_space, reading("aux", "packed")),
             ],
         }
 
@@ -217,7 +219,7 @@ class Resolver(wiring.Component):
         m.d.comb += self.dma.ext.eq(
             self.bases[raw.ext_base] + self.registers[raw.ext_reg] + raw.ext_offset
         )
-        for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell")):
+        for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell aux")):
             for name, total in zip(names.split(), sums, strict=False):
                 m.d.comb += issue[name].eq(total)
 

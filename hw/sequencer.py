@@ -36,6 +36,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    Sync,
     Unit,
 )
 
@@ -61,7 +62,7 @@ TRANSFERS: Final = (Load, Store)
 ISSUES: Final = {"dma": Unit.DMA, "array": Unit.ARRAY, "vector": Unit.VECTOR}
 
 
-class State(enum.Enum, shape=3):
+class State(enum.Enum, shape=4):
     """What the sequencer does in a cycle; `docs/timing.md` says for how many."""
 
     IDLE = 0
@@ -72,10 +73,11 @@ class State(enum.Enum, shape=3):
     COPY = 5
     RESOLVE = 6
     STOP = 7
+    SYNC = 8
 
 
 class Sequencer(wiring.Component):
-    """Run a program: loops, registers and GIVE here, everything else handed to its unit.
+    """Run a program: loops, registers, GIVE, SYNC here, everything else handed to its unit.
 
     An instruction of one word that acts here takes 2 cycles, one of w words for a unit w + 2 and
     one for each cycle in which the unit's slot is taken.
@@ -93,6 +95,8 @@ class Sequencer(wiring.Component):
     dma, array, vector : IssueSignature, out
     give : TOKENS, out
         Tokens given in this cycle.
+    clear : out
+        All tokens become 0.
     units_idle : in
     halted : out
         HALT was reached and every unit is idle: the program's last cycle.
@@ -114,6 +118,7 @@ class Sequencer(wiring.Component):
     array: Any
     vector: Any
     give: Signal
+    clear: Signal
     units_idle: Signal
     halted: Signal
     fault: Any
@@ -135,6 +140,7 @@ class Sequencer(wiring.Component):
                 "array": Out(IssueSignature(ARRAY_ISSUE)),
                 "vector": Out(IssueSignature(VECTOR_ISSUE)),
                 "give": Out(TOKENS),
+                "clear": Out(1),
                 "units_idle": In(1),
                 "halted": Out(1),
                 "fault": Out(FaultSignature()),
@@ -173,6 +179,8 @@ class Sequencer(wiring.Component):
                 self._decode(m, memory.word, loops)
             with m.Case(State.STOP):
                 m.d.comb += self.halted.eq(self.units_idle)
+            with m.Case(State.SYNC):
+                self._sync(m)
         self._assemble(m, memory.word, resolver)
         self._resolve(m, resolver)
         self._begin_and_end(m, loops)
@@ -239,6 +247,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.give.eq(data.View(instruction_layout(Give), word).mask)
             with m.Case(Halt.OPCODE):
                 m.d.sync += self._state.eq(State.STOP)
+            with m.Case(Sync.OPCODE):
+                m.d.sync += self._state.eq(State.SYNC)
             with m.Case(*(kind.OPCODE for kind in TRANSFERS)):
                 transfer = data.View(instruction_layout(Load), word)
                 skipped = ~loops.empty & (loops.left <= transfer.skip_last)
@@ -247,6 +257,14 @@ class Sequencer(wiring.Component):
                 m.d.sync += [self._state.eq(State.COPY), self._cursor.eq(self._cursor + 1)]
             with m.Default():
                 self._raise(m, Error.OPCODE)
+
+    def _sync(self, m: Module) -> None:
+        """Wait for the units, then forget all tokens."""
+        m.d.comb += self.clear.eq(self.units_idle)
+        with m.If(self.units_idle):
+            m.d.sync += self._state.eq(State.FETCH)
+        with m.Else():
+            m.d.comb += self.events.sequencer_stall.eq(1)
 
     def _loop(self, m: Module, loop: Any, loops: LoopStack) -> None:
         count = Mux(loop.arg == 0, loop.count, self.host.args[(loop.arg - 1)[: clog2(HOST_ARGS)]])
@@ -321,7 +339,8 @@ class Sequencer(wiring.Component):
             ]
             with m.If(chosen):
                 m.d.comb += taken.eq(~port.ready)
-        m.d.comb += self.events.sequencer_stall.eq(resolving & taken)
+        with m.If(resolving & taken):
+            m.d.comb += self.events.sequencer_stall.eq(1)
         with m.If(resolving & ~taken):
             m.d.sync += self._state.eq(State.FETCH)
         with m.If(self._state == State.RESOLVE):

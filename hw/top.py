@@ -71,7 +71,7 @@ class Top(wiring.Component):
         m.d.comb += [
             self.irq.eq(control.irq),
             tokens.give.eq(sequencer.give),
-            tokens.clear.eq(control.start),
+            tokens.clear.eq(control.start | sequencer.clear),
             sequencer.units_idle.eq(dma.idle & array.idle & vector.idle),
             *(part.stop.eq(control.stop) for part in (*units.values(), *self.scratchpads)),
         ]

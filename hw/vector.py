@@ -1,4 +1,4 @@
-"""The vector unit: the pointwise part of an LSTM, copies and fills."""
+"""The vector unit: the pointwise part of recurrent cells, copies and fills."""
 
 from typing import Any
 
@@ -16,21 +16,20 @@ from einchip.hw.interfaces import (
 )
 from einchip.hw.unit import FrontEnd
 from einchip.hw.vector_issue import VectorIssue
+from einchip.hw.vector_kinds import KINDS, by_kind, n_writes
 from einchip.hw.vector_lanes import VectorLanes
 from einchip.hw.vector_offsets import VectorOffsets
 from einchip.hw.vector_write import VectorWrite, WriteQueue
-from einchip.program import TOKENS, Lstm
+from einchip.program import TOKENS
 
 
 def vector_events(arch: Architecture) -> data.StructLayout:
-    """Return the performance counters that the vector unit counts, each with its increment's width.
-
-    The five activations per element of an LSTM are i, f, g, o and tanh(c').
-    """
+    """Return the performance counters of the vector unit, each with its increment's width."""
+    activations = max(kind.ACTIVATIONS for kind in KINDS)
     return data.StructLayout(
         {
             "vector_ops": range(arch.lanes + 1),
-            "activations": range(5 * arch.lanes + 1),
+            "activations": range(activations * arch.lanes + 1),
             "vector_issue": 1,
             "vector_stall_port": 1,
             "vector_stall_write": 1,
@@ -42,12 +41,12 @@ def vector_events(arch: Architecture) -> data.StructLayout:
 
 
 class VectorUnit(wiring.Component):
-    """Execute LSTM, COPY and FILL, one after the other, vector by vector.
+    """Execute the vector unit's instructions, one after the other, vector by vector.
 
-    Latency: a vector's write k is ready LSTM_LATENCY + k cycles after its last read (COPY, FILL:
-    COPY_LATENCY). Throughput: a vector of an LSTM takes 4 + planes cycles of the read ports and
-    planes + 1 of the write ports, one of COPY 1 and 1, one of FILL 0 and 1, as long as no more
-    than VECTOR_WRITES writes are under way. docs/timing.md has every rule.
+    Latency: a vector's write k is ready LATENCY + k cycles after its last micro-operation, LATENCY
+    that of its class. Throughput: a vector takes a cycle of the read ports for each of its reads
+    (FILL: a cycle) and one of the write ports for each of its writes, as long as no more than
+    VECTOR_WRITES writes are under way. docs/timing.md has every rule.
 
     Members
     -------
@@ -107,7 +106,7 @@ class VectorUnit(wiring.Component):
             m.d.comb += current.eq(desc)
         for coming in (offsets.desc, reads.first, writes.first):
             m.d.comb += coming.eq(front.desc)
-        for loads in (offsets.load, reads.load, writes.load):
+        for loads in (offsets.load, reads.load, lanes.load, writes.load):
             m.d.comb += loads.eq(front.launch)
 
         wiring.connect(m, wiring.flipped(self.issue), front.issue)
@@ -148,8 +147,8 @@ class VectorUnit(wiring.Component):
     def _count_pending(self, m: Module, desc: Any, reads: VectorIssue, writes: VectorWrite) -> None:
         """Count the writes of started vectors that were not granted before this cycle."""
         pending = Signal.like(reads.pending)
-        is_lstm = desc.raw.opcode == Lstm.OPCODE
-        joining = Mux(reads.starts, Mux(is_lstm, self._arch.cell_planes + 1, 1), 0)
+        writes_of = {kind: n_writes(kind, self._arch.cell_planes) for kind in KINDS}
+        joining = Mux(reads.starts, by_kind(desc.raw.opcode, writes_of), 0)
         m.d.comb += reads.pending.eq(pending)
         m.d.sync += pending.eq(pending + joining - writes.writes)
         with m.If(self.stop):
@@ -175,10 +174,10 @@ class VectorUnit(wiring.Component):
     def _address(
         self, m: Module, port: Any, part: VectorIssue | VectorWrite, table: Any, enable: Signal
     ) -> None:
-        """Drive a port's lane addresses: `table`, but consecutive in the cell state."""
+        """Drive a port's lane addresses: `table`, but consecutive where the part says so."""
         m.d.comb += [port.base.eq(part.base), port.enable.eq(enable)]
         for p in range(self._arch.lanes):
-            m.d.comb += port.offsets[p].eq(Mux(part.is_cell, p, table[p]))
+            m.d.comb += port.offsets[p].eq(Mux(part.consecutive, p, table[p]))
 
     def _count_events(
         self,
@@ -205,5 +204,6 @@ class VectorUnit(wiring.Component):
             ]
         with m.If(reads.ends):
             m.d.comb += events.vector_ops.eq(n_lanes)
-            with m.If(desc.raw.opcode == Lstm.OPCODE):
-                m.d.comb += events.activations.eq(5 * n_lanes)
+        for kind in (kind for kind in KINDS if kind.ACTIVATIONS):
+            with m.If(reads.ends & (desc.raw.opcode == kind.OPCODE)):
+                m.d.comb += events.activations.eq(kind.ACTIVATIONS * n_lanes)

@@ -1,26 +1,61 @@
 """The vector unit's micro-operations: what is read, where and when."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import VECTOR_WRITES, Architecture
-from einchip.hw.cell import GATES, granted_layout
 from einchip.hw.interfaces import VECTOR_ISSUE, offset_bits
 from einchip.hw.nest import Nest
 from einchip.hw.pipeline import one_hot
-from einchip.program import VECTOR_LOOPS, Fill, Lstm, Space
+from einchip.hw.vector_kinds import (
+    CELLS,
+    KINDS,
+    by_kind,
+    is_any,
+    most_operations,
+    n_writes,
+    operations,
+)
+from einchip.program import VECTOR_LOOPS, Fill, Space
+
+#: The sources that are read at the instruction's lane offsets; the others have consecutive lanes.
+_STRIDED = ("src", "aux")
+
+
+class _Step(NamedTuple):
+    """A micro-operation and its place among those of its vector."""
+
+    kind: Any
+    number: int
+    source: str
+    first: bool  # of its source
+    rise: int  # from its gate to the next one of its source
+
+
+def _steps(planes: int) -> Iterator[_Step]:
+    """Yield the micro-operations of all cells."""
+    for kind in CELLS:
+        reads = [o.read for o in operations(kind, planes)]
+        for k, read in enumerate(reads):
+            gates = [r.gate for r in reads if r.source == read.source]
+            at = sum(r.source == read.source for r in reads[:k])
+            if gates[0] != 0:
+                raise AssertionError(f"{kind.__name__}: a source is not read from its start")
+            rise = gates[at + 1] - gates[at] if at + 1 < len(gates) else 0
+            yield _Step(kind, k, read.source, at == 0, rise)
 
 
 class VectorIssue(wiring.Component):
     """Issue the micro-operations of one instruction in order, at most one a cycle.
 
-    A vector takes the reads i, f, g, the cell's planes, o for LSTM, one read for COPY, and one
-    operation without a read for FILL. It starts only while its writes and the `pending` ones are
-    VECTOR_WRITES or fewer. A read is issued in the cycle of its grant, a FILL's operation once it
-    has room. The first may be issued in the cycle after `load`.
+    A vector takes the reads of its class, COPY among them one, and FILL one operation without a
+    read. It starts only while its writes and the `pending` ones are VECTOR_WRITES or fewer. A read
+    is issued in the cycle of its grant, a FILL's operation once it has room. The first may be
+    issued in the cycle after `load`.
 
     Members
     -------
@@ -36,14 +71,14 @@ class VectorIssue(wiring.Component):
         The read requests of X (bit 0) and Y (bit 1).
     base : offset_bits(arch), out
         The address of lane 0 of either.
-    is_cell : out
-        The operation reads a plane of the cell state, so lanes are consecutive.
+    consecutive : out
+        The operation reads the state or packed weights, so lanes are consecutive.
     issue, blocked : out
         An operation is issued; it has room, but the port is taken.
     starts, ends : out
         The operation that is issued is the first, the last of its vector.
-    granted : granted_layout(planes), out
-        Which read of an LSTM is issued.
+    granted : most_operations(planes), out
+        Which operation of a cell's vector is issued, one bit each.
     """
 
     load: Signal
@@ -54,15 +89,16 @@ class VectorIssue(wiring.Component):
     valid: Signal
     ready: Signal
     base: Signal
-    is_cell: Signal
+    consecutive: Signal
     issue: Signal
     blocked: Signal
     starts: Signal
     ends: Signal
-    granted: Any
+    granted: Signal
 
     def __init__(self, arch: Architecture) -> None:
         self._arch = arch
+        self._steps = list(_steps(arch.cell_planes))
         super().__init__(
             {
                 "load": In(1),
@@ -73,58 +109,79 @@ class VectorIssue(wiring.Component):
                 "valid": Out(2),
                 "ready": In(2),
                 "base": Out(offset_bits(arch)),
-                "is_cell": Out(1),
+                "consecutive": Out(1),
                 "issue": Out(1),
                 "blocked": Out(1),
                 "starts": Out(1),
                 "ends": Out(1),
-                "granted": Out(granted_layout(arch.cell_planes)),
+                "granted": Out(most_operations(arch.cell_planes)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.nest = nest = self._nest(m)
-        planes = self._arch.cell_planes
-        is_lstm = self.desc.raw.opcode == Lstm.OPCODE
-        # the next operation: one bit per read of an LSTM; COPY and FILL stay at the first
-        at = Signal(GATES + planes)
-        with m.If(self.issue & is_lstm):
-            m.d.comb += self.granted.as_value().eq(at)
-            m.d.sync += at.eq(at.rotate_left(1))
-        with m.If(self.load):
-            m.d.sync += at.eq(1)
+        planes, opcode = self._arch.cell_planes, self.desc.raw.opcode
+        # the next operation of a cell's vector, one bit each; COPY and FILL stay at the first
+        at = Signal(most_operations(planes))
+        is_cell = is_any(opcode, CELLS)
+        lengths = {kind: len(operations(kind, planes)) for kind in CELLS}
+        is_last = Cat(at[n - 1] & (opcode == kind.OPCODE) for kind, n in lengths.items()).any()
         m.d.comb += [
-            self.is_cell.eq(at[GATES - 1 : -1].any()),
             self.starts.eq(self.issue & at[0]),
-            self.ends.eq(self.issue & (at[-1] | ~is_lstm)),
+            self.ends.eq(self.issue & (is_last | ~is_cell)),
             nest.advance.eq(self.ends),
         ]
+        with m.If(self.issue & is_cell):
+            m.d.comb += self.granted.eq(at)
+            m.d.sync += at.eq(Mux(is_last, 1, at << 1))
+        with m.If(self.load):
+            m.d.sync += at.eq(1)
         issuing = Signal()
         with m.If(self.load):
             m.d.sync += issuing.eq(1)
         with m.If((self.ends & nest.last.all()) | self.stop):
             m.d.sync += issuing.eq(0)
-        room = self.pending <= Mux(is_lstm, VECTOR_WRITES - (planes + 1), VECTOR_WRITES - 1)
-        self._request(m, issuing & ~self.stop & (room | ~at[0]))
-        self._address(m, at, nest.address[0])
+        room = self.pending <= by_kind(
+            opcode, {kind: VECTOR_WRITES - n_writes(kind, planes) for kind in KINDS}
+        )
+        self._address(m, at, nest.address)
+        self._request(m, at, issuing & ~self.stop & (room | ~at[0]))
         return m
 
     def _nest(self, m: Module) -> Nest:
-        """Return the loops around a vector, stepping the source."""
-        nest = Nest(VECTOR_LOOPS, 1, 16, offset_bits(self._arch))
-        m.d.comb += [
-            nest.load.eq(self.load),
-            nest.count.eq(self.first.raw.loop_count),
-            nest.stride[0].eq(self.first.raw.loop_src),
-            nest.start[0].eq(self.first.src),
-        ]
+        """Return the loops around a vector, stepping the addresses of src and aux."""
+        nest = Nest(VECTOR_LOOPS, len(_STRIDED), 16, offset_bits(self._arch))
+        m.d.comb += [nest.load.eq(self.load), nest.count.eq(self.first.raw.loop_count)]
+        for k, source in enumerate(_STRIDED):
+            m.d.comb += [
+                nest.stride[k].eq(self.first.raw.loop_src),
+                nest.start[k].eq(self.first[source]),
+            ]
         return nest
 
-    def _request(self, m: Module, has_room: Any) -> None:
+    def _at(self, at: Signal, steps: Iterable[_Step]) -> Value:
+        """Return whether the next operation, of a cell, is one of these."""
+        opcode = self.desc.raw.opcode
+        return Cat(at[step.number] & (opcode == step.kind.OPCODE) for step in steps).any()
+
+    def _reading(self, at: Signal, *sources: str) -> Value:
+        """Return whether the next operation, of a cell, reads one of these sources."""
+        return self._at(at, [step for step in self._steps if step.source in sources])
+
+    def _request(self, m: Module, at: Signal, has_room: Value) -> None:
         """Request what may be issued, and issue what is granted."""
-        is_fill = self.desc.raw.opcode == Fill.OPCODE
-        space = Mux(self.is_cell, self.desc.raw.cell_space, self.desc.raw.src_space)
+        raw = self.desc.raw
+        is_fill = raw.opcode == Fill.OPCODE
+        space = Signal()
+        of_aux = self._reading(at, "aux", "packed")
+        m.d.comb += space.eq(
+            Mux(
+                self._reading(at, "state"),
+                raw.cell_space,
+                Mux(of_aux, raw.aux_space, raw.src_space),
+            )
+        )
         for s in Space:
             m.d.comb += self.valid[s].eq(has_room & ~is_fill & (space == s))
         m.d.comb += [
@@ -132,16 +189,47 @@ class VectorIssue(wiring.Component):
             self.blocked.eq(has_room & ~self.issue),
         ]
 
-    def _address(self, m: Module, at: Signal, source: Any) -> None:
-        """Step through the gates of a vector, and through all planes of the cell state."""
-        gate, cell = Signal.like(self.base), Signal.like(self.base)
-        at_later_gate = ~at[0] & ~self.is_cell
-        m.d.comb += self.base.eq(
-            one_hot([(at[0], source), (at_later_gate, gate), (self.is_cell, cell)])
+    def _address(self, m: Module, at: Signal, vector: Any) -> None:
+        """Choose the address: of the vector, of a later gate, or the next consecutive one."""
+        moves = ~is_any(self.desc.raw.opcode, CELLS)  # COPY; FILL needs no address
+        choices: list[tuple[Value, Value]] = [(moves, vector[0])]
+        for k, source in enumerate(_STRIDED):
+            first = self._at(at, [s for s in self._steps if s.source == source and s.first])
+            later = self._at(at, [s for s in self._steps if s.source == source and not s.first])
+            choices += [(first, vector[k]), (later, self._gate(m, at, source))]
+        for source, start in (("state", self.first.cell), ("packed", self.first.aux)):
+            reads = self._reading(at, source)
+            following = Signal.like(self.base, name=f"{source}_address")
+            with m.If(self.issue & reads):
+                m.d.sync += following.eq(following + self._arch.lanes)
+            with m.If(self.load):
+                m.d.sync += following.eq(start)
+            choices.append((reads, following))
+        m.d.comb += [
+            self.base.eq(one_hot(choices)),
+            self.consecutive.eq(self._reading(at, "state", "packed")),
+        ]
+
+    def _gate(self, m: Module, at: Signal, source: str) -> Signal:
+        """Return the address of a source's next gate."""
+        gate = Signal.like(self.base, name=f"{source}_gate")
+        steps = [step for step in self._steps if step.source == source]
+        change = one_hot(
+            (
+                self._at(at, [step for step in steps if step.rise == rise]),
+                _multiple(rise, self.desc.raw.gate_stride),
+            )
+            for rise in sorted({step.rise for step in steps} - {0})
         )
-        with m.If(self.issue & ~self.is_cell):
-            m.d.sync += gate.eq(self.base + self.desc.raw.gate_stride)
-        with m.If(self.issue & self.is_cell):
-            m.d.sync += cell.eq(self.base + self._arch.lanes)
-        with m.If(self.load):
-            m.d.sync += cell.eq(self.first.cell)
+        with m.If(self.issue & self._at(at, steps)):
+            m.d.sync += gate.eq(self.base + change)
+        return gate
+
+
+def _multiple(factor: int, value: Value) -> Value:
+    """Return factor * value, where factor is plus or minus a power of two."""
+    size = abs(factor)
+    if size.bit_count() != 1:
+        raise AssertionError(f"gates {factor} strides apart")
+    shifted = value << (size.bit_length() - 1)
+    return shifted if factor > 0 else -shifted

@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import COPY_LATENCY, READ_LATENCY, Architecture
-from einchip.hw.cell import LstmLane, LstmSchedule, granted_layout
+from einchip.hw.cell import CellLane
+from einchip.hw.cell_schedule import CellSchedule
 from einchip.hw.interfaces import VECTOR_ISSUE, elements
 from einchip.hw.pipeline import one_hot
-from einchip.program import Fill, Lstm
+from einchip.hw.vector_kinds import CELLS, is_any, most_operations
+from einchip.program import Fill
 
 if COPY_LATENCY != READ_LATENCY:
     raise AssertionError("a copied vector is written in the cycle in which it has been read")
@@ -19,15 +21,17 @@ if COPY_LATENCY != READ_LATENCY:
 class VectorLanes(wiring.Component):
     """Turn the reads of vectors into their writes.
 
-    The k-th write of a vector leaves LSTM_LATENCY + k cycles after its last read was issued, that
-    of COPY and FILL after COPY_LATENCY. One operation a cycle, no back pressure.
+    The k-th write of a vector leaves LATENCY + k cycles after its last operation was issued,
+    LATENCY that of its class. One operation a cycle, no back pressure.
 
     Members
     -------
+    load : in
+        Begin an instruction; the one before has left all its writes.
     desc : VECTOR_ISSUE, in
-        The instruction that is executed.
-    granted : granted_layout(planes), in
-        Which read of an LSTM is issued in this cycle.
+        That instruction, from the next cycle on.
+    granted : most_operations(planes), in
+        Which operation of a cell's vector is issued in this cycle, one bit each.
     ends : in
         The last operation of a vector is issued in this cycle.
     x, y : elements(arch), in
@@ -38,8 +42,9 @@ class VectorLanes(wiring.Component):
         A write, as elements(arch).
     """
 
+    load: Signal
     desc: Any
-    granted: Any
+    granted: Signal
     ends: Signal
     x: Any
     y: Any
@@ -51,8 +56,9 @@ class VectorLanes(wiring.Component):
         self._arch = arch
         super().__init__(
             {
+                "load": In(1),
                 "desc": In(VECTOR_ISSUE),
-                "granted": In(granted_layout(arch.cell_planes)),
+                "granted": In(most_operations(arch.cell_planes)),
                 "ends": In(1),
                 "x": In(elements(arch)),
                 "y": In(elements(arch)),
@@ -65,22 +71,28 @@ class VectorLanes(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         raw, planes, bits = self.desc.raw, self._arch.cell_planes, self._arch.data_bits
-        m.submodules.schedule = schedule = LstmSchedule(planes)
-        m.d.comb += [schedule.granted.eq(self.granted), schedule.stop.eq(self.stop)]
-        moved = self._moved(m)
-        fills = raw.opcode == Fill.OPCODE
-        read_space = Mux(schedule.strobes.plane.any(), raw.cell_space, raw.src_space)
+        m.submodules.schedule = schedule = CellSchedule(planes)
+        m.d.comb += [
+            schedule.kind.eq(Cat(raw.opcode == kind.OPCODE for kind in CELLS)),
+            schedule.granted.eq(self.granted),
+            schedule.clear.eq(self.stop | self.load),
+            *(schedule.formats[name].eq(raw[name]) for name, _ in schedule.formats.shape()),
+        ]
+        control = schedule.control
+        read_space = Mux(
+            control.plane.any(),
+            raw.cell_space,
+            Mux(control.from_aux, raw.aux_space, raw.src_space),
+        )
+        moved, fills = self._moved(m), raw.opcode == Fill.OPCODE
         m.d.comb += self.valid.eq(schedule.ready.any() | moved)
         for p in range(self._arch.lanes):
-            m.submodules[f"lane_{p}"] = lane = LstmLane(bits)
+            m.submodules[f"lane_{p}"] = lane = CellLane(bits)
             m.d.comb += [
                 lane.element.eq(Mux(read_space, self.y[p], self.x[p])),
-                lane.gate_frac.eq(raw.gate_frac),
-                lane.cell_frac.eq(raw.cell_frac),
-                lane.hidden_frac.eq(raw.hidden_frac),
-                lane.strobes.eq(schedule.strobes),
+                lane.control.eq(control),
             ]
-            results = [*(lane.cell.word_select(k, bits) for k in range(planes)), lane.hidden]
+            results = [*(lane.state.word_select(k, bits) for k in range(planes)), lane.hidden]
             m.d.comb += self.result[p].eq(
                 one_hot(
                     [
@@ -95,6 +107,6 @@ class VectorLanes(wiring.Component):
     def _moved(self, m: Module) -> Value:
         """Return whether a vector of COPY or FILL leaves in this cycle."""
         line = Signal(COPY_LATENCY)
-        enters = self.ends & (self.desc.raw.opcode != Lstm.OPCODE)
+        enters = self.ends & ~is_any(self.desc.raw.opcode, CELLS)
         m.d.sync += line.eq(Mux(self.stop, 0, (line << 1) | enters))
         return line[-1]

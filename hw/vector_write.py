@@ -10,7 +10,8 @@ from amaranth.lib.wiring import In, Out
 from einchip.arch import VECTOR_WRITES, Architecture
 from einchip.hw.interfaces import VECTOR_ISSUE, elements, offset_bits
 from einchip.hw.nest import Nest
-from einchip.program import VECTOR_LOOPS, Lstm, Space
+from einchip.hw.vector_kinds import KINDS, is_any
+from einchip.program import VECTOR_LOOPS, Space
 
 
 class WriteQueue(wiring.Component):
@@ -78,7 +79,8 @@ class WriteQueue(wiring.Component):
 class VectorWrite(wiring.Component):
     """Write what is ready, in order, one vector of elements a cycle.
 
-    A vector of an LSTM has its cell planes, then h, written; the others have one write.
+    A vector of a class with WRITES_STATE has the planes of its state written, then the
+    destination; the others have one write.
 
     Members
     -------
@@ -94,8 +96,8 @@ class VectorWrite(wiring.Component):
         The write requests of X (bit 0) and Y (bit 1); `granted` is the port's `ready`.
     base : offset_bits(arch), out
         The address of lane 0 of either.
-    is_cell : out
-        The write is a plane of the cell state, so lanes are consecutive.
+    consecutive : out
+        The write is a plane of the state, so lanes are consecutive.
     writes, ends : out
         A write is granted; it is the instruction's last.
     """
@@ -108,7 +110,7 @@ class VectorWrite(wiring.Component):
     valid: Signal
     granted: Signal
     base: Signal
-    is_cell: Signal
+    consecutive: Signal
     writes: Signal
     ends: Signal
 
@@ -124,7 +126,7 @@ class VectorWrite(wiring.Component):
                 "valid": Out(2),
                 "granted": In(2),
                 "base": Out(offset_bits(arch)),
-                "is_cell": Out(1),
+                "consecutive": Out(1),
                 "writes": Out(1),
                 "ends": Out(1),
             }
@@ -136,20 +138,23 @@ class VectorWrite(wiring.Component):
         raw = self.desc.raw
         cell = Signal.like(self.base)
         plane = Signal(range(self._arch.cell_planes + 1))
-        space = Mux(self.is_cell, raw.cell_space, raw.dst_space)
+        space = Mux(self.consecutive, raw.cell_space, raw.dst_space)
         request = self.ready & ~self.stop
         m.d.comb += [
-            self.is_cell.eq((raw.opcode == Lstm.OPCODE) & (plane != self._arch.cell_planes)),
-            self.base.eq(Mux(self.is_cell, cell, nest.address[0])),
+            self.consecutive.eq(
+                is_any(raw.opcode, [kind for kind in KINDS if kind.WRITES_STATE])
+                & (plane != self._arch.cell_planes)
+            ),
+            self.base.eq(Mux(self.consecutive, cell, nest.address[0])),
             self.writes.eq(request & self.granted.bit_select(space, 1)),
-            nest.advance.eq(self.writes & ~self.is_cell),
+            nest.advance.eq(self.writes & ~self.consecutive),
             self.ends.eq(nest.advance & nest.last.all()),
         ]
         for s in Space:
             m.d.comb += self.valid[s].eq(request & (space == s))
         with m.If(self.writes):
             m.d.sync += plane.eq(0)
-            with m.If(self.is_cell):
+            with m.If(self.consecutive):
                 m.d.sync += [plane.eq(plane + 1), cell.eq(cell + self._arch.lanes)]
         with m.If(self.load):
             m.d.sync += [plane.eq(0), cell.eq(self.first.cell)]

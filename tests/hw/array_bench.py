@@ -13,15 +13,18 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
+from einchip.accesses import first
 from einchip.arch import ACCUMULATE_LATENCY, Architecture
 from einchip.hw.array_unit import ArrayUnit
 from einchip.hw.scratchpad import Scratchpad
-from einchip.program import Contract
-from einchip.reference import Memory, first
+from einchip.program import Act, Contract
+from einchip.reference import Memory
 
 #: Which tokens are positive in a cycle, and which scratchpads the vector unit reads, as bit masks.
 Schedule = Callable[[int], int]
 NO_REGISTERS = (0,) * 8
+#: What counts as an activation.
+CURVED = (Act.SIGMOID, Act.TANH)
 
 
 class Machine(wiring.Component):
@@ -227,7 +230,7 @@ class Rules:
                     activity=activity,
                     macs=lanes * current.n_n if current and activity == "issue" else 0,
                     drained=row[0].n_n * row[0].nb if row else 0,
-                    activations=row[0].n_n * row[0].nb if row and row[0].act else 0,
+                    activations=row[0].n_n * row[0].nb if row and row[0].act in CURVED else 0,
                     give=written[0].signal if written and written[1] else 0,
                     take=stage.wait if launch and stage else 0,
                     idle=idle,
@@ -358,7 +361,7 @@ def contract(
         "z_space": z_space, "d_space": d_space, "n_reduce": s.n_reduce,
         "loop_count": s.loops, "loop_x": tuple(xl), "loop_y": tuple(yl), "loop_z": tuple(zl),
         "has_addend": int(rng.integers(0, 2)), "d_shift": int(rng.integers(0, 11)),
-        "shift": int(rng.integers(0, arch.data_bits + 4)), "act": int(rng.integers(0, 3)),
+        "shift": int(rng.integers(0, arch.data_bits + 4)), "act": int(rng.integers(len(Act))),
         "act_shift": int(rng.integers(0, 16)), "signal": int(rng.integers(1, 1 << 16)),
     }  # fmt: skip
     return Contract(**{**fields, **fixed})

@@ -1,4 +1,4 @@
-"""hw.cell against numeric.lstm_cell, and its schedule against LSTM_LATENCY."""
+"""hw.cell against the cells of einchip.numeric, and its schedule against LATENCY of each class."""
 
 from typing import Any
 
@@ -8,49 +8,72 @@ from amaranth import Module
 from amaranth.sim import Simulator
 
 from einchip import numeric
-from einchip.arch import LSTM_LATENCY, READ_LATENCY
-from einchip.hw.cell import LstmLane, LstmSchedule
+from einchip.arch import READ_LATENCY
+from einchip.hw.cell import CellLane
+from einchip.hw.cell_schedule import CellSchedule
+from einchip.hw.vector_kinds import CELLS, Operation, operations
 from einchip.numeric import Ints
+from einchip.program import Gru, GruReset, GruUpdate, Lstm, Peephole, Read
+
+Values = dict[Read, Ints]  # what each read brings, vector by vector; the state 16 bit wide
+STATE = Read("state")
 
 
-def reads_of(data_bits: int, vectors: Ints, gaps: list[int]) -> dict[int, tuple[str, int, int]]:
-    """Return by cycle the read (name, plane, element) of vectors (i, f, g, cell, o)."""
-    reads, t, gap = {}, 0, iter(gaps)
-    for i, f, g, cell, o in vectors.tolist():
-        planes = [
-            ("plane", k, int(numeric.wrap(cell >> (k * data_bits), data_bits)))
-            for k in range(16 // data_bits)
-        ]
-        for read in (("i", 0, i), ("f", 0, f), ("g", 0, g), *planes, ("o", 0, o)):
-            t += next(gap)
-            reads[t] = read
-            t += 1
-    return reads
+def oracle(
+    kind: Any, values: Values, fracs: dict[str, int], data_bits: int
+) -> tuple[Ints | None, Ints]:
+    """Return numeric's (new state, destination)."""
+    state = values[STATE]
+    aux = {"aux_frac": fracs["aux_frac"]}
+    f: Any = {"data_bits": data_bits, **fracs}
+    del f["aux_frac"]
+
+    def src(*gates: int) -> Any:
+        return tuple(values[Read("src", gate)] for gate in gates)
+
+    def inputs(*gates: int) -> Any:
+        return tuple(values[Read("aux", gate)] for gate in gates)
+
+    if kind is Lstm:
+        return numeric.lstm_cell(src(0, 1, 2, 3), state, **f)
+    if kind is Peephole:
+        p: Any = tuple(values[Read("packed", gate)] for gate in range(3))
+        return numeric.peephole_cell(src(0, 1, 2, 3), p, state, peephole_frac=aux["aux_frac"], **f)
+    if kind is Gru:
+        return numeric.gru_cell(src(0, 1, 2), inputs(0, 1, 2), state, **aux, **f)
+    if kind is GruReset:
+        return None, numeric.gru_reset(src(0)[0], state, **f)
+    assert kind is GruUpdate
+    return numeric.gru_update(src(0)[0], inputs(0)[0], state, **aux, **f)
+
+
+def plane(value: int, number: int, data_bits: int) -> int:
+    """Return an element of a state."""
+    return int(numeric.wrap(value >> (number * data_bits), data_bits))
 
 
 def run(
-    data_bits: int, reads: dict[int, tuple[str, int, int]], fracs: dict[str, int]
+    kind: Any, data_bits: int, reads: dict[int, tuple[int, int]], fracs: dict[str, int]
 ) -> list[tuple[int, int, int]]:
-    """Return (cycle, write, value) of every ready write."""
+    """Return (cycle, write, value) of every ready write; `reads`: cycle to (operation, element)."""
     m = Module()
     planes = 16 // data_bits
-    m.submodules.schedule = schedule = LstmSchedule(planes)
-    m.submodules.lane = lane = LstmLane(data_bits)
-    m.d.comb += lane.strobes.eq(schedule.strobes)
+    m.submodules.schedule = schedule = CellSchedule(planes)
+    m.submodules.lane = lane = CellLane(data_bits)
+    m.d.comb += lane.control.eq(schedule.control)
     ready: list[tuple[int, int, int]] = []
 
     async def bench(ctx: Any) -> None:
+        ctx.set(schedule.kind, 1 << CELLS.index(kind))
         for name, frac in fracs.items():
-            ctx.set(getattr(lane, name), frac)
-        for t in range(max(reads) + LSTM_LATENCY + planes + 1):
-            name, plane, _ = reads.get(t, ("", 0, 0))
-            granted = {k: k == name for k in "ifgo"} | {"plane": (name == "plane") << plane}
-            ctx.set(schedule.granted, granted)
-            ctx.set(lane.element, reads.get(t - READ_LATENCY, ("", 0, 0))[2])
+            ctx.set(schedule.formats[name], frac)
+        for t in range(max(reads) + kind.LATENCY + planes + 1):
+            ctx.set(schedule.granted, 1 << reads[t][0] if t in reads else 0)
+            ctx.set(lane.element, reads.get(t - READ_LATENCY, (0, 0))[1])
             for k in range(planes + 1):
                 if ctx.get(schedule.ready[k]):
-                    cell = int(numeric.wrap(ctx.get(lane.cell) >> (k * data_bits), data_bits))
-                    ready.append((t, k, cell if k < planes else ctx.get(lane.hidden)))
+                    state = plane(ctx.get(lane.state), k, data_bits)
+                    ready.append((t, k, state if k < planes else ctx.get(lane.hidden)))
             await ctx.tick()
 
     sim: Any = Simulator(m)
@@ -60,33 +83,49 @@ def run(
     return ready
 
 
-@pytest.mark.parametrize("data_bits", [8, 16])
-@pytest.mark.parametrize("stalls", ["never", "often"])
-@pytest.mark.parametrize("seed", range(3))
-def test_each_write_is_exact_and_ready_on_time(data_bits: int, stalls: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    planes = 16 // data_bits
-    n = 60
-    low, high = numeric.limits(data_bits)
-    vectors = rng.integers(low, high, (n, 5), endpoint=True)
-    vectors[:, 3] = rng.integers(-(1 << 15), 1 << 15, n)
-    vectors[:4, :3] = [[low, low, low], [high, high, high], [high, high, low], [0, 0, 0]]
-    vectors[:4, 3] = [-(1 << 15), (1 << 15) - 1, -(1 << 15), 0]
-    gaps = rng.integers(0, 4, n * 6) if stalls == "often" else np.zeros(n * 6, dtype=int)
-    fracs = {f"{name}_frac": int(rng.integers(16)) for name in ("gate", "cell", "hidden")}
+def draw(kind: Any, data_bits: int, n: int, rng: np.random.Generator) -> Values:
+    """Return what n vectors read: extreme values first, then random ones."""
+    values: Values = {}
+    for read in kind.READS:
+        low, high = numeric.limits(16 if read == STATE else data_bits)
+        values[read] = rng.integers(low, high, n, endpoint=True)
+        values[read][:20] = rng.choice([low, high, 0, -1], 20)
+    return values
 
-    reads = reads_of(data_bits, vectors, gaps.tolist())
-    new, hidden = numeric.lstm_cell(
-        (vectors[:, 0], vectors[:, 1], vectors[:, 2], vectors[:, 4]),
-        vectors[:, 3],
-        data_bits=data_bits,
-        **fracs,
-    )
-    last = [t for t, read in reads.items() if read[0] == "o"]
-    expected = []
-    for t, c, h in zip(last, new, hidden, strict=True):
-        for k in range(planes):
-            part = int(numeric.wrap(c >> (k * data_bits), data_bits))
-            expected.append((t + LSTM_LATENCY + k, k, part))
-        expected.append((t + LSTM_LATENCY + planes, planes, int(h)))
-    assert run(data_bits, reads, fracs) == expected
+
+def gaps(stalls: str, n: int, rng: np.random.Generator) -> list[int]:
+    """Return how many cycles each of n reads waits."""
+    if stalls == "never":
+        return [0] * n
+    if stalls == "some":
+        return [int(g) for g in rng.integers(0, 4, n)]
+    return [int(g) for g in rng.choice([0, 0, 0, 0, 0, 1, 9, 40], n)]
+
+
+@pytest.mark.parametrize("data_bits", [8, 16])
+@pytest.mark.parametrize("stalls", ["never", "some", "long"])
+@pytest.mark.parametrize("kind", CELLS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("seed", range(2))
+def test_each_write_is_exact_and_ready_on_time(
+    kind: Any, data_bits: int, stalls: str, seed: int
+) -> None:
+    rng = np.random.default_rng([seed, data_bits])
+    planes, n = 16 // data_bits, 40
+    each: list[Operation] = operations(kind, planes)
+    values = draw(kind, data_bits, n, rng)
+    names = ("gate", "aux", "cell", "hidden")
+    fracs = {f"{name}_frac": int(rng.integers(16)) for name in names}
+    new, hidden = oracle(kind, values, fracs, data_bits)
+    waits = iter(gaps(stalls, n * len(each), rng))
+    reads: dict[int, tuple[int, int]] = {}
+    expected, t = [], -1
+    for v in range(n):
+        for k, (read, number) in enumerate(each):
+            t += 1 + next(waits)
+            value = int(values[read][v])
+            reads[t] = k, plane(value, number, data_bits) if read == STATE else value
+        results = [] if new is None else [plane(int(new[v]), k, data_bits) for k in range(planes)]
+        results.append(int(hidden[v]))
+        first = planes + 1 - len(results)
+        expected += [(t + kind.LATENCY + k, first + k, r) for k, r in enumerate(results)]
+    assert run(kind, data_bits, reads, fracs) == sorted(expected)

@@ -18,7 +18,7 @@ from einchip.arch import (
 )
 from einchip.hw.finish import Finish
 from einchip.hw.tile_queue import TileQueue
-from einchip.program import Contract
+from einchip.program import Act, Contract
 from einchip.reference import finish
 
 
@@ -73,7 +73,7 @@ def test_finish_is_the_references(data_bits: int) -> None:
         Contract(shift=int(s), act=int(a), act_shift=int(b))
         for s, a, b in zip(
             rng.integers(0, 64, n) >> rng.integers(0, 3, n),
-            rng.integers(0, 3, n),
+            rng.integers(0, len(Act), n),
             rng.integers(0, 16, n),
             strict=True,
         )

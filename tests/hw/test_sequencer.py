@@ -1,8 +1,9 @@
 """hw.sequencer.Sequencer against einchip.reference (what it does) and docs/timing.md (when)."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from amaranth.sim import Simulator
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import reference
+from einchip.accesses import first
 from einchip.arch import PRESETS, Architecture
 from einchip.hw.program_memory import beats_per_word
 from einchip.hw.sequencer import ISSUES, Sequencer
@@ -19,12 +21,14 @@ from einchip.program import (
     LOOP_DEPTH,
     REGISTERS,
     WORD_BYTES,
+    Cell,
     Contract,
     Copy,
     EndLoop,
     Error,
     Fill,
     Give,
+    Gru,
     Halt,
     Instruction,
     Load,
@@ -34,6 +38,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    Sync,
     Unit,
     UnitInstruction,
 )
@@ -124,11 +129,10 @@ def firsts(i: UnitInstruction, registers: tuple[int, ...], host: reference.Host)
     """Return the first addresses that a unit must be given."""
     if isinstance(i, Load | Store):
         ext = host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset
-        return {"ext": ext & 0xFFFFFFFF, "addr": reference.first(i.addr, i.addr_reg, registers)}
-    names = "x y z d" if isinstance(i, Contract) else "src dst cell"
+        return {"ext": ext & 0xFFFFFFFF, "addr": first(i.addr, i.addr_reg, registers)}
+    names = "x y z d" if isinstance(i, Contract) else "src dst cell aux"
     return {
-        n: reference.first(getattr(i, f"{n}_base"), getattr(i, f"{n}_reg"), registers)
-        for n in names.split()
+        n: first(getattr(i, f"{n}_base"), getattr(i, f"{n}_reg"), registers) for n in names.split()
     }
 
 
@@ -140,6 +144,8 @@ def check(program: Program, host: reference.Host, arch: Architecture, ran: Ran) 
         for pc, i, registers in reference.trace(program, host):
             if isinstance(i, Halt):
                 break
+            if isinstance(i, Sync):
+                continue
             assert isinstance(i, UnitInstruction)
             reference.check_fields(i, arch, pc)
             reference.check_first_addresses(i, registers, arch)
@@ -167,6 +173,7 @@ def legal_cycles(program: Program, host: reference.Host, stalls: int) -> int:
         left = stack[-1][1] if stack else 0
         skipped = isinstance(i, Load | Store) and i.skipped(left)
         cycles += 2 if i.UNIT == Unit.SEQUENCER or skipped else i.WORDS + 2
+        cycles += isinstance(i, Sync)  # the units of this bench are always idle
         if isinstance(i, Loop):
             stack.append([at, host.args[i.arg - 1] if i.arg else i.count])
         elif isinstance(i, EndLoop):
@@ -180,7 +187,8 @@ def good(kind: type[Instruction], arch: Architecture = NANO) -> Any:
     return kind(beats=1) if issubclass(kind, Load | Store) else kind()
 
 
-KINDS = (Load, Store, Contract, Lstm, Copy, Fill)
+VECTORS = (*get_args(Cell), Copy, Fill)
+KINDS = (Load, Store, Contract, *VECTORS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,25 +208,52 @@ def test_a_taken_slot_stalls_and_every_stalled_cycle_is_counted(seed: int) -> No
     assert ran.cycles == legal_cycles(program, reference.Host(), ran.stalls)
 
 
-def test_halt_waits_until_every_unit_is_idle() -> None:
+def waiting(kind: type[Halt] | type[Sync], expect: Callable[[Any, Sequencer, int], None]) -> None:
+    """Run one instruction while the units are busy up to cycle 6."""
     dut = Sequencer(NANO)
 
     async def bench(ctx: Any) -> None:
         ctx.set(dut.program.valid, 1)
-        ctx.set(dut.program.data, Halt.OPCODE)
+        ctx.set(dut.program.data, kind.OPCODE)
         ctx.set(dut.host.program_words, 1)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
         for cycle in range(10):
             ctx.set(dut.units_idle, cycle >= 7)
-            assert ctx.get(dut.halted) == (cycle == 7)
+            expect(ctx, dut, cycle)
             await ctx.tick()
 
     sim: Any = Simulator(dut)
     sim.add_clock(1e-8)
     sim.add_testbench(bench)
     sim.run()
+
+
+def test_halt_waits_until_every_unit_is_idle() -> None:
+    def expect(ctx: Any, dut: Sequencer, cycle: int) -> None:
+        assert ctx.get(dut.halted) == (cycle == 7)
+        assert not ctx.get(dut.events.sequencer_stall)
+
+    waiting(Halt, expect)
+
+
+def test_sync_stalls_until_every_unit_is_idle_and_then_clears_the_tokens() -> None:
+    def expect(ctx: Any, dut: Sequencer, cycle: int) -> None:
+        assert ctx.get(dut.clear) == (cycle == 7)
+        assert ctx.get(dut.events.sequencer_stall) == (2 <= cycle < 7)
+        # FETCH follows: the program has no HALT
+        assert ctx.get(dut.fault.code) == (Error.NO_HALT if cycle >= 8 else Error.NONE)
+
+    waiting(Sync, expect)
+
+
+def test_sync_takes_a_cycle_where_every_unit_is_idle() -> None:
+    program = Program((Sync(), good(Fill), Sync(), Halt()))
+    ran = run(program.encode())
+    check(program, reference.Host(), NANO, ran)
+    assert ran.cycles == legal_cycles(program, reference.Host(), 0)
+    assert ran.stalls == 0
 
 
 @pytest.mark.parametrize("kind", [Load, Store])
@@ -297,10 +332,10 @@ CONTRACT_FAULTS = [
     *({n: 0} for n in ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb")),
     {"nm0": 5}, {"nm0": 2, "nm1": 2, "nk0": 2}, {"nm1": 127, "nm0": 127}, {"nk0": 3, "nm0": 2},
     {"nb": 3, "nn0": 2}, {"nk0": 127, "nk1": 127, "nb": 127}, {"nb": 2, "nk1": 3}, {"nn1": 64},
-    {"n_reduce": 7}, {"act": 3}, {"act_shift": 16}, {"loop_count": (1, 1, 1, 1, 1, 0)},
+    {"n_reduce": 7}, {"act": 3}, {"act": 3, "act_shift": 16}, {"loop_count": (1, 1, 1, 1, 1, 0)},
     {"x_base": 8192}, {"y_base": 8192}, {"z_base": 8192}, {"z_base": 9000, "z_space": 1},
     {"d_base": 8192}, {"d_base": 8200, "has_addend": 1, "d_space": 1}, {"x_reg": 7}, {"z_reg": 1},
-    {"x_base": 9999, "y_base": 9999}, {"x_base": 9999, "act": 3},
+    {"x_base": 9999, "y_base": 9999}, {"x_base": 9999, "n_reduce": 7},
     {"nm0": 4, "nn1": 4}, {"nm0": 2, "nn0": 2, "nk1": 2}, {"nk0": 3}, {"nb": 3},
     {"nm0": 4, "nn0": 17},
     {"nk1": 2, "nb": 2}, {"nm1": 2, "nn0": 8, "nb": 2}, {"nm0": 4, "nn0": 4, "nn1": 4},
@@ -309,7 +344,8 @@ VECTOR_FAULTS = [
     {"nl0": 0}, {"nl1": 0}, {"nl0": 5}, {"nl0": 2, "nl1": 3}, {"nl0": 127, "nl1": 127},
     {"loop_count": (1, 0, 1, 1)}, {"src_base": 8192}, {"dst_base": 8192, "dst_space": 1},
     {"cell_base": 8195}, {"src_reg": 7}, {"cell_reg": 1, "cell_space": 1}, {"nl0": 4},
-    {"src_base": 8193, "dst_base": 8192},
+    {"src_base": 8193, "dst_base": 8192}, {"aux_base": 8192}, {"aux_reg": 7, "aux_space": 1},
+    {"cell_base": 8192, "aux_base": 8193},
 ]  # fmt: skip
 TRANSFER_FAULTS = [
     {"beats": 0}, {"addr": 8192}, {"addr": 8193}, {"addr": 8191}, {"addr": 2}, {"ext_offset": 2},
@@ -322,7 +358,7 @@ TRANSFER_FAULTS = [
     ("kind", "fields"),
     [
         *((Contract, f) for f in CONTRACT_FAULTS),
-        *((k, f) for k in (Lstm, Copy, Fill) for f in VECTOR_FAULTS),
+        *((k, f) for k in VECTORS for f in VECTOR_FAULTS),
         *((k, f) for k in (Load, Store) for f in TRANSFER_FAULTS),
     ],
 )
@@ -367,6 +403,11 @@ def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:
             Lstm, nl0=lanes, nl1=lanes, src_base=near, src_reg=registers, dst_base=near,
             cell_base=near, cell_reg=registers, src_space=bit, cell_space=bit,
         ),
+        st.builds(
+            Gru, nl0=lanes, src_base=near, cell_base=near, aux_base=near, aux_reg=registers,
+            aux_space=bit,
+        ),
+        st.builds(Sync),
         st.builds(Fill, nl1=lanes, dst_base=near, dst_reg=registers, src_base=near, dst_space=bit),
     )  # fmt: skip
 

@@ -6,19 +6,12 @@ from typing import Any
 
 from amaranth.sim import Simulator
 
-from einchip import reference
-from einchip.arch import (
-    COPY_LATENCY,
-    LSTM_LATENCY,
-    READ_LATENCY,
-    VECTOR_WRITES,
-    Architecture,
-)
+from einchip.accesses import vector_accesses
+from einchip.arch import READ_LATENCY, VECTOR_WRITES, Architecture
 from einchip.hw.vector import VectorUnit
-from einchip.program import REGISTERS, Copy, Fill, Lstm, Space
+from einchip.program import REGISTERS, Space, Vector
 from einchip.reference import Memory
 
-VectorInstruction = Lstm | Copy | Fill
 Outputs = dict[str, int | None]
 NO_REGISTERS = (0,) * REGISTERS
 EVENTS = (
@@ -49,24 +42,17 @@ class Access:
     ready_at: int | None = None
 
 
-def accesses(i: VectorInstruction, arch: Architecture) -> tuple[list[Access], list[list[Access]]]:
+def accesses(i: Vector, arch: Architecture) -> tuple[list[Access], list[list[Access]]]:
     """Return an instruction's micro-operations, and its writes vector by vector, in order."""
-    source, target = (a[:, 0].tolist() for a in reference.vector_addresses(i, NO_REGISTERS))
-    planes = arch.cell_planes
+    found = vector_accesses(i, NO_REGISTERS, arch)
+    each = [[(a.space, a.addresses()[:, 0].tolist()) for a in accesses] for accesses in found]
     reads: list[Access] = []
     writes: list[list[Access]] = []
     for v in range(i.vectors):
-        if isinstance(i, Lstm):
-            cells = [i.cell_base + (v * planes + p) * arch.lanes for p in range(planes)]
-            i_f_g_o = [Access(i.src_space, source[v] + q * i.gate_stride) for q in range(4)]
-            vector = [*i_f_g_o[:3], *(Access(i.cell_space, c) for c in cells), i_f_g_o[3]]
-            writes.append([Access(i.cell_space, c) for c in cells])
-        else:
-            vector = [Access(None if isinstance(i, Fill) else i.src_space, source[v])]
-            writes.append([])
+        vector = [Access(space, bases[v]) for space, bases in each[0]] or [Access(None, 0)]
         vector[0].starts = vector[-1].ends = True
         reads += vector
-        writes[-1].append(Access(i.dst_space, target[v]))
+        writes.append([Access(space, bases[v]) for space, bases in each[1]])
     return reads, writes
 
 
@@ -75,15 +61,15 @@ class Model:
     """The vector unit's rules, one cycle at a time."""
 
     arch: Architecture
-    slot: VectorInstruction | None = None
-    stage: VectorInstruction | None = None
+    slot: Vector | None = None
+    stage: Vector | None = None
     moved: int = 0
-    now: VectorInstruction | None = None
+    now: Vector | None = None
     reads: list[Access] = field(default_factory=list)
     unstarted: list[list[Access]] = field(default_factory=list)
     started: list[list[Access]] = field(default_factory=list)
 
-    def cycle(self, t: int, inputs: Inputs, offered: VectorInstruction | None) -> Outputs:
+    def cycle(self, t: int, inputs: Inputs, offered: Vector | None) -> Outputs:
         """Return the outputs of cycle t: bases of requests (None: no request), events, tokens."""
         if inputs.stop:
             self.slot = self.stage = self.now = None
@@ -141,11 +127,10 @@ class Model:
         if op.starts:
             self.started.append(self.unstarted.pop(0))
         if op.ends:
-            lstm = isinstance(self.now, Lstm)
             for k, write in enumerate(self.started[-1]):
-                write.ready_at = t + (LSTM_LATENCY if lstm else COPY_LATENCY) + k
+                write.ready_at = t + self.now.LATENCY + k
             out["vector_ops"] = self.now.n_lanes
-            out["activations"] = 5 * self.now.n_lanes if lstm else 0
+            out["activations"] = self.now.ACTIVATIONS * self.now.n_lanes
         return "vector_issue"
 
     def _write(self, inputs: Inputs, out: Outputs) -> None:
@@ -211,19 +196,19 @@ def outputs(ctx: Any, dut: VectorUnit) -> Outputs:
     return out | {"free": ctx.get(dut.issue.ready), "idle": ctx.get(dut.idle)}
 
 
-def offer(ctx: Any, dut: VectorUnit, i: VectorInstruction | None) -> None:
+def offer(ctx: Any, dut: VectorUnit, i: Vector | None) -> None:
     """Offer an instruction, its first addresses those of register 0."""
     ctx.set(dut.issue.valid, i is not None)
     if i is not None:
         payload = dut.issue.payload
         ctx.set(payload.raw.as_value(), int.from_bytes(i.encode(), "little"))
-        for name in ("src", "dst", "cell"):
+        for name in ("src", "dst", "cell", "aux"):
             ctx.set(payload[name], getattr(i, f"{name}_base"))
 
 
 def run(
     arch: Architecture,
-    program: Sequence[VectorInstruction],
+    program: Sequence[Vector],
     memory: Memory,
     pattern: Callable[[int], Inputs],
 ) -> list[Outputs]:

@@ -1,0 +1,320 @@
+"""When the registers of a cell's lanes load: derived from the order of an instruction's reads."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NamedTuple
+
+from amaranth import C, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from einchip.arch import (
+    ACTIVATION_LATENCY,
+    MULTIPLY_LATENCY,
+    READ_LATENCY,
+    REQUANTISE_LATENCY,
+)
+from einchip.hw.vector_kinds import CELLS, most_operations, n_writes, operations
+from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC
+from einchip.program import Gru, GruReset, GruUpdate, Lstm, Peephole, Read
+
+#: Pre-activations of a lane.
+N_PRE: Final = 4
+#: Where they stand: i of an LSTM and r of a GRU; what multiplies the state (f, z, or the r of
+#: GRU_RESET); the candidate (g, n; in GRU the part of n that r multiplies); o (in GRU the other
+#: part of n).
+INPUT, FACTOR, CANDIDATE, OUTPUT = range(N_PRE)
+#: Cycles from the grant of a pre-activation's last read to its register holding it.
+PRE_LATENCY: Final = READ_LATENCY + REQUANTISE_LATENCY + 1
+
+
+class Load(NamedTuple):
+    """Which pre-activation a read goes into, and what is added to it.
+
+    "seen": the last product of weight and state; "own": what stands there.
+    """
+
+    to: int
+    adds: Literal["", "seen", "own"] = ""
+
+
+#: Where the reads go that bring pre-activations.
+LOADS: Final[dict[Any, dict[Read, Load]]] = {
+    Lstm: {
+        Read("src", 0): Load(INPUT),
+        Read("src", 1): Load(FACTOR),
+        Read("src", 2): Load(CANDIDATE),
+        Read("src", 3): Load(OUTPUT),
+    },
+    Peephole: {
+        Read("src", 0): Load(INPUT, "seen"),
+        Read("src", 1): Load(FACTOR, "seen"),
+        Read("src", 2): Load(CANDIDATE),
+        Read("src", 3): Load(OUTPUT),
+    },
+    Gru: {
+        Read("src", 0): Load(INPUT),
+        Read("aux", 0): Load(INPUT, "own"),
+        Read("src", 1): Load(FACTOR),
+        Read("aux", 1): Load(FACTOR, "own"),
+        Read("src", 2): Load(CANDIDATE),
+        Read("aux", 2): Load(OUTPUT),
+    },
+    GruReset: {Read("src"): Load(FACTOR)},
+    GruUpdate: {Read("src"): Load(FACTOR), Read("aux"): Load(CANDIDATE)},
+}
+#: Which pre-activations enter the first activation; the others are summed first.
+ENTERING: Final[dict[Any, tuple[int, ...]]] = {
+    Lstm: (INPUT, FACTOR, CANDIDATE, OUTPUT),
+    Peephole: (INPUT, FACTOR, CANDIDATE),
+    Gru: (INPUT, FACTOR),
+    GruReset: (FACTOR,),
+    GruUpdate: (FACTOR, CANDIDATE),
+}
+#: Peephole weights that are multiplied with the state as they come, and the one that is kept.
+SEEN, WEIGHT = (Read("packed", 0), Read("packed", 1)), Read("packed", 2)
+#: Registers of a lane that load at a fixed time after a vector's last read.
+STROBES: Final = (
+    "gate", "aged", "total", "state", "keep", "inner", "output", "held", "hidden",
+)  # fmt: skip
+
+
+def entries(kind: Any) -> dict[int, int]:
+    """Return when pre-activations enter the first activation: as soon as each surely stands.
+
+    In cycles after the grant of a vector's last read, as all times here.
+    """
+    order = [o.read for o in operations(kind, planes=1)]
+    last = {LOADS[kind][read].to: k for k, read in enumerate(order) if read in LOADS[kind]}
+    return {gate: PRE_LATENCY - (len(order) - 1 - last[gate]) for gate in ENTERING[kind]}
+
+
+def strobes(kind: Any) -> dict[str, int]:
+    """Return when the registers of STROBES load (those that the kind uses)."""
+    out = {gate: t + ACTIVATION_LATENCY for gate, t in entries(kind).items()}
+    when = {"aged": out[FACTOR]}
+    if kind is GruReset:
+        return when
+    candidate = out.get(CANDIDATE, 0)
+    if kind is Gru:  # the candidate's sum needs r
+        product = out[INPUT] + MULTIPLY_LATENCY
+        when["keep"] = out[INPUT] - 1
+        when["inner"] = product + REQUANTISE_LATENCY + 1
+        candidate = when["inner"] + ACTIVATION_LATENCY
+    when["gate"] = out[INPUT if kind in (Lstm, Peephole) else FACTOR]
+    when["total"] = candidate + MULTIPLY_LATENCY
+    new = when["total"] + 1 + REQUANTISE_LATENCY
+    when["state"] = max(new, kind.LATENCY - len(operations(kind, planes=1)))
+    if kind in (Lstm, Peephole):
+        tanh = new + REQUANTISE_LATENCY + ACTIVATION_LATENCY
+        when["hidden"] = tanh
+        if kind is Lstm:
+            when["output"] = out[OUTPUT]
+            when["held"] = tanh - len(operations(kind, planes=1))
+        else:  # o sees the new state
+            when["keep"] = PRE_LATENCY + 1
+            when["inner"] = new + MULTIPLY_LATENCY + REQUANTISE_LATENCY + 1
+            when["held"] = tanh
+            when["hidden"] = when["inner"] + ACTIVATION_LATENCY
+    return when
+
+
+def _check_latency(kind: Any) -> None:
+    """Raise AssertionError where a kind's results come at another time than LATENCY says."""
+    when = strobes(kind)
+    if kind in (Lstm, Peephole):
+        known = when["hidden"] + MULTIPLY_LATENCY + REQUANTISE_LATENCY
+    elif kind is GruReset:
+        known = when["aged"] + MULTIPLY_LATENCY + REQUANTISE_LATENCY
+    else:
+        known = when["total"] + 1 + 2 * REQUANTISE_LATENCY
+    if known != kind.LATENCY:
+        raise AssertionError(f"{kind.__name__}: results after {known}, not {kind.LATENCY}, cycles")
+
+
+for _kind in CELLS:
+    _check_latency(_kind)
+
+#: What an instruction says of its numbers.
+FORMATS: Final = data.StructLayout(
+    {"gate_frac": 4, "aux_frac": 4, "cell_frac": 4, "hidden_frac": 4}
+)
+#: Shifts of a lane, all to the right but for `aged`.
+SHIFTS: Final = data.StructLayout(
+    {"element": 4, "seen": 5, "inner": 5, "aged": 4, "total": 5, "wide": 4, "hidden": 5}
+)
+
+
+def control_layout(planes: int) -> data.StructLayout:
+    """Return what the schedule tells the lanes.
+
+    The kind of the instruction, one bit each; then what happens at the end of this cycle.
+    """
+    return data.StructLayout(
+        {
+            "kind": data.StructLayout({kind.__name__: 1 for kind in CELLS}),
+            "shift": SHIFTS,
+            "plane": planes,  # of the state, from the element
+            "from_aux": 1,  # the element comes from the second source
+            "seen": 1,  # the product of element and state
+            "weight": 1,  # the element, as a weight that is kept
+            "pre": N_PRE,  # from the element, widened, with something added:
+            "adds_seen": 1,
+            "adds_own": 1,
+            "enter": N_PRE,  # the pre-activation that enters the first activation
+            **dict.fromkeys(STROBES, 1),
+        }
+    )
+
+
+class _Grant(NamedTuple):
+    """A micro-operation, and its place among those of its vector."""
+
+    kind: Any
+    number: int
+    read: Read
+    plane: int
+    is_last: bool
+
+
+def _grants(planes: int) -> list[_Grant]:
+    """Return the micro-operations of all cells."""
+    each = {kind: operations(kind, planes) for kind in CELLS}
+    return [
+        _Grant(kind, k, *operation, is_last=k == len(its) - 1)
+        for kind, its in each.items()
+        for k, operation in enumerate(its)
+    ]
+
+
+class CellSchedule(wiring.Component):
+    """Turn the grants of reads into the control of the lanes and the readiness of the writes.
+
+    With a vector's last read granted in t, its write k is ready in t + LATENCY + k (LATENCY of the
+    instruction's class). Vectors may follow each other as fast as their reads do, and the reads of
+    one may be any number of cycles apart: what is read goes into registers when it comes, and
+    everything else happens at fixed times after the last read.
+
+    Parameters
+    ----------
+    planes
+        Elements that a lane's state takes.
+
+    Members
+    -------
+    kind : len(CELLS), in
+        The kind of the instruction that is executed, one bit each in the order of CELLS, or none.
+    formats : FORMATS, in
+    granted : most_operations(planes), in
+        Which micro-operation of a vector is granted in this cycle, one bit each.
+    clear : in
+        Forgets all that is under way; 1 before `kind` changes, for the vectors' ages are kept
+        longer than most kinds ask for them.
+    control : control_layout(planes), out
+    ready : planes + 1, out
+        A write stands at the lanes' outputs in this cycle: a plane of the state, or, the last bit,
+        the element of the destination.
+    """
+
+    kind: Signal
+    formats: Any
+    granted: Signal
+    clear: Signal
+    control: Any
+    ready: Signal
+
+    def __init__(self, planes: int) -> None:
+        self._planes = planes
+        self._grants = _grants(planes)
+        super().__init__(
+            {
+                "kind": In(len(CELLS)),
+                "formats": In(FORMATS),
+                "granted": In(most_operations(planes)),
+                "clear": In(1),
+                "control": Out(control_layout(planes)),
+                "ready": Out(planes + 1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.control.kind.eq(self.kind)
+        self._follow_reads(m)
+        last = self._any(g for g in self._grants if g.is_last)
+        line = self._delay(m, last, max(k.LATENCY for k in CELLS) + self._planes, "last")
+        self._follow_vectors(m, line)
+        self._shift(m)
+        return m
+
+    def _any(self, grants: Iterable[_Grant]) -> Value:
+        """Return whether the operation that is granted is one of these."""
+        return Cat(self.kind[CELLS.index(g.kind)] & self.granted[g.number] for g in grants).any()
+
+    def _delay(self, m: Module, source: Value, cycles: int, name: str) -> list[Value]:
+        """Return `source`, delayed by 0 .. cycles."""
+        stages: list[Value] = [source]
+        for k in range(1, cycles + 1):
+            stage = Signal(len(source), name=f"{name}_{k}")
+            m.d.sync += stage.eq(Mux(self.clear, 0, stages[-1]))
+            stages.append(stage)
+        return stages
+
+    def _follow_reads(self, m: Module) -> None:
+        """Load registers from the element, and two cycles later from the widened one."""
+        grants, control = self._grants, self.control
+        element = {
+            "plane": Cat(
+                self._any(g for g in grants if g.read.source == "state" and g.plane == plane)
+                for plane in range(self._planes)
+            ),
+            "from_aux": self._any(g for g in grants if g.read.source in ("aux", "packed")),
+            "seen": self._any(g for g in grants if g.read in SEEN),
+            "weight": self._any(g for g in grants if g.read == WEIGHT),
+        }
+        loads = [(g, LOADS[g.kind][g.read]) for g in grants if g.read in LOADS[g.kind]]
+        widened = {
+            "pre": Cat(
+                self._any(g for g, load in loads if load.to == gate) for gate in range(N_PRE)
+            ),
+            "adds_seen": self._any(g for g, load in loads if load.adds == "seen"),
+            "adds_own": self._any(g for g, load in loads if load.adds == "own"),
+        }
+        for name, source in element.items():
+            m.d.comb += control[name].eq(self._delay(m, source, READ_LATENCY, name)[-1])
+        for name, source in widened.items():
+            m.d.comb += control[name].eq(self._delay(m, source, PRE_LATENCY - 1, name)[-1])
+
+    def _follow_vectors(self, m: Module, line: list[Value]) -> None:
+        """Load registers, and announce writes, by the time since a vector's last read."""
+
+        def at(times: dict[Any, int]) -> Value:
+            return Cat(self.kind[CELLS.index(kind)] & line[t] for kind, t in times.items()).any()
+
+        when = {kind: strobes(kind) for kind in CELLS}
+        enters = {kind: entries(kind) for kind in CELLS}
+        for name in STROBES:
+            times = {kind: its[name] for kind, its in when.items() if name in its}
+            m.d.comb += self.control[name].eq(at(times))
+        for gate in range(N_PRE):
+            times = {kind: its[gate] for kind, its in enters.items() if gate in its}
+            m.d.comb += self.control.enter[gate].eq(at(times))
+        for k, kind in enumerate(CELLS):
+            first = kind.LATENCY
+            ready = line[first : first + n_writes(kind, self._planes)]
+            with m.If(self.kind[k]):
+                m.d.comb += self.ready[-len(ready) :].eq(Cat(ready))
+
+    def _shift(self, m: Module) -> None:
+        """Derive the lanes' shifts from the formats."""
+        f, shift, kind = self.formats, self.control.shift, self.control.kind
+        one = ACT_OUT_FRAC
+        from_state = kind.Gru | kind.GruReset | kind.GruUpdate
+        m.d.comb += [
+            shift.element.eq(Mux(self.control.from_aux, f.aux_frac, f.gate_frac)),
+            shift.seen.eq(f.aux_frac + f.cell_frac),
+            shift.inner.eq(Mux(kind.Peephole, shift.seen, C(ACT_IN_FRAC + one))),
+            shift.aged.eq(one - f.cell_frac),
+            shift.total.eq(2 * one - f.cell_frac),
+            shift.wide.eq(f.cell_frac),
+            shift.hidden.eq(one + Mux(from_state, f.cell_frac, C(one)) - f.hidden_frac),
+        ]
