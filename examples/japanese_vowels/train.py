@@ -165,14 +165,14 @@ class Lstm(nn.Module):
 
     def __init__(self, spec: ModelSpec, rng: torch.Generator, dropout: float) -> None:
         super().__init__()
-        layer = spec.layers[0]
+        layer, head = spec.layers
         self.spec = spec
         self.input = Matrix(layer.input, rng)
         self.hidden = Matrix(layer.hidden, rng)
         bias = torch.zeros(4, layer.hidden_size)
         bias[1] = 1.0  # forget gate
         self.bias = nn.Parameter(bias.reshape(-1))
-        self.head = nn.Linear(layer.hidden_size, spec.head.out_size)
+        self.head = nn.Linear(layer.hidden_size, head.out_size)
         with torch.no_grad():
             self.head.weight.normal_(0, layer.hidden_size**-0.5, generator=rng)
             self.head.bias.zero_()
@@ -306,8 +306,8 @@ def export(model: Lstm) -> Model:
         for name, core in matrix.cores.items()
     }
     tensors["layers.0.bias"] = model.bias.detach().numpy()
-    tensors["head.weight"] = model.head.weight.detach().numpy()
-    tensors["head.bias"] = model.head.bias.detach().numpy()
+    tensors["layers.1.weight.W"] = model.head.weight.detach().numpy()
+    tensors["layers.1.bias"] = model.head.bias.detach().numpy()
     return Model(model.spec, tensors)
 
 
@@ -356,12 +356,10 @@ def main() -> None:
     results: dict[str, object] = {"settings": settings, "versions": versions}
     for name in a.models:
         layer = {"input_size": data.n_channels, "hidden_size": HIDDEN} | MATRICES[name]
+        head = {"kind": "linear", "input_size": HIDDEN, "out_size": data.n_classes}
+        head["weight"] = {"format": "dense"}
         spec = ModelSpec.model_validate(
-            {
-                "name": f"japanese-vowels-{name}",
-                "layers": [layer],
-                "head": {"out_size": data.n_classes},
-            }
+            {"name": f"japanese-vowels-{name}", "layers": [layer, head]}
         )
         model = train(spec, data, picks, a)
         matrices = {k: n_weights(getattr(spec.layers[0], k)) for k in ("input", "hidden")}

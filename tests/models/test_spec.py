@@ -293,7 +293,7 @@ TWICE = [raw_spec()["layers"][0]] * 2
                     },
                 }
             },
-            "embedding.weight: found in_modes [2, 2] with product 4, expected at least 5 (vocabulary)",
+            "embedding.weight: found in_modes [2, 2] with product 4, expected at least 5",
         ),
     ],
 )
