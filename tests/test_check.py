@@ -1,24 +1,32 @@
 """Static verification: each rule finds the program that breaks it, and only that."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from einchip import check
 from einchip.arch import PRESETS
 from einchip.program import (
+    Cell,
     Contract,
     Copy,
     EndLoop,
     Fill,
+    Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     ProgramError,
     SetRegister,
+    Sync,
 )
 
 NANO = PRESETS["nano"]
@@ -59,6 +67,16 @@ def test_sound_program_breaks_no_rule() -> None:
         (replace(SOUND, loop_z=(1, 0, 0, 0, 0, 0)), "reduction"),
         (Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=3), "overlap"),
         (Lstm(src_base=64, cell_base=64), "overlap"),
+        (Peephole(aux_base=2, cell_base=64), "alignment"),
+        (Gru(cell_base=66), "alignment"),
+        (Gru(src_base=4, aux_base=TOP - 1, gate_stride=1, cell_base=64), "range"),
+        (Peephole(src_base=4, aux_base=TOP - 8, cell_base=64), "range"),
+        (Gru(nl0=2, src_l0=4, cell_base=64, dst_base=32), "banks"),
+        (Gru(src_base=16, aux_base=32, cell_base=64, dst_base=32), "overlap"),
+        (Gru(src_base=16, aux_base=64, cell_base=64), "overlap"),
+        (Peephole(src_base=16, aux_base=32, cell_base=64, gate_stride=4, dst_base=40), "overlap"),
+        (GruReset(src_base=16, cell_base=64, dst_base=64), "overlap"),
+        (GruUpdate(src_base=16, aux_base=68, cell_base=64), "overlap"),
         (EndLoop(), "sequence"),
         (Loop(count=0), "sequence"),
         (SetRegister(reg=0), "sequence"),
@@ -73,8 +91,53 @@ def test_lanes_of_stride_0_share_a_bank_only_when_there_are_two() -> None:
 
 
 def test_token_taken_by_two_units_is_refused() -> None:
-    takes = (replace(SOUND, wait=4), Fill(wait=4), Load(beats=1, signal=4))
+    takes = (Load(beats=1, signal=4), Load(beats=1, signal=4), replace(SOUND, wait=4), Fill(wait=4))
     assert rules(*takes) == {"tokens"}
+
+
+@pytest.mark.parametrize("kind", [Lstm, Peephole, Gru, GruReset, GruUpdate])
+def test_state_is_updated_in_place(kind: type[Cell]) -> None:
+    fields: dict[str, Any] = {
+        "src_base": 16,
+        "gate_stride": 4,
+        "aux_base": 32,
+        "cell_base": 64,
+        "dst_base": 8,
+    }
+    assert rules(kind(nl0=4, src_l0=1, dst_l0=1, **fields)) == set()
+
+
+def test_reset_may_read_its_gate_from_the_state() -> None:
+    assert rules(GruReset(src_base=64, cell_base=64)) == set()
+
+
+def test_sync_passes_tokens_on_to_other_units() -> None:
+    first, second = (Fill(signal=1), Load(beats=1, wait=1)), (Load(beats=1, signal=1), Fill(wait=1))
+    assert rules(*first, *second) == {"tokens"}
+    assert rules(*first, Sync(), *second) == set()
+    # around the loop, the second half's phase is that of the first half of the next turn
+    assert rules(Loop(count=2), *first, Sync(), *second, EndLoop()) == {"tokens"}
+    assert rules(Loop(count=2), *first, Sync(), *second, Sync(), EndLoop()) == set()
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        (Fill(wait=1),),
+        (Give(mask=1), Sync(), Fill(wait=1)),
+        (Load(beats=1, signal=1), Fill(wait=1), Fill(wait=1)),
+        (Fill(wait=1), Sync(), Give(mask=1)),
+        (Loop(count=16), Fill(signal=4), EndLoop()),
+    ],
+)
+def test_token_that_is_missing_or_overflows_is_refused(
+    instructions: tuple[Instruction, ...],
+) -> None:
+    assert rules(*instructions) == {"tokens"}
+
+
+def test_credits_cover_what_is_taken_first() -> None:
+    assert rules(Give(mask=1), Loop(count=9), Fill(wait=1, signal=1), EndLoop()) == set()
 
 
 def test_program_larger_than_program_memory_is_refused() -> None:

@@ -7,26 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einchip import numeric, reference
+from einchip import accesses, numeric, reference
 from einchip.arch import PRESETS, Architecture
 from einchip.program import (
     ARRAY_LOOPS,
     Act,
+    Cell,
     Contract,
     Copy,
     EndLoop,
     Error,
     Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     SetMode,
     SetRegister,
     Store,
+    Sync,
 )
 from einchip.reference import Host, MachineError, Memory
 
@@ -176,6 +182,62 @@ def test_lstm_updates_cells_kept_in_planes(bits: int) -> None:
     assert np.array_equal(numeric.wrap(found, 16), new)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [Peephole, Gru, GruReset, GruUpdate])
+def test_cells_read_their_streams_and_keep_their_state(kind: type[Cell], bits: int) -> None:
+    """Three vectors of 2 x 2 lanes of four, every element of every stream written one by one."""
+    arch = NANO.override(data_bits=bits)
+    rng, planes, memory = np.random.default_rng(6), 16 // bits, Memory.empty(arch, 0)
+    low, high = numeric.limits(bits)
+    src, aux = rng.integers(low, high, (2, 4, 3, 4), endpoint=True)  # gate, vector, lane
+    state = rng.integers(-(2**15), 2**15, (3, 4))
+    formats = {"gate_frac": 4 + bits // 2, "cell_frac": 13, "hidden_frac": 6}
+    i = kind(
+        nl0=2, nl1=2, loop_count=(1, 3, 1, 1), src_space=1, src_base=100, src_reg=1, src_l0=5,
+        src_l1=1, gate_stride=40, loop_src=(0, 12, 0, 0), dst_base=7, dst_l0=1, dst_l1=2,
+        loop_dst=(0, 8, 0, 0), cell_space=1, cell_base=400, cell_reg=2, aux_base=300, aux_reg=3,
+        aux_frac=11, **formats,
+    )  # fmt: skip
+    registers = (0, 1000, 8, 4, 0, 0, 0, 0)
+    for v in range(3):
+        for lane in range(4):
+            l0, l1 = lane % 2, lane // 2
+            for gate in range(4):
+                offset = 5 * l0 + l1 + 12 * v + 40 * gate
+                memory.y[1100 + offset] = src[gate, v, lane]
+                if kind is not Peephole:
+                    memory.x[304 + offset] = aux[gate, v, lane]
+            for q in range(3):
+                if kind is Peephole:
+                    memory.x[304 + (3 * v + q) * 4 + lane] = aux[q, v, lane]
+            for p in range(planes):
+                part = numeric.wrap(state[v, lane] >> (8 * p), bits)
+                memory.y[408 + (planes * v + p) * 4 + lane] = part
+    before = memory.copy()
+    reference.run_vector(i, registers, arch, memory)
+    s, a, every = list(src), list(aux), {**formats, "data_bits": bits}
+    if kind is GruReset:
+        new, out = state, numeric.gru_reset(s[0], state, **every)
+    elif kind is GruUpdate:
+        new, out = numeric.gru_update(s[0], a[0], state, aux_frac=11, **every)
+    elif kind is Gru:
+        new, out = numeric.gru_cell(
+            (s[0], s[1], s[2]), (a[0], a[1], a[2]), state, aux_frac=11, **every
+        )
+    else:
+        new, out = numeric.peephole_cell(
+            (s[0], s[1], s[2], s[3]), (a[0], a[1], a[2]), state, peephole_frac=11, **every
+        )
+    for v in range(3):
+        for lane in range(4):
+            before.x[7 + 8 * v + lane] = out[v, lane]
+            for p in range(planes):
+                part = numeric.wrap(new[v, lane] >> (8 * p), bits)
+                before.y[408 + (planes * v + p) * 4 + lane] = part
+    assert np.array_equal(memory.x, before.x)
+    assert np.array_equal(memory.y, before.y)
+
+
 def run(
     *instructions: Instruction, memory: Memory | None = None, host: Host | None = None
 ) -> Memory:
@@ -229,7 +291,25 @@ def test_registers_wrap_at_32_bits() -> None:
     down = (SetRegister(reg=3, value=10), SetRegister(reg=3, mode=SetMode.ADD, value=2**32 - 4))
     steps = list(reference.trace(Program((*down, Halt())), Host()))
     assert steps[-1].registers[3] == 6
-    assert reference.first(2**20 - 1, 3, (0, 0, 0, 2**32 - 1, 0, 0, 0, 0)) == 2**20 - 2
+    assert accesses.first(2**20 - 1, 3, (0, 0, 0, 2**32 - 1, 0, 0, 0, 0)) == 2**20 - 2
+
+
+def test_trace_has_units_syncs_and_halt_and_walk_everything_but_what_is_skipped() -> None:
+    body = (Give(mask=1), Load(beats=1, skip_last=1), SetRegister(reg=1, value=5), Sync())
+    program = Program((Loop(count=2), *body, EndLoop(), Halt()))
+    kinds = [type(step.instruction) for step in reference.trace(program, Host())]
+    assert kinds == [Load, Sync, Sync, Halt]
+    every = [(type(s.instruction), s.registers[1]) for s in reference.walk(program, Host())]
+    first = [(Give, 0), (Load, 0), (SetRegister, 5), (Sync, 5), (EndLoop, 5)]
+    again = [(Give, 5), (SetRegister, 5), (Sync, 5), (EndLoop, 5)]
+    assert every == [(Loop, 0), *first, *again, (Halt, 5)]
+
+
+def test_sync_changes_nothing_in_memory() -> None:
+    memory = run(
+        Fill(nl0=4, dst_l0=1, value=3), Sync(), Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=8)
+    )
+    assert memory.x[:12].tolist() == [3] * 4 + [0] * 4 + [3] * 4
 
 
 TOP = NANO.capacity(0)
@@ -256,6 +336,14 @@ TOP = NANO.capacity(0)
         ((Store(beats=1, ext_offset=2),), (Error.ALIGNMENT, 0)),
         ((Load(beats=2, addr=TOP - 4),), (Error.ADDRESS, TOP)),
         ((Fill(dst_base=TOP, dst_space=1),), (Error.ADDRESS, 1 << 31 | TOP)),
+        ((Gru(cell_base=TOP),), (Error.ADDRESS, TOP)),
+        ((Gru(aux_base=TOP, aux_space=1),), (Error.ADDRESS, 1 << 31 | TOP)),
+        ((Gru(aux_base=TOP - 8, gate_stride=4),), (Error.ADDRESS, TOP)),
+        ((Peephole(aux_base=TOP, aux_space=1),), (Error.ADDRESS, 1 << 31 | TOP)),
+        ((Peephole(src_base=TOP, dst_base=TOP + 1),), (Error.ADDRESS, TOP)),
+        ((GruReset(loop_count=(1, 1, 0, 1)),), (Error.FIELD, 0)),
+        ((GruUpdate(nl0=3, nl1=2),), (Error.FIELD, 0)),
+        ((Sync(), Sync(), EndLoop()), (Error.LOOP, 2)),
         ((Load(beats=2, ext_offset=4092),), (Error.AXI_READ, 4092)),
         ((Store(beats=2, ext_offset=4092),), (Error.AXI_WRITE, 4092)),
     ],
