@@ -11,13 +11,17 @@ from einchip.program import (
     EndLoop,
     Fill,
     Give,
+    Gru,
+    GruReset,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     Store,
+    Sync,
 )
 from einchip.sim import Order, SimulationError, races, simulate
 
@@ -119,6 +123,41 @@ def test_credits_of_a_double_buffer_are_an_order() -> None:
     assert pairs(*program, order=Order.TOKENS) == []
     # one credit more, and a load may overwrite what is being read
     assert pairs(Give(mask=3), *program, order=Order.TOKENS) != []
+
+
+def test_sync_is_an_order() -> None:
+    load = Load(beats=40)
+    assert pairs(load, Sync(), CONTRACT, order=Order.TIME) == []
+    assert pairs(load, Sync(), CONTRACT, order=Order.TOKENS) == []
+    assert pairs(load, Sync(), CONTRACT, load, order=Order.TOKENS) == [("Contract", "Load")]
+
+
+def test_credits_before_a_sync_are_no_order_behind_it() -> None:
+    # the token of the first phase is gone: the contract waits for the load
+    load, reader = Load(beats=40, signal=1), replace(CONTRACT, wait=1)
+    assert pairs(Give(mask=1), Sync(), load, reader, order=Order.TOKENS) == []
+    assert pairs(Sync(), Give(mask=1), load, reader, order=Order.TOKENS) == [("Load", "Contract")]
+    # and it may be one of other units
+    loads = (Load(beats=4, addr=64, signal=1), Fill(dst_base=64, wait=1))
+    assert pairs(*loads, Sync(), Fill(dst_base=64, signal=1), Load(beats=4, addr=64, wait=1),
+                 order=Order.TOKENS) == []  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cell", "meets"),
+    [
+        (Gru(src_base=8, aux_base=32, cell_base=96, dst_base=16), True),
+        (Gru(src_base=8, aux_base=40, cell_base=96, dst_base=16), False),
+        (Peephole(src_base=8, aux_base=32, cell_base=96, dst_base=16), True),
+        (Peephole(src_base=8, aux_base=64, cell_base=96, dst_base=16), False),
+        (GruReset(src_base=8, cell_base=32, dst_base=16), True),
+        (GruReset(src_base=8, aux_base=32, cell_base=96, dst_base=16), False),
+    ],
+)
+def test_second_sources_and_states_are_read(cell: Instruction, meets: bool) -> None:
+    # the load fills 32 .. 39
+    load = Load(beats=2, addr=32)
+    assert pairs(load, cell, order=Order.TOKENS) == [("Load", type(cell).__name__)] * meets
 
 
 def test_time_may_order_what_tokens_do_not() -> None:

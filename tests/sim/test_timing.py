@@ -6,19 +6,27 @@ import pytest
 
 from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
 from einchip.program import (
+    Act,
+    Cell,
     Contract,
     Copy,
     EndLoop,
+    Error,
     Fill,
     Give,
+    Gru,
+    GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
     Loop,
     Lstm,
+    Peephole,
     Program,
     SetRegister,
     Store,
+    Sync,
 )
 from einchip.sim import Executed, Run, simulate, vector
 
@@ -139,6 +147,85 @@ def test_lone_lstm_vector(bits: int) -> None:
     planes = 16 // bits
     cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64)
     assert span(run(cell, arch=arch).timeline[0]) == 4 + planes + LSTM_LATENCY + planes
+
+
+#: Per kind: reads beside the state's planes, latency in cycles as docs/timing.md works it out,
+#: writes beside the planes' (which are written where the last is true).
+CELLS = {Peephole: (7, 23, True), Gru: (6, 19, True), GruReset: (1, 12, False),
+         GruUpdate: (2, 15, True)}  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", CELLS)
+def test_lone_vector_of_a_cell(kind: type[Cell], bits: int) -> None:
+    reads, latency, writes_state = CELLS[kind]
+    planes = 16 // bits
+    cell = kind(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, aux_base=128)
+    found = run(cell, arch=NANO.override(data_bits=bits))
+    # launched in u: the last read in u + reads + planes, then the latency, the last write
+    assert span(found.timeline[0]) == reads + planes + latency + planes * writes_state
+    counted = found.counters
+    assert counted["vector_issue"] == reads + planes
+    assert counted["x_reads"] == 4 * (reads + planes)
+    assert counted["x_writes"] == 4 * (1 + planes * writes_state)
+    assert counted["vector_ops"] == 4
+
+
+@pytest.mark.parametrize(("kind", "each"), [(Peephole, 5), (Gru, 3), (GruReset, 1), (GruUpdate, 2)])
+def test_cells_count_their_activations(kind: type[Cell], each: int) -> None:
+    cell = kind(nl0=4, nl1=1, src_l0=1, dst_l0=1, loop_count=(3, 2, 1, 1))
+    assert run(cell).counters["activations"] == each * 4 * 6
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_vectors_of_a_cell_follow_each_other_at_one_read_a_cycle(kind: type[Cell]) -> None:
+    reads, latency, writes_state = CELLS[kind]
+    cell = kind(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(9, 1, 1, 1))
+    # 16 pending writes are room for every vector that starts within the latency
+    expected = 9 * (reads + 2) + latency + 2 * writes_state
+    assert span(run(cell).timeline[0]) == expected
+
+
+def test_relu_costs_what_no_activation_costs() -> None:
+    plain, relu, tanh = (run(contract(5, 3, act=act)) for act in (Act.NONE, Act.RELU, Act.TANH))
+    assert plain.cycles == relu.cycles == tanh.cycles
+    counts = [found.counters["activations"] for found in (plain, relu, tanh)]
+    assert counts == [0, 0, 3 * 16]
+
+
+def test_sync_alone_takes_fetch_decode_and_one_cycle() -> None:
+    found = run(Sync(), Sync())
+    assert found.cycles == 3 + 2 * 3
+    assert found.counters["sequencer_stall"] == 0
+
+
+def test_sync_waits_for_the_last_unit_and_goes_on_in_the_next_cycle() -> None:
+    found = run(Load(beats=20), Fill(nl0=4, dst_l0=1, dst_base=512), Sync(), Load(beats=1))
+    load, fill, last = found.timeline
+    assert load.completion is not None
+    # FETCH and DECODE of the load, RESOLVE; 6 cycles for the fill; 2 for SYNC, then it waits
+    waits_from = 3 + 6 + 2
+    idle = load.completion + 1
+    assert found.counters["sequencer_stall"] == idle - waits_from
+    # FETCH in the next cycle, DECODE, RESOLVE; slot, stage, launch
+    assert last.launch == idle + 1 + 3 + 1
+    assert (load.phase, fill.phase, last.phase) == (0, 0, 1)
+
+
+def test_sync_takes_all_tokens_away() -> None:
+    program = Program((Give(mask=0xFFFF), Sync(), Fill(wait=2), Halt()))
+    assert simulate(program, NANO).error == (Error.TIMEOUT, 6)
+    again = Program((Give(mask=0xFFFF), Sync(), Give(mask=2), Fill(wait=2), Halt()))
+    assert simulate(again, NANO).error is None
+    # 15 of a token, twice: it would overflow but for the SYNC
+    many = (Give(mask=1),) * 15
+    assert simulate(Program((*many, Sync(), *many, Halt())), NANO).error is None
+    assert simulate(Program((*many, *many, Halt())), NANO).error == (Error.TOKEN, 0)
+
+
+def test_sync_waits_for_ever_for_an_instruction_that_waits_for_ever() -> None:
+    program = Program((Load(beats=1, wait=1), Sync(), Give(mask=1), Halt()))
+    assert simulate(program, NANO).error == (Error.TIMEOUT, 1)
 
 
 def test_lstm_vectors_follow_each_other_without_a_gap() -> None:
