@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 
+from einchip import roofline as module
 from einchip.arch import PRESETS
 from einchip.network import Network, NetworkError
 from einchip.roofline import roofline
@@ -36,7 +40,60 @@ def test_the_memory_port_bounds_a_network_with_little_work() -> None:
     assert line.cycles == line.port_cycles == (4096 + 16) / 4
 
 
-def test_parts_without_a_common_index_have_no_roofline() -> None:
-    network = Network.from_einsum("a,b->ab", [(3,), (4,)])
-    with pytest.raises(NetworkError, match="no index"):
-        roofline(network, BASE, "T0")
+def by_brute_force(network: Network, parts: list[set[str]]) -> int:
+    """Return the least multiply-adds over all pairs of all pairs, connected or not."""
+    if len(parts) == 1:
+        return 0
+    totals = []
+    for a, b in itertools.combinations(range(len(parts)), 2):
+        rest = [p for k, p in enumerate(parts) if k not in (a, b)]
+        both = parts[a] | parts[b]
+        out = both & set(network.output).union(*rest)
+        totals.append(network.size(both) + by_brute_force(network, [*rest, out]))
+    return min(totals)
+
+
+def test_parts_without_a_common_index_are_multiplied_last() -> None:
+    network = Network.from_einsum("ab,b,cd,d->ac", [(3, 4), (4,), (5, 6), (6,)])
+    assert roofline(network, BASE, "T0").macs == 12 + 30 + 15
+    assert by_brute_force(network, needed(network)) == 57
+
+
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_the_least_macs_of_a_ring_are_those_of_all_orders(n: int) -> None:
+    rng = np.random.default_rng(n)
+    network = ring(n, rng.integers(2, 9, 2 * n).tolist())
+    assert roofline(network, BASE, "T0").macs == by_brute_force(network, needed(network))
+
+
+def needed(network: Network) -> list[set[str]]:
+    """Return the indices of each tensor that are used outside it."""
+    holders = network.holders()
+    return [
+        {i for i in t if len(holders[i]) > 1 or i in network.output}
+        for t in network.tensors.values()
+    ]
+
+
+def ring(n: int, sizes: list[int]) -> Network:
+    """Return n tensors in a ring, every second one with an index of the output."""
+    tensors = {f"T{k}": (f"r{k}", f"r{(k + 1) % n}", f"i{k}") for k in range(n)}
+    names = [f"r{k}" for k in range(n)] + [f"i{k}" for k in range(n)]
+    output = tuple(f"i{k}" for k in range(0, n, 2))
+    return Network(tensors, dict(zip(names, sizes, strict=True)), output)
+
+
+def test_cost_caps_leave_out_no_best_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = [ring(8, np.random.default_rng(k).integers(2, 6, 16).tolist()) for k in range(6)]
+    plain = [roofline(n, BASE, "T0") for n in networks]
+    monkeypatch.setattr(module, "SMALL", 0)
+    assert [roofline(n, BASE, "T0") for n in networks] == plain
+
+
+def test_a_network_with_too_many_trees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PAIRS", 10_000)
+    tensors = {f"T{k}": ("r", f"i{k}") for k in range(30)}
+    sizes = {"r": 3, **{f"i{k}": 2 for k in range(30)}}
+    network = Network({"x": tuple(f"i{k}" for k in range(20)), **tensors}, sizes, ("i29",))
+    with pytest.raises(NetworkError, match="too many contraction trees of 31 tensors"):
+        roofline(network, BASE, "x")

@@ -6,9 +6,11 @@ that is not in the output is summed over, wherever it appears.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,9 +64,13 @@ class Network:
     @classmethod
     def from_einsum(cls, text: str, shapes: Iterable[tuple[int, ...]]) -> Network:
         """Read `"ab,bc->ac"` and one shape per operand; tensors are named T0, T1, ..."""
-        if "->" not in text:
-            raise NetworkError(f"einsum {text!r}: found no '->', expected an explicit output")
+        if text.count("->") != 1:
+            found = "no '->'" if "->" not in text else "several '->'"
+            raise NetworkError(f"einsum {text!r}: found {found}, expected an explicit output")
         left, right = text.replace(" ", "").split("->")
+        strange = next((c for c in left + right if not (c.isalpha() or c == ",")), "")
+        if strange or "," in right:
+            raise NetworkError(f"einsum {text!r}: found {strange or ','!r}, expected a letter")
         terms, shapes = left.split(","), list(shapes)
         if len(terms) != len(shapes):
             raise NetworkError(
@@ -113,3 +119,82 @@ class Network:
                     f"{name}: found shape {array.shape}, expected {self.shape(name)}"
                 )
         return np.asarray(np.einsum(self.einsum(), *operands, optimize="greedy"))
+
+
+class Subsets:
+    """The tensors of a network as bits, and sets of them as bit masks.
+
+    Attributes
+    ----------
+    holders : index -> the tensors that carry it.
+    parts : the connected components.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.names = tuple(network.tensors)
+        self.holders = {
+            i: sum(1 << k for k, n in enumerate(self.names) if i in network.tensors[n])
+            for i in network.sizes
+        }
+        self.parts = self._components()
+        self._output = frozenset(network.output)
+        self._neighbours = [
+            functools.reduce(operator.or_, (h for h in self.holders.values() if h >> k & 1), 0)
+            for k in range(len(self.names))
+        ]
+
+    @property
+    def full(self) -> int:
+        """All tensors."""
+        return (1 << len(self.names)) - 1
+
+    def open(self, subset: int) -> tuple[str, ...]:
+        """Return the indices of the contraction of a subset: those still needed outside."""
+        return tuple(
+            i
+            for i, holders in self.holders.items()
+            if holders & subset and (holders & ~subset or i in self._output)
+        )
+
+    def neighbours(self, subset: int) -> int:
+        """Return the tensors that share an index with one of the subset."""
+        found = 0
+        for k, mask in enumerate(self._neighbours):
+            if subset >> k & 1:
+                found |= mask
+        return found
+
+    def pairs(self, by_size: Mapping[int, Sequence[int]], size: int) -> Iterator[tuple[int, int]]:
+        """Yield the pairs of disjoint subsets with `size` tensors together that may be contracted.
+
+        These share an index, or both are whole components. `by_size` has the subsets by their
+        number of tensors.
+        """
+        kind = np.int64 if len(self.names) < 63 else object
+        for smaller in range(1, size // 2 + 1):
+            others = np.array(by_size.get(size - smaller, ()), dtype=kind)
+            for a in by_size.get(smaller, ()):
+                fits = (others & self.neighbours(a)) != 0
+                if len(self.parts) > 1 and self._whole(a):
+                    fits |= np.array([self._whole(b) for b in others.tolist()], dtype=bool)
+                fits &= (others & a) == 0
+                for b in others[fits].tolist():
+                    if smaller * 2 < size or a < b:
+                        yield a, b
+
+    def _whole(self, subset: int) -> bool:
+        """Tell whether a subset is made of whole components."""
+        return all(p & subset in (0, p) for p in self.parts)
+
+    def _components(self) -> list[int]:
+        parts: list[int] = []
+        for k in range(len(self.names)):
+            merged = 1 << k
+            for holders in self.holders.values():
+                merged |= holders if holders >> k & 1 else 0
+            apart = [p for p in parts if not p & merged]
+            parts = [
+                *apart,
+                functools.reduce(operator.or_, (p for p in parts if p & merged), merged),
+            ]
+        return parts

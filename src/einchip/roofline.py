@@ -5,20 +5,51 @@
 
 for one execution with the weights resident; P multipliers, L lanes per operand port, W bytes per
 cycle at the memory port. All trees of connected sub-networks are searched, by dynamic programming
-over subsets.
+over subsets; large networks below a cost cap that rises until a tree is found (as in Pfeifer,
+Haegeman, Verstraete, "Faster identification of optimal contraction sequences", Phys. Rev. E 90,
+033315, 2014).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from einchip.arch import Architecture
-from einchip.network import Network, NetworkError
+from einchip.network import Network, NetworkError, Subsets
 
-#: Cost of one step, of the index sets of A, B and C = A * B.
-StepCost = Callable[[frozenset[str], frozenset[str], frozenset[str]], float]
+#: Tensors up to which all trees are searched at once.
+SMALL: Final = 9
+#: Pairs of subsets that are looked at, at most.
+MAX_PAIRS: Final = 2_000_000
+#: Relative room for the rounding of sums.
+ROUNDING: Final = 1e-9
+#: Cost of one step, of the indices of A, B and C = A * B as bit masks (`Volumes`).
+StepCost = Callable[[int, int, int], float]
+
+
+class Volumes:
+    """Numbers of elements over sets of indices; a set is a bit mask over the network's indices."""
+
+    def __init__(self, network: Network) -> None:
+        self._bits = {i: 1 << k for k, i in enumerate(network.sizes)}
+        self._sizes = tuple(network.sizes.values())
+        self._known: dict[int, int] = {}
+
+    def mask(self, indices: Iterable[str]) -> int:
+        """Return a set of indices as bits."""
+        return sum(self._bits[i] for i in indices)
+
+    def of(self, mask: int) -> int:
+        """Return the number of elements over a set of indices."""
+        found = self._known.get(mask)
+        if found is None:
+            found = math.prod(n for k, n in enumerate(self._sizes) if mask >> k & 1)
+            self._known[mask] = found
+        return found
 
 
 @dataclass(frozen=True)
@@ -35,66 +66,100 @@ class Roofline:
         return math.ceil(max(self.compute_cycles, self.port_cycles))
 
 
-def roofline(network: Network, arch: Architecture, streamed: str) -> Roofline:
-    """Return the roofline of a network of which `streamed` is the input; the rest are weights.
+def roofline(network: Network, arch: Architecture, streamed: str | Collection[str]) -> Roofline:
+    """Return the roofline of a network of which `streamed` are the inputs; the rest are weights.
 
-    Raises NetworkError where the tensors do not hang together by shared indices.
+    Raises NetworkError where there are too many contraction trees to search.
     """
+    volumes = Volumes(network)
+    volume, n_pes, lanes = volumes.of, arch.n_pes, arch.lanes
 
-    def volume(indices: frozenset[str]) -> int:
-        return network.size(indices)
+    def macs(a: int, b: int, _: int) -> float:
+        return volume(a | b)
 
-    def cycles(a: frozenset[str], b: frozenset[str], c: frozenset[str]) -> float:
-        return max(volume(a | b) / arch.n_pes, *(volume(t) / arch.lanes for t in (a, b, c)))
+    def cycles(a: int, b: int, c: int) -> float:
+        moved = max(volume(a), volume(b), volume(c))
+        return max(volume(a | b) / n_pes, moved / lanes)
 
-    moved = network.size(network.tensors[streamed]) + network.size(network.output)
+    names = [streamed] if isinstance(streamed, str) else streamed
+    moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
-        macs=int(least(network, lambda a, b, _: volume(a | b))),
-        compute_cycles=least(network, cycles),
+        macs=int(least(network, volumes, macs)),
+        compute_cycles=least(network, volumes, cycles),
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
 
 
-def least(network: Network, cost: StepCost) -> float:
-    """Return the least sum of step costs over all trees of connected parts."""
-    names = list(network.tensors)
-    holders = {
-        i: sum(1 << k for k, n in enumerate(names) if i in network.tensors[n])
-        for i in network.sizes
-    }
+def least(network: Network, volumes: Volumes, cost: StepCost) -> float:
+    """Return the least sum of step costs over all trees.
 
-    def legs(subset: int) -> frozenset[str]:
-        return frozenset(
-            i for i, h in holders.items() if h & subset and (h & ~subset or i in network.output)
-        )
+    Trees of connected parts; components that share no index are multiplied when they are whole.
+    Raises NetworkError where there are too many trees to search.
+    """
+    subsets = Subsets(network)
+    for cap in _caps(subsets, volumes, cost):
+        found = _least_below(subsets, volumes, cost, cap)
+        if found < math.inf:
+            return found
+    raise AssertionError("the greedy tree is below the last cap")
 
-    best = {1 << k: 0.0 for k in range(len(names))}
-    open_ = {s: legs(s) for s in best}
+
+def _caps(subsets: Subsets, volumes: Volumes, cost: StepCost) -> list[float]:
+    """Return costs to search below, one after the other, until a tree is found.
+
+    No part of the best tree costs more than the whole: a search below a cap leaves out all subsets
+    that cost more. The last cap is the cost of the greedy tree.
+    """
+    if len(subsets.names) <= SMALL:
+        return [math.inf]
+    most = _greedy(subsets, volumes, cost) * (1 + ROUNDING)
+    return [most / 16, most / 4, most]
+
+
+def _greedy(subsets: Subsets, volumes: Volumes, cost: StepCost) -> float:
+    """Return the cost of the tree that always takes the pair next that shrinks most."""
+    parts = {1 << k: volumes.mask(subsets.open(1 << k)) for k in range(len(subsets.names))}
+    total = 0.0
+
+    def growth(pair: tuple[int, int]) -> int:
+        out = volumes.mask(subsets.open(pair[0] | pair[1]))
+        return volumes.of(out) - sum(volumes.of(parts[p]) for p in pair)
+
+    while len(parts) > 1:
+        pairs = list(itertools.combinations(parts, 2))
+        a, b = min([p for p in pairs if parts[p[0]] & parts[p[1]]] or pairs, key=growth)
+        out = volumes.mask(subsets.open(a | b))
+        total += cost(parts.pop(a), parts.pop(b), out)
+        parts[a | b] = out
+    return total
+
+
+def _least_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float) -> float:
+    """Return the least cost of a tree, infinity where all cost more than `cap`."""
+    best = {1 << k: 0.0 for k in range(len(subsets.names))}
+    legs = {s: volumes.mask(subsets.open(s)) for s in best}
     by_size = {1: list(best)}
-    for size in range(2, len(names) + 1):
+    n_pairs = 0
+    for size in range(2, len(subsets.names) + 1):
         found: dict[int, float] = {}
-        for a, b in _disjoint(by_size, size):
-            if not open_[a] & open_[b]:
-                continue
+        for a, b in subsets.pairs(by_size, size):
+            n_pairs += 1
+            if n_pairs > MAX_PAIRS:
+                raise too_many(subsets)
             s = a | b
-            if s not in open_:
-                open_[s] = legs(s)
-            total = best[a] + best[b] + cost(open_[a], open_[b], open_[s])
-            found[s] = min(total, found.get(s, math.inf))
+            if s not in legs:
+                legs[s] = volumes.mask(subsets.open(s))
+            total = best[a] + best[b] + cost(legs[a], legs[b], legs[s])
+            if total <= cap and total < found.get(s, math.inf):
+                found[s] = total
         best.update(found)
         by_size[size] = list(found)
-    full = (1 << len(names)) - 1
-    if full not in best:
-        raise NetworkError("network: found parts that share no index, expected a connected network")
-    return best[full]
+    return best.get(subsets.full, math.inf)
 
 
-def _disjoint(by_size: dict[int, list[int]], size: int) -> list[tuple[int, int]]:
-    """Return the pairs of disjoint subsets with `size` tensors together, each at least once."""
-    return [
-        (a, b)
-        for smaller in range(1, size // 2 + 1)
-        for a in by_size[smaller]
-        for b in by_size[size - smaller]
-        if not a & b
-    ]
+def too_many(subsets: Subsets) -> NetworkError:
+    """Return the error of a network with too many contraction trees."""
+    return NetworkError(
+        f"network: found too many contraction trees of {len(subsets.names)} tensors to search; "
+        "use fewer, larger modes"
+    )

@@ -1,0 +1,230 @@
+"""`einchip contract`."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from einchip.cli.common import (
+    FAILED,
+    Arch,
+    EnergyTable,
+    Json,
+    Latency,
+    Overrides,
+    architecture,
+    command,
+    console,
+    energy_table,
+    fail,
+    require_writable,
+    say,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from einchip.compiler.contraction import Contracted
+    from einchip.reference import Memory
+    from einchip.sim import Run
+
+    Arrays = dict[str, NDArray[np.float64]]
+
+MAX_FILE_BYTES: Final = 1 << 29
+#: Seed of the values that stand in without a file.
+SEED: Final = 0
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Return the arrays of an .npz file in its order, as float64."""
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(i.file_size for i in archive.infolist()) > MAX_FILE_BYTES:
+                fail(f"{path}: found more than {MAX_FILE_BYTES} bytes, expected a smaller file")
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except OSError as error:
+        fail(f"{path}: cannot read the file: {error.strerror or error}")
+    except (ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        fail(f"{path}: found {error}, expected an .npz file without pickled objects")
+    for name, array in found.items():
+        if array.dtype.kind not in "iuf":
+            fail(f"{path}: {name}: found {array.dtype} values, expected real numbers")
+    return {name: array.astype(np.float64) for name, array in found.items()}
+
+
+def random_arrays(shapes: str) -> Arrays:
+    """Return standard normal values for shapes such as "4x5,5x6"; "" is a scalar."""
+    import numpy as np
+
+    rng, found = np.random.default_rng(SEED), {}
+    for k, text in enumerate(shapes.replace(" ", "").split(",")):
+        sizes = text.split("x") if text else []
+        if not all(s.isascii() and s.isdigit() and 0 < int(s) <= MAX_FILE_BYTES for s in sizes):
+            fail(f"--shapes: found {text!r}, expected sizes such as 4x5")
+        shape = [int(s) for s in sizes]
+        if np.prod(shape, dtype=float) * 8 > MAX_FILE_BYTES:
+            fail(f"--shapes: {text}: found more than {MAX_FILE_BYTES} bytes, expected less")
+        found[f"T{k}"] = rng.standard_normal(shape)
+    return found
+
+
+def simulated(made: Contracted, latency: int) -> tuple[Run, Memory]:
+    """Run setup and run on the simulator; return the run and the memory it left."""
+    from einchip.sim import simulate
+
+    memory = made.memory()
+    arch = made.mapping.arch
+    simulate(made.programs.setup, arch, memory=memory, latency=latency)
+    run = simulate(made.programs.run, arch, memory=memory, latency=latency, fetch=False)
+    if run.error:
+        fail(f"the machine stopped with {run.error[0].name}", FAILED)
+    return run, memory
+
+
+def check_on_rtl(made: Contracted, run: Run, memory: Memory, latency: int) -> None:
+    """Run the RTL under Verilator; fail where it differs from the simulator."""
+    from einchip.reference import Host
+    from einchip.verify.machine import DEFAULT_CACHE, RtlError, RtlMachine, Start, words_that_differ
+    from einchip.verify.verilator import VerilatorError
+
+    starts = [Start(p, Host()) for p in (made.programs.setup, made.programs.run)]
+    try:
+        with console.status("RTL under Verilator"):
+            rtl = RtlMachine.build(made.mapping.arch, DEFAULT_CACHE)
+            found = rtl.run(starts, made.memory(), latency=latency)
+    except (RtlError, VerilatorError) as error:
+        fail(error, FAILED)
+    except OSError as error:
+        fail(f"{DEFAULT_CACHE}: cannot build the simulator there: {error.strerror}")
+    words = sum(len(places) for places in words_that_differ(memory, found.memory).values())
+    say(f"RTL: {words} differing words")
+    if words or found.runs[-1].error:
+        fail("the RTL differs from the simulator", FAILED)
+
+
+def save(path: Path, values: NDArray[np.float64]) -> None:
+    """Write the result as an .npz file."""
+    import io
+
+    import numpy as np
+
+    from einchip.files import write_bytes
+
+    buffer = io.BytesIO()
+    np.savez(buffer, result=values)
+    try:
+        write_bytes(path, buffer.getvalue())
+    except OSError as error:
+        fail(f"{path}: cannot write: {error.strerror}")
+
+
+def operands(einsum: str, tensors: Path | None, shapes: str | None) -> Arrays:
+    """Return the operands from the one or the other source."""
+    if (tensors is None) == (shapes is None):
+        fail("TENSORS: expected a file of tensors or --shapes, one of them")
+    found = load_arrays(tensors) if tensors is not None else random_arrays(shapes or "")
+    n_terms = einsum.split("->")[0].count(",") + 1
+    if len(found) != n_terms:
+        fail(f"{tensors or '--shapes'}: found {len(found)} tensors, expected {n_terms}")
+    return found
+
+
+@command
+def contract(
+    einsum: Annotated[str, typer.Argument(help='for example "ab,bc,cd->ad"')],
+    tensors: Annotated[
+        Path | None, typer.Argument(help="an .npz file of the operands, in their order")
+    ] = None,
+    shapes: Annotated[
+        str | None, typer.Option(help="random operands of these shapes, for example 4x5,5x6")
+    ] = None,
+    arch: Arch = "base",
+    overrides: Overrides = None,
+    resident: Annotated[
+        list[str] | None,
+        typer.Option(help="an operand that is on the chip before (T0, T1, .. by place)"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="write the result to this .npz file")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="run the RTL, too")] = False,
+    prices: EnergyTable = "horowitz45",
+    latency: Latency = 8,
+    json_file: Json = None,
+) -> None:
+    """Contract any tensors: quantised, mapped, simulated, and compared with float64."""
+    from einchip import energy
+    from einchip.compiler.contraction import contract as contract_network
+    from einchip.network import Network, NetworkError
+
+    machine, table = architecture(arch, overrides), energy_table(prices)
+    require_writable(json_file)
+    require_writable(output)
+    found = list(operands(einsum, tensors, shapes).values())
+    try:
+        network = Network.from_einsum(einsum, [a.shape for a in found])
+        arrays = dict(zip(network.tensors, found, strict=True))
+        for name in resident or []:
+            if name not in arrays:
+                fail(f"--resident: found {name}, expected one of {', '.join(arrays)}")
+        with console.status("mapping"):
+            made = contract_network(network, arrays, machine, resident or [])
+            bound = made.roofline.cycles
+            run, memory = simulated(made, latency)
+        expected = network.contract(arrays)
+    except NetworkError as error:
+        fail(error)
+    spent = energy.energy(run.counters, machine, table)
+    result = made.result(memory)
+    figures = figures_of(made, run.cycles, bound, expected, result)
+    figures["energy_pj"] = spent.total_pj
+    report(figures, machine.name, machine.data_bits)
+    if verify:
+        check_on_rtl(made, run, memory, latency)
+    if output is not None:
+        save(output, result)
+    write_json(json_file, {**figures, "counters": run.counters, "fracs": dict(made.fracs)})
+
+
+def figures_of(
+    made: Contracted, cycles: int, bound: int, expected: NDArray[np.float64], found: Any
+) -> dict[str, Any]:
+    """Return the figures of a run; a signal-to-noise ratio that is not finite is null."""
+    import math
+
+    from einchip.compiler.scales import snr_db
+
+    snr = snr_db(expected, found)
+    return {
+        "einsum": made.mapping.network.einsum(),
+        "tree": made.mapping.part.tree,
+        "macs": made.mapping.macs,
+        "macs_naive": made.mapping.macs_naive,
+        "exact": snr == math.inf,
+        "snr_db": snr if math.isfinite(snr) else None,
+        "cycles": cycles,
+        "bound_cycles": bound,
+        "ratio": cycles / bound,
+    }
+
+
+def report(figures: dict[str, Any], name: str, data_bits: int) -> None:
+    """Print the figures."""
+    ratio = figures["snr_db"]
+    snr = "exact" if figures["exact"] else "none" if ratio is None else f"{ratio:.1f} dB"
+    say(f"{figures['tree']} on {name}, {data_bits} bit: {figures['macs']:,} MACs")
+    say(f"  signal to noise, against float64  {snr}")
+    say(
+        f"  cycles                            {figures['cycles']:,}"
+        f" ({figures['ratio']:.2f} x the bound of {figures['bound_cycles']:,})"
+    )
+    say(f"  energy                            {figures['energy_pj'] / 1000:,.2f} nJ")
