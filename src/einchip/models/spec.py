@@ -36,6 +36,7 @@ MAX_MODEL_ELEMENTS: Final = 2**27
 MAX_TREE_DEPTH: Final = 32
 
 Size = Annotated[int, Field(strict=True, gt=0, le=2**24)]
+Flag = Annotated[bool, Field(strict=True)]
 Modes = Annotated[tuple[Size, ...], Field(max_length=16)]
 Indices = Annotated[tuple[str, ...], Field(max_length=32)]
 EndIndices = Annotated[tuple[str, ...], Field(max_length=16)]
@@ -213,10 +214,10 @@ class RecurrentSpec(_Spec):
     input_size: Size
     hidden_size: Size
     gate_order: Annotated[str, Field(validate_default=True)] = ""
-    peepholes: bool = False
+    peepholes: Flag = False
     reset: Literal["after", "before"] = "after"
     activation: Literal["tanh", "relu"] = "tanh"
-    bidirectional: bool = False
+    bidirectional: Flag = False
     input: MatrixSpec | None = None
     hidden: MatrixSpec | None = None
     joint: MatrixSpec | None = None
@@ -297,7 +298,7 @@ class LinearSpec(_Spec):
     input_size: Size
     out_size: Size
     weight: MatrixSpec
-    bias: bool = True
+    bias: Flag = True
     activation: Literal["none", "sigmoid", "tanh", "relu"] = "none"
 
     @field_validator("weight")
