@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from einchip.models import save_model
 from einchip.models.io import METADATA_KEY
 from tests.cli.helpers import VOWELS, files, invoke, put_data, put_model, refused, run, succeeded
+from tests.compiler import cases
 from tests.models.helpers import raw_spec, small_model
 
 
@@ -70,12 +72,12 @@ MODEL_FILES = {
     ),
     "NaN": (stored(_nan), "layers.0.input.G1: found NaN or infinity"),
     "an unknown format": (
-        stored(spec=lambda s: s["layers"][0]["input"].update(format="cp")),
-        "layers.0.input.format: found 'cp'",
+        stored(spec=lambda s: s["layers"][0]["input"].update(format="cpp")),
+        "layers.0.input.format: found 'cpp'",
     ),
     "an unknown cell": (
-        stored(spec=lambda s: s["layers"][0].update(cell="gru")),
-        "layers.0.cell: found 'gru', expected 'lstm'",
+        stored(spec=lambda s: s["layers"][0].update(cell="elman")),
+        "layers.0.cell: found 'elman', expected 'lstm'",
     ),
     "a misspelt field": (
         stored(spec=lambda s: s["layers"][0].update(hiden_size=8)), "layers.0.hiden_size: found",
@@ -147,7 +149,7 @@ def test_model_of_which_no_scale_fits(here: Path) -> None:
         stored(lambda t: t.update({n: a * np.float32(1e20) for n, a in t.items()}))
     )
     line = refused(here, "compile", "big.safetensors", "-o", "out")
-    assert line.startswith("mpo on small, 8 bit: gates: found products of ")
+    assert line.startswith("mpo on small, 8 bit: layers.0.gates: found products of ")
     assert line.endswith("set data_bits to 16, or scale the weights down")
 
 
@@ -259,13 +261,19 @@ def test_array_of_a_size_that_no_memory_has(here: Path) -> None:
     assert line.startswith("huge.npy: ")
 
 
-def test_model_without_a_head_has_no_accuracy(here: Path) -> None:
-    content = stored(
-        lambda t: [t.pop(n) for n in ("head.weight", "head.bias")], lambda s: s.pop("head")
-    )
-    (here / "headless.safetensors").write_bytes(content)
-    line = refused(here, "run", "headless.safetensors")
-    assert line == "mpo: head: found none, expected a classifier"
+def test_data_of_more_classes_than_the_model_has(here: Path) -> None:
+    put_data(here / "more.npz", n_classes=4, test_labels=np.array([0, 3, 1]))
+    line = refused(here, "run", "model.safetensors", "--data", "more.npz")
+    assert line.startswith("more.npz: test_labels: found 4 classes, expected at most the 3 of mpo")
+
+
+def test_data_that_are_no_tokens(here: Path) -> None:
+    save_model(cases.model("embedding"), here / "words.safetensors")
+    line = refused(here, "run", "words.safetensors")
+    assert line.startswith("data.npz: train_frames: found 6 channels, expected 1, tokens for")
+    put_data(here / "words.npz", n_channels=1, clip=np.array(99.0))
+    line = refused(here, "compile", "words.safetensors", "-o", "out", "--data", "words.npz")
+    assert line.startswith("words.npz: train_frames: found fractions, expected tokens; let mean")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +319,7 @@ def test_program_that_leaves_memory_is_told(here: Path, command: str) -> None:
     succeeded(invoke("compile", "model.safetensors", "-o", "out", "--sequences", 1))
     path = here / "out" / "manifest.json"
     content = json.loads(path.read_text())
-    content["output_bytes"] = 0
+    content["output"]["fixed_bytes"] = 0
     path.write_text(json.dumps(content))
     assert refused(here, command, "out").startswith("out: the machine stop")
 

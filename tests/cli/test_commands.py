@@ -164,7 +164,8 @@ def test_simulate_prints_and_writes_cycles_counters_and_energy(made: Path) -> No
     for s in content["sequences"]:
         for unit in ("array", "vector", "dma"):
             assert s["cycles"] == sum(s["counters"].get(f"{unit}_{p}", 0) for p in CAUSES)
-    spent = energy.energy(content["counters"], PRESETS["nano"], "zigzag")
+    program = folder.read(Path("made")).run
+    spent = energy.energy(content["counters"], PRESETS["nano"], "zigzag", program)
     assert content["energy_pj"] == spent.by_component
     assert content["ratio"] == content["counters"]["cycles"] / content["bound_cycles"] >= 1
     assert f"{content['counters']['cycles']:,} cycles" in out

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from einchip.arch import PRESETS, Architecture
 from einchip.compiler.compiled import Compiled, compile_model
-from einchip.models import Model, ModelSpec, Sequences, load_model, load_npz, random_model
-from tests.models.helpers import raw_spec, small_model
+from einchip.models import Model, Sequences, load_model, load_npz
+from tests.compiler import cases
 
 VOWELS: Final = Path(__file__).parents[2] / "examples" / "japanese_vowels"
 DATA: Final = VOWELS / "japanese_vowels.npz"
@@ -23,28 +23,6 @@ def sequences(n_channels: int, lengths: tuple[int, ...], seed: int = 3) -> list[
     """Random sequences, normal values."""
     rng = np.random.default_rng(seed)
     return [rng.standard_normal((n, n_channels)) for n in lengths]
-
-
-def model_of(input_matrix: dict[str, Any], hidden: dict[str, Any], **layer: int) -> Model:
-    """A random model of 3 classes with these two matrices."""
-    raw = raw_spec()
-    raw["layers"][0] |= {"input": input_matrix, "hidden": hidden} | layer
-    return random_model(ModelSpec.model_validate(raw), 9)
-
-
-def small_models() -> dict[str, Model]:
-    """Every format, and matrices whose modes differ in number, order and size."""
-    found = {kind: small_model(kind) for kind in KINDS}
-    found["other modes"] = model_of(
-        {"format": "mps", "in_modes": [2, 3], "out_modes": [16, 2, 3], "ranks": [1, 2, 3, 2, 2, 1]},
-        {"format": "mpo", "in_modes": [8, 3], "out_modes": [32, 3], "ranks": [1, 3, 1]},
-        hidden_size=24,
-    )
-    found["dense hidden"] = model_of(
-        {"format": "mpo", "in_modes": [1, 6], "out_modes": [4, 8], "ranks": [1, 2, 1]},
-        {"format": "dense"},
-    )
-    return found
 
 
 @cache
@@ -70,7 +48,6 @@ def compiled_vowels(kind: str, preset: str, data_bits: int) -> Compiled:
 
 
 @cache
-def compiled_small(kind: str = "mpo", preset: str = "nano") -> Compiled:
-    """A small model on a preset."""
-    model = small_models()[kind]
-    return compile_model(model, machine(preset), sequences(6, (4, 2, 5)))
+def compiled_small(name: str = "mpo lstm") -> Compiled:
+    """A small model of the zoo on nano."""
+    return compile_model(cases.model(name), machine("nano"), cases.sequences(name, (4, 2, 5)))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from einchip import check
 from einchip.arch import PRESETS
-from einchip.compiler.compiled import Compiled, compile_model
+from einchip.compiler.compiled import Compiled, Packed, Places, compile_model
 from einchip.mapper import MappingError
-from einchip.models import Model
+from einchip.models import ModelError
 from einchip.numeric import Ints
 from einchip.program import ProgramError
+from einchip.reference import Host
 from einchip.sim import Order, races, simulate
+from tests.compiler import cases
 from tests.compiler.helpers import (
     KINDS,
     compiled_small,
@@ -20,7 +23,6 @@ from tests.compiler.helpers import (
     labelled,
     machine,
     sequences,
-    small_models,
     vowels,
 )
 from tests.models.helpers import small_model
@@ -35,18 +37,18 @@ MOST_APART = {8: 0.25, 16: 0.01}
 FITTING = [(k, p) for k in KINDS for p in PRESETS if (k, p) != ("dense", "nano")]
 
 
-def simulated(compiled: Compiled, given: list[Ints]) -> list[Ints]:
+def simulated(compiled: Compiled, given: list[Packed]) -> list[Ints]:
     """Return the answers of one simulated machine that is set up once."""
-    longest = max(map(len, given))
+    longest = max(p.n_steps for p in given)
     places, memory = compiled.places(longest), compiled.memory(longest)
-    simulate(compiled.programs.setup, compiled.arch, memory=memory, host=compiled.host(0, places))
+    simulate(compiled.programs.setup, compiled.arch, memory=memory, host=places.host(0))
     answers = []
-    for steps in given:
-        compiled.put_sequence(memory, steps, places)
-        host = compiled.host(len(steps), places)
+    for packed in given:
+        compiled.put(memory, packed, places)
+        host = places.host(packed.n_steps)
         run = simulate(compiled.programs.run, compiled.arch, memory=memory, host=host)
         assert run.error is None
-        answers.append(compiled.answer(memory, places))
+        answers.append(compiled.answer(memory, places, packed.n_steps))
     return answers
 
 
@@ -55,26 +57,8 @@ def simulated(compiled: Compiled, given: list[Ints]) -> list[Ints]:
 def test_evaluation_is_the_simulated_machine(kind: str, preset: str, bits: int) -> None:
     compiled = compiled_vowels(kind, preset, bits)
     given = [s[:n] for s, n in zip(labelled("test").sequences, (1, 4, 2), strict=False)]
-    expected = simulated(compiled, [compiled.quantise_sequence(s) for s in given])
+    expected = simulated(compiled, [compiled.pack(s) for s in given])
     np.testing.assert_array_equal(compiled.evaluate(given), expected)
-
-
-@pytest.mark.parametrize("name", sorted(small_models()))
-def test_small_models_are_the_simulated_machine(name: str) -> None:
-    given = sequences(6, (3, 1, 5))
-    compiled = compiled_small(name)
-    expected = simulated(compiled, [compiled.quantise_sequence(s) for s in given])
-    np.testing.assert_array_equal(compiled.evaluate(given), expected)
-
-
-def test_a_model_without_head_answers_with_its_last_h() -> None:
-    model = small_model("mpo")
-    tensors = {n: t for n, t in model.tensors.items() if not n.startswith("head.")}
-    headless = Model(model.spec.model_copy(update={"head": None}), tensors)
-    given = sequences(6, (3, 1, 5))
-    compiled = compile_model(headless, machine("small", 16), given)
-    found = [compiled.real_answer(a) for a in compiled.evaluate(given)]
-    np.testing.assert_allclose(found, headless.run_batch(given), atol=2e-3)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -83,7 +67,7 @@ def test_programs_break_no_rule_and_run_without_races(kind: str, preset: str, bi
     compiled = compiled_vowels(kind, preset, bits)
     places = compiled.places(3)
     for n_steps in (1, 2, 3):
-        host = compiled.host(n_steps, places)
+        host = places.host(n_steps)
         for program in (compiled.programs.setup, compiled.programs.run):
             assert check.verify(program, compiled.arch, host) == []
             run = simulate(program, compiled.arch, host=host)
@@ -131,3 +115,19 @@ def test_accumulators_that_are_too_narrow_name_the_model() -> None:
     arch = machine("small").override(acc_bits=17)
     with pytest.raises(ProgramError, match=r"^mpo on small, 8 bit: .*accumulators have 17 bits"):
         compile_model(small_model("mpo"), arch, sequences(6, (3,)))
+
+
+@pytest.mark.parametrize("tokens", [[0.5], [[1]], [-1], [11], [True]])
+def test_what_is_no_token_is_refused(tokens: ArrayLike) -> None:
+    compiled = compile_model(
+        cases.model("embedding"), machine("small"), cases.sequences("embedding", (4,))
+    )
+    with pytest.raises(ModelError, match=r"^embedding: sequence: found .* from 0 to 10; give one"):
+        compiled.pack(tokens)
+
+
+def test_parts_of_external_memory_do_not_overlap() -> None:
+    places = Places.of(1, 4096, 4097, 0)
+    assert (places.sequence, places.output, places.workspace) == (4096, 8192, 16384)
+    assert places.size == 16384
+    assert places.host(7) == Host((0, 4096, 8192, 16384), (7, 0, 0, 0))

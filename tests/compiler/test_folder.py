@@ -13,20 +13,19 @@ import numpy as np
 import pytest
 
 from einchip import reference
-from einchip.compiler import folder
+from einchip.compiler import bound, folder
 from einchip.compiler.folder import FolderError
 from einchip.sim import simulate
 from tests.compiler.helpers import compiled_small, sequences
 
 GIVEN = sequences(6, (3, 1, 5))
-BOUND = 12.5
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder that nobody changes."""
     target = tmp_path_factory.mktemp("folder") / "model"
-    folder.write(compiled_small(), GIVEN, BOUND, target)
+    folder.write(compiled_small(), GIVEN, target)
     return target
 
 
@@ -69,9 +68,12 @@ def test_what_was_written_is_read(whole: Path) -> None:
     assert found.weights == compiled.image
     assert found.manifest.model == compiled.spec.name
     assert found.manifest.fracs == compiled.fracs
-    assert found.manifest.bound_cycles_per_step == BOUND
+    spec, arch = compiled.spec, compiled.arch
+    assert found.manifest.bound_cycles_per_step == bound.compute_bound(spec, arch)
+    bounds = [bound.sequence_bound(spec, arch, n) for n in (3, 1, 5)]
+    assert [s.bound_cycles for s in found.manifest.sequences] == bounds
     assert [n for n, _ in found.sequences] == [3, 1, 5]
-    packed = [compiled.mapping.pack_sequence(compiled.quantise_sequence(s)) for s in GIVEN]
+    packed = [compiled.pack(s).data for s in GIVEN]
     assert [data for _, data in found.sequences] == packed
 
 
@@ -85,16 +87,17 @@ def test_texts_of_the_mapping_are_those_of_the_mapper(whole: Path) -> None:
 
 def test_machines_from_a_folder_answer_as_the_compiled_model(whole: Path) -> None:
     compiled, found = compiled_small(), folder.read(whole)
-    end = found.places.output + found.manifest.output_bytes
     for number, expected in enumerate(compiled.evaluate(GIVEN)):
         by_reference, by_simulator = found.memory(number), found.memory(number)
-        host = found.host(found.sequences[number][0])
+        n_steps = found.sequences[number][0]
+        host = found.host(n_steps)
+        end = found.places.output + found.manifest.output.n_bytes(n_steps)
         for program in (found.setup, found.run):
             reference.run(program, found.arch, by_reference, host)
             assert simulate(program, found.arch, memory=by_simulator, host=host).error is None
         for memory in (by_reference, by_simulator):
             output = memory.external[found.places.output : end]
-            np.testing.assert_array_equal(compiled.mapping.unpack(output), expected)
+            np.testing.assert_array_equal(compiled.mapping.unpack(output, n_steps), expected)
 
 
 @pytest.mark.parametrize("name", folder.BINARIES)
@@ -161,9 +164,9 @@ HUGE = 1 << 40
         (lambda m: m["files"]["run.bin"].update(size=1), "files.run.bin.size: Extra inputs"),
         (lambda m: m.pop("arch"), "arch: Field required"),
         (lambda m: m.pop("version"), "version: Field required"),
-        (lambda m: m.update(version=2), "version: found 2, expected 1"),
-        (lambda m: m.update(version="1"), "version: found '1', expected 1"),
-        (lambda m: m.update(version=True), "version: Input should be a valid integer"),
+        (lambda m: m.update(version=1), "version: found 1, expected 2"),
+        (lambda m: m.update(version="1"), "version: found '1', expected 2"),
+        (lambda m: m.update(version=True), "version: found True, expected 2"),
         (lambda m: m.update(model=3), "model: Input should be a valid string"),
         (lambda m: m.update(arch="nano"), "arch: Input should be an object"),
         (lambda m: m["arch"].update(rows="4"), "arch.rows: Input should be a valid integer"),
@@ -171,18 +174,20 @@ HUGE = 1 << 40
         (lambda m: m["arch"].update(rows=8), "arch: rows: found 8, expected at most the 4 lanes"),
         (lambda m: m["arch"].update(x_depth=HUGE), "arch: x_depth: found "),
         (lambda m: m.update(fracs={"x": 1.5}), "fracs.x: Input should be a valid integer"),
-        (lambda m: m.update(sequences=[]), "sequences: found 0 bytes in 0 sequences"),
+        (lambda m: m.update(sequences=[]), "sequences: found none, expected at least one"),
         (lambda m: m["sequences"].pop(), "sequences: found "),
         (lambda m: m["sequences"][1].update(n_steps=0), "sequences.1.n_steps: Input should be"),
         (lambda m: m["sequences"][1].update(n_steps=2), "sequences.1.n_bytes: found "),
         (lambda m: m["sequences"][1].update(n_steps=HUGE), "sequences.1.n_steps: Input should"),
         (lambda m: m["sequences"][0].update(n_bytes=HUGE), "sequences.0.n_bytes: Input should"),
         (lambda m: m["sequences"][0].update(n_bytes=1 << 30), "sequences.0.n_bytes: found 107"),
-        (lambda m: m.update(step_bytes=1 << 30), "sequences.0.n_bytes: found "),
-        (lambda m: m.update(step_bytes=0), "step_bytes: Input should be"),
-        (lambda m: m.update(ahead_bytes=-1), "ahead_bytes: Input should be"),
-        (lambda m: m.update(output_bytes=HUGE), "output_bytes: Input should be"),
-        (lambda m: m.update(output_bytes=1 << 31), "output_bytes: found 2147483648, expected"),
+        (lambda m: m["sequences"][0].update(bound_cycles=0), "sequences.0.bound_cycles: Input"),
+        (lambda m: m["sequence"].update(step_bytes=64), "sequences.0.n_bytes: found "),
+        (lambda m: m["sequence"].update(step_bytes=0), "sequences.0.n_bytes: found "),
+        (lambda m: m["sequence"].update(fixed_bytes=-1), "sequence.fixed_bytes: Input should be"),
+        (lambda m: m["output"].update(step_bytes=HUGE), "output.step_bytes: Input should be"),
+        (lambda m: m["output"].update(fixed_bytes=1 << 31), "sequence, output, workspace: found 2"),
+        (lambda m: m["workspace"].update(step_bytes=1 << 30), "sequence, output, workspace: fou"),
         (lambda m: m.update(bound_cycles_per_step=0), "bound_cycles_per_step: Input should"),
         (lambda m: m.update(bound_cycles_per_step=float("nan")), "bound_cycles_per_step: Input"),
         (lambda m: m["files"].pop("run.bin"), "files: found no run.bin"),
@@ -231,12 +236,12 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def write(target: Path) -> None:
-    folder.write(compiled_small(), GIVEN, BOUND, target)
+    folder.write(compiled_small(), GIVEN, target)
 
 
 def test_folder_of_einchip_is_replaced_and_nothing_else_stays(copy: Path) -> None:
-    folder.write(compiled_small("dense"), GIVEN[:1], BOUND, copy)
-    assert folder.read(copy).manifest.model == "dense"
+    folder.write(compiled_small("dense lstm"), GIVEN[:1], copy)
+    assert folder.read(copy).manifest.model == "dense lstm"
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]
 
 
@@ -250,9 +255,9 @@ def test_empty_folder_and_missing_parents_are_filled(tmp_path: Path) -> None:
 def test_link_is_followed(copy: Path) -> None:
     link = copy.parent / "link"
     link.symlink_to(copy)
-    folder.write(compiled_small("dense"), GIVEN[:1], BOUND, link)
+    folder.write(compiled_small("dense lstm"), GIVEN[:1], link)
     assert link.is_symlink()
-    assert folder.read(copy).manifest.model == "dense"
+    assert folder.read(copy).manifest.model == "dense lstm"
 
 
 @pytest.mark.parametrize("content", [{"notes.txt": "mine"}, {"manifest.json": "{}", "a.js": "1"}])
@@ -302,6 +307,15 @@ def test_failure_half_way_leaves_the_old_folder(
 
     monkeypatch.setattr(Path, call, third_fails)
     with pytest.raises(FolderError, match="cannot write: No space left on device"):
-        folder.write(compiled_small("dense"), GIVEN, BOUND, copy)
+        folder.write(compiled_small("dense lstm"), GIVEN, copy)
     monkeypatch.undo()
     assert files(copy.parent) == before
+
+
+def test_sequences_that_need_too_much_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "MAX_MEMORY", 1 << 13)
+    with pytest.raises(FolderError, match="bytes of external memory, expected at most 8,192; give"):
+        write(tmp_path / "out")
+    assert files(tmp_path) == {}

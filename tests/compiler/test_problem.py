@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from einchip.compiler.problem import arrays_of, input_names, networks, output_name, problem_of
+from einchip.arch import PRESETS
+from einchip.compiler.problem import arrays_of, input_names, networks, problem_of
 from einchip.compiler.problem import per_step as stages_of_a_step
+from einchip.mapper.model import map_model as map_problem
 from einchip.mapper.problem import CellKind, Linear, Recurrent
 from einchip.models import model_matrices, to_dense
 from tests.compiler import cases
@@ -99,5 +101,5 @@ def test_ends_and_steps_of_a_model(
 ) -> None:
     problem = problem_of(cases.model(name).spec)
     assert input_names(problem) == inputs
-    assert output_name(problem) == output
+    assert map_problem(problem, PRESETS["small"]).outputs[0] == output
     assert len(stages_of_a_step(problem)) == each_step

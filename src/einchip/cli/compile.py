@@ -37,7 +37,7 @@ def compile(
     ] = 1,
 ) -> None:
     """Map and quantise a model: programs, memory image, mapping."""
-    from einchip.compiler import compiled, folder, report
+    from einchip.compiler import compiled, folder
     from einchip.models import load_model
 
     machine = architecture(arch, overrides)
@@ -48,16 +48,17 @@ def compile(
     sequences: Sequence[ArrayLike]
     if source is None:
         calibration = sequences = stand_in(loaded_model, n_steps)
-        say("no data: one random sequence of standard normal values stands in")
+        what = "tokens" if loaded_model.spec.embedding else "standard normal values"
+        say(f"no data: one random sequence of {what} stands in")
     else:
         calibration = load_data(source, loaded_model, "train").sequences
         sequences = load_data(source, loaded_model, "test").sequences[:n_sequences]
     with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
         made = compiled.compile_model(loaded_model, machine, calibration)
-        bound = report.compute_bound(loaded_model.spec, machine)
-        manifest = folder.write(made, sequences, bound, output)
+        manifest = folder.write(made, sequences, output)
     say(
         f"{output}: {loaded_model.spec.name} on {machine.name}: {len(manifest.sequences)} "
-        f"sequences, {made.mapping.macs:,} MACs a step, bound {bound:,.0f} cycles a step, "
+        f"sequences, {made.mapping.macs:,} MACs a step, "
+        f"bound {manifest.bound_cycles_per_step:,.0f} cycles a step, "
         f"{made.programs.run.n_words} words, {len(made.image):,} bytes of weights"
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from einchip.models import Model, Sequences
 
-#: The sequence that stands in where a model comes without data: standard normal values.
+#: Seed of the sequence that stands in where a model comes without data.
 RANDOM_SEED: Final = 0
 
 
@@ -37,37 +37,55 @@ def data_of(model: Path, data: Path | None) -> Path | None:
 
 
 def load_data(path: Path, model: Model, split: str) -> Sequences:
-    """Read sequences that fit a model."""
+    """Read sequences that fit a model; those of one with an embedding are tokens."""
     from einchip.models import load_npz
 
     sequences = loaded(path, lambda: load_npz(path, "train" if split == "train" else "test"))
-    wanted = model.spec.layers[0].input_size
-    if sequences.n_channels != wanted:
+    spec = model.spec
+    if sequences.n_channels != spec.input_size:
+        what = "tokens for the embedding" if spec.embedding else "the input_size"
         fail(
-            f"{path}: {split}_frames: found {sequences.n_channels} channels, expected {wanted}, "
-            f"the input_size of {model.spec.name}; name other data with --data"
+            f"{path}: {split}_frames: found {sequences.n_channels} channels, expected "
+            f"{spec.input_size}, "
+            f"{what} of {spec.name}; name other data with --data"
         )
-    return sequences
+    return _tokens(path, sequences, split) if spec.embedding else sequences
 
 
-def load_labelled(path: Path, model: Model) -> tuple[Sequences, Sequences]:
-    """Read the train and test sequences of a classifier."""
-    head = model.spec.head
-    if head is None:
-        fail(f"{model.spec.name}: head: found none, expected a classifier")
+def _tokens(path: Path, sequences: Sequences, split: str) -> Sequences:
+    """Return sequences of one channel as tokens."""
+    import numpy as np
+
+    from einchip.models import Sequences
+
+    rounded = tuple(np.rint(s[:, 0]).astype(np.int64) for s in sequences.sequences)
+    if any(np.any(r != s[:, 0]) for r, s in zip(rounded, sequences.sequences, strict=True)):
+        fail(
+            f"{path}: {split}_frames: found fractions, expected tokens; let mean be 0, std 1 and "
+            "clip no less than the vocabulary"
+        )
+    return Sequences(rounded, sequences.labels)
+
+
+def load_splits(path: Path, model: Model) -> tuple[Sequences, Sequences]:
+    """Read the train and test sequences of a model, whose labels are classes of a classifier's."""
+    from einchip.compiler.report import is_classifier
+
     train, test = load_data(path, model, "train"), load_data(path, model, "test")
-    if test.n_classes > head.out_size:
+    n_out = model.spec.out_size
+    if is_classifier(model.spec) and test.n_classes > n_out:
         fail(
             f"{path}: test_labels: found {test.n_classes} classes, expected at most the "
-            f"{head.out_size} of {model.spec.name}; name other data with --data"
+            f"{n_out} of {model.spec.name}; name other data with --data"
         )
     return train, test
 
 
 def stand_in(model: Model, n_steps: int) -> tuple[ArrayLike, ...]:
-    """Return a random sequence for a model without data."""
+    """Return a random sequence for a model without data: standard normal values, or tokens."""
     import numpy as np
 
-    size = model.spec.layers[0].input_size
-    values = np.random.default_rng(RANDOM_SEED).standard_normal((n_steps, size))
-    return (values.astype(np.float32),)
+    rng, spec = np.random.default_rng(RANDOM_SEED), model.spec
+    if spec.embedding is not None:
+        return (rng.integers(spec.embedding.vocabulary, size=n_steps),)
+    return (rng.standard_normal((n_steps, spec.input_size)).astype(np.float32),)

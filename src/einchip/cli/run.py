@@ -22,7 +22,7 @@ from einchip.cli.common import (
     require_writable,
     write_json,
 )
-from einchip.cli.inputs import data_of, load_labelled, models_of
+from einchip.cli.inputs import data_of, load_splits, models_of
 
 
 @command
@@ -37,7 +37,7 @@ def run(
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Accuracy, cycles, bound and energy of trained models on labelled sequences."""
+    """Accuracy, cycles, bound and energy of trained models on real sequences."""
     from einchip.compiler import report
     from einchip.models import Sequences, load_model
 
@@ -46,8 +46,8 @@ def run(
     models = [load_model(path) for path in models_of(model)]
     source = data_of(model, data)
     if source is None:
-        fail(f"{model}: found no .npz beside it, expected labelled sequences; name them by --data")
-    labelled = [load_labelled(source, m) for m in models]
+        fail(f"{model}: found no .npz beside it, expected sequences; name them by --data")
+    labelled = [load_splits(source, m) for m in models]
     rows = []
     columns = (TextColumn("{task.description:28}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(

@@ -55,9 +55,9 @@ def simulate(
     with console.status("simulating"):
         results = simulated(source, made, latency)
     total = {name: sum(r.counters[name] for _, r in results) for name in results[0][1].counters}
-    spent = energy.energy(total, made.arch, prices)
+    spent = energy.energy(total, made.arch, prices, made.run)
     steps = sum(n for n, _ in results)
-    bound = steps * made.manifest.bound_cycles_per_step
+    bound = sum(s.bound_cycles for s in made.manifest.sequences)
     say(
         f"{made.manifest.model} on {made.arch.name}: {len(results)} sequences, {steps} steps, "
         f"{total['cycles']:,} cycles ({total['cycles'] / steps:,.0f} a step), "

@@ -1,7 +1,8 @@
 """A model on a machine: its programs and weights, how to give it a sequence and read the answer.
 
 External memory holds, each from a page on: the weights (BASE0), a sequence (BASE1), the answer
-(BASE2). `setup` is started once, `run` for every sequence, with the number of steps in ARG0.
+(BASE2), what layers hand to one another (BASE3). `setup` is started once, `run` for every
+sequence, with the number of steps in ARG0.
 """
 
 from __future__ import annotations
@@ -9,44 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from einchip import check, reference
 from einchip.arch import Architecture
-from einchip.compiler import calibrate
+from einchip.compiler import calibrate, evaluate
+from einchip.compiler.problem import input_names, problem_of
 from einchip.mapper import MappingError
-from einchip.mapper.lstm import LstmMapping, LstmProblem, Programs, map_lstm
-from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network
-from einchip.network import Network
+from einchip.mapper.model import ModelMapping
+from einchip.mapper.model import map_model as map_problem
+from einchip.mapper.network import Programs
+from einchip.models import Model, ModelError, ModelSpec
 from einchip.numeric import Ints, dequantise, quantise
 from einchip.program import ProgramError
 from einchip.reference import Host, Memory
 
 PAGE_BYTES: Final = 4096
-
-
-def network_of(spec: MatrixSpec, operand: str) -> Network:
-    """Return a weight matrix applied to `operand`; the open ends of a train are dropped."""
-    m = matrix_network(spec)
-    holders = {i: sum(i in t for t in m.tensors.values()) for i in m.sizes}
-    dropped = {i for i, n in holders.items() if n == 1 and i not in (*m.inputs, *m.outputs)}
-    tensors = {n: tuple(i for i in t if i not in dropped) for n, t in m.tensors.items()}
-    sizes = {i: s for i, s in m.sizes.items() if i not in dropped}
-    return Network({operand: m.inputs, **tensors}, sizes, m.outputs)
-
-
-def problem_of(spec: ModelSpec) -> LstmProblem:
-    """Return what the mapper is to map."""
-    layer = spec.layers[0]
-    return LstmProblem(
-        network_of(layer.input, "x"),
-        network_of(layer.hidden, "h"),
-        layer.hidden_size,
-        classes=spec.head.out_size if spec.head else 0,
-    )
 
 
 @dataclass(frozen=True)
@@ -55,14 +37,37 @@ class Places:
 
     sequence: int
     output: int
+    workspace: int
     size: int
 
     @classmethod
-    def of(cls, weights_bytes: int, sequence_bytes: int, output_bytes: int) -> Places:
-        """Return places, each from a page on, for parts of these sizes."""
-        sequence = _pages(weights_bytes)
-        output = sequence + _pages(sequence_bytes)
-        return cls(sequence, output, output + _pages(output_bytes))
+    def of(cls, weights: int, sequence: int, output: int, workspace: int) -> Places:
+        """Return places, each from a page on, for parts of these sizes in bytes."""
+        starts = [0]
+        for n_bytes in (weights, sequence, output, workspace):
+            starts.append(starts[-1] + -(-n_bytes // PAGE_BYTES) * PAGE_BYTES)
+        return cls(*starts[1:])
+
+    @classmethod
+    def of_mapping(cls, mapping: ModelMapping, n_steps: int) -> Places:
+        """Return the places for sequences of up to `n_steps`."""
+        return cls.of(
+            mapping.weights_bytes,
+            mapping.sequence_bytes(n_steps),
+            mapping.output_bytes(n_steps),
+            mapping.workspace_bytes(n_steps),
+        )
+
+    def host(self, n_steps: int) -> Host:
+        """Return the host registers for a run of `n_steps`."""
+        return Host((0, self.sequence, self.output, self.workspace), (n_steps, 0, 0, 0))
+
+
+class Packed(NamedTuple):
+    """A sequence as it lies in external memory from BASE1."""
+
+    n_steps: int
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Compiled:
     """
 
     spec: ModelSpec
-    mapping: LstmMapping
+    mapping: ModelMapping
     fracs: Mapping[str, int]
     image: bytes
 
@@ -91,14 +96,8 @@ class Compiled:
         return self.mapping.emit(self.fracs)
 
     def places(self, n_steps: int) -> Places:
-        """Return where sequence and answer lie for sequences of up to `n_steps`."""
-        return Places.of(
-            len(self.image), self.mapping.sequence_bytes(n_steps), self.mapping.output_bytes
-        )
-
-    def host(self, n_steps: int, places: Places) -> Host:
-        """Return the host registers for a run of `n_steps`."""
-        return self.mapping.host(n_steps, 0, places.sequence, places.output)
+        """Return where the parts lie for sequences of up to `n_steps`."""
+        return Places.of_mapping(self.mapping, n_steps)
 
     def memory(self, n_steps: int) -> Memory:
         """Return a machine after power-up, the weights in external memory, not yet set up."""
@@ -106,49 +105,72 @@ class Compiled:
         memory.external[: len(self.image)] = self.image
         return memory
 
-    def quantise_sequence(self, sequence: ArrayLike) -> Ints:
-        """Return a real sequence [n_steps, input_size] as the machine's integers."""
-        return quantise(sequence, self.fracs["x"], self.arch.data_bits)
+    def pack(self, sequence: ArrayLike) -> Packed:
+        """Quantise a sequence, [n_steps, input_size] real numbers or [n_steps] tokens."""
+        names, bits = input_names(self.mapping.problem), self.arch.data_bits
+        if self.spec.embedding is None:
+            values = quantise(sequence, self.fracs[names[0]], bits)
+            return Packed(len(values), self.mapping.pack_sequence(values))
+        digits = one_hot(self.spec, sequence)
+        one_hots = {
+            name.rpartition(".")[2]: quantise(digit, self.fracs[name], bits)
+            for name, digit in zip(names, digits, strict=True)
+        }
+        return Packed(len(digits[0]), self.mapping.pack_sequence(one_hots))
 
-    def put_sequence(self, memory: Memory, steps: Ints, places: Places) -> None:
-        """Write a sequence of integers into external memory."""
-        data = self.mapping.pack_sequence(steps)
-        memory.external[places.sequence : places.sequence + len(data)] = data
+    def put(self, memory: Memory, packed: Packed, places: Places) -> None:
+        """Write a sequence into external memory."""
+        memory.external[places.sequence : places.sequence + len(packed.data)] = packed.data
 
-    def answer(self, memory: Memory, places: Places) -> Ints:
-        """Return the logits (without a head: the last h) that a run left."""
-        end = places.output + self.mapping.output_bytes
-        return self.mapping.unpack(memory.external[places.output : end])
+    def answer(self, memory: Memory, places: Places, n_steps: int) -> Ints:
+        """Return what a run left: [n_out] or, where every step is wanted, [n_steps, n_out]."""
+        end = places.output + self.mapping.output_bytes(n_steps)
+        return self.mapping.unpack(memory.external[places.output : end], n_steps)
 
     def real_answer(self, values: Ints) -> NDArray[np.float64]:
-        """Return logits (or h) as real numbers."""
-        return dequantise(values, self.fracs["logits" if self.spec.head else "h"])
+        """Return an answer as real numbers."""
+        return dequantise(values, self.fracs[self.mapping.outputs[0]])
 
     def evaluate(
         self, sequences: Sequence[ArrayLike], progress: Callable[[], None] = lambda: None
     ) -> list[Ints]:
         """Return the answers to real sequences by the reference; `progress` after each."""
-        quantised = [self.quantise_sequence(s) for s in sequences]
-        longest = max(len(s) for s in quantised)
+        packed = [self.pack(s) for s in sequences]
+        longest = max(p.n_steps for p in packed)
         places, memory = self.places(longest), self.memory(longest)
-        reference.run(self.programs.setup, self.arch, memory, self.host(0, places))
+        reference.run(self.programs.setup, self.arch, memory, places.host(0))
         answers = []
-        for steps in quantised:
-            self.put_sequence(memory, steps, places)
-            reference.run(self.programs.run, self.arch, memory, self.host(len(steps), places))
-            answers.append(self.answer(memory, places))
+        for p in packed:
+            self.put(memory, p, places)
+            reference.run(self.programs.run, self.arch, memory, places.host(p.n_steps))
+            answers.append(self.answer(memory, places, p.n_steps))
             progress()
         return answers
 
 
-def _pages(n_bytes: int) -> int:
-    return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
+def one_hot(spec: ModelSpec, tokens: ArrayLike) -> list[NDArray[np.float64]]:
+    """Return tokens [n_steps] as the one-hot digits of an embedding's input modes, slowest first.
+
+    Raises ModelError for what is no token.
+    """
+    assert spec.embedding is not None
+    given, size = np.asarray(tokens), spec.embedding.vocabulary
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not np.all((given >= 0) & (given < size)):
+        raise ModelError(
+            f"{spec.name}: sequence: found {given.dtype} of shape {list(given.shape)}, expected "
+            f"whole numbers [n_steps] from 0 to {size - 1}; give one token per time step"
+        )
+    modes = spec.embedding.weight.in_modes
+    return [
+        (digit[:, None] == np.arange(n)).astype(np.float64)
+        for digit, n in zip(np.unravel_index(given, modes), modes, strict=True)
+    ]
 
 
-def map_model(spec: ModelSpec, arch: Architecture) -> LstmMapping:
+def map_model(spec: ModelSpec, arch: Architecture) -> ModelMapping:
     """Search the quickest mapping of a model. Raises MappingError, which names the model."""
     try:
-        return map_lstm(problem_of(spec), arch)
+        return map_problem(problem_of(spec), arch)
     except MappingError as error:
         raise MappingError(f"{_on(spec, arch)}: {error}") from None
 
@@ -163,21 +185,21 @@ def compile_model(model: Model, arch: Architecture, calibration: Sequence[ArrayL
 
 
 def quantise_model(
-    model: Model, mapping: LstmMapping, calibration: Sequence[ArrayLike]
+    model: Model, mapping: ModelMapping, calibration: Sequence[ArrayLike]
 ) -> Compiled:
     """Choose the scales of a mapped model over calibration sequences, and quantise its weights."""
     arch = mapping.arch
-    seen = calibrate.observe(model, mapping, calibration)
+    seen = evaluate.observe(model, mapping, calibration)
     try:
         fracs = calibrate.choose_fracs(mapping, seen, arch)
         arrays = {
             name: quantise(values, fracs[name], arch.data_bits)
-            for name, values in calibrate.weights(model, mapping).items()
+            for name, values in evaluate.weights(model, mapping).items()
         }
         compiled = Compiled(model.spec, mapping, fracs, mapping.pack_weights(arrays))
-        places = compiled.places(check.DEFAULT_ARGUMENT)
+        host = compiled.places(check.DEFAULT_ARGUMENT).host(check.DEFAULT_ARGUMENT)
         for program in (compiled.programs.setup, compiled.programs.run):
-            check.require(program, arch, compiled.host(check.DEFAULT_ARGUMENT, places))
+            check.require(program, arch, host)
     except (MappingError, ProgramError) as error:
         raise type(error)(f"{_on(model.spec, arch)}: {error}") from None
     return compiled

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,16 +26,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from einchip import check
 from einchip.arch import Architecture
+from einchip.compiler import bound
 from einchip.compiler.compiled import Compiled, Places
 from einchip.program import Program, ProgramError
 from einchip.reference import Host, Memory
 
-VERSION: Final = 1
+VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 #: The binaries that a folder must have; they are read whole.
 BINARIES: Final = ("setup.bin", "run.bin", "weights.bin", "sequences.bin")
 #: What tells people and their programs about the mapping; einchip does not read them.
 TEXTS: Final = ("mapping.json", "mapping.txt")
+#: Most bytes of external memory that a folder may ask for.
+MAX_MEMORY: Final = 1 << 30
 _Size = Annotated[int, Field(ge=0, le=1 << 32)]
 
 
@@ -55,25 +58,40 @@ class FileEntry(_Strict):
 
 
 class SequenceEntry(_Strict):
-    """A sequence: its time steps, and its bytes in sequences.bin."""
+    """A sequence: its time steps, its bytes in sequences.bin, its roofline."""
 
     n_steps: Annotated[int, Field(ge=1, le=1 << 24)]
     n_bytes: _Size
+    bound_cycles: Annotated[int, Field(gt=0, le=1 << 53)]
+
+
+class Extent(_Strict):
+    """Bytes in external memory: so many for each time step, and so many whatever their number."""
+
+    step_bytes: _Size
+    fixed_bytes: _Size
+
+    @classmethod
+    def of(cls, n_bytes: Callable[[int], int]) -> Extent:
+        """Return the extent of a part that takes `n_bytes(n_steps)`."""
+        fixed = n_bytes(0)
+        return cls(step_bytes=n_bytes(1) - fixed, fixed_bytes=fixed)
+
+    def n_bytes(self, n_steps: int) -> int:
+        """Return the bytes for a sequence."""
+        return n_steps * self.step_bytes + self.fixed_bytes
 
 
 class Manifest(_Strict):
-    """What manifest.json holds.
-
-    A sequence of n steps takes n * `step_bytes` + `ahead_bytes`, since loads run ahead.
-    """
+    """What manifest.json holds."""
 
     version: int
     model: str
     arch: Architecture
     fracs: dict[str, int]
-    step_bytes: Annotated[int, Field(ge=1, le=1 << 32)]
-    ahead_bytes: _Size
-    output_bytes: _Size
+    sequence: Extent
+    output: Extent
+    workspace: Extent
     bound_cycles_per_step: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     sequences: list[SequenceEntry]
     files: dict[str, FileEntry]
@@ -97,12 +115,11 @@ class Folder:
     @property
     def places(self) -> Places:
         """Where the parts lie in external memory."""
-        longest = max(len(data) for _, data in self.sequences)
-        return Places.of(len(self.weights), longest, self.manifest.output_bytes)
+        return _places(self.manifest, len(self.weights))
 
     def host(self, n_steps: int) -> Host:
         """Return the host registers for a run."""
-        return Host((0, self.places.sequence, self.places.output, 0), (n_steps, 0, 0, 0))
+        return self.places.host(n_steps)
 
     def memory(self, number: int) -> Memory:
         """Return a machine after power-up, with the weights and sequence `number` in memory."""
@@ -113,43 +130,58 @@ class Folder:
         return memory
 
 
-def write(
-    compiled: Compiled, sequences: Sequence[ArrayLike], bound: float, target: Path
-) -> Manifest:
+def _places(manifest: Manifest, weights_bytes: int) -> Places:
+    """Return the places for the longest sequence."""
+    n = max(s.n_steps for s in manifest.sequences)
+    parts = (manifest.sequence, manifest.output, manifest.workspace)
+    return Places.of(weights_bytes, *(p.n_bytes(n) for p in parts))
+
+
+def write(compiled: Compiled, sequences: Sequence[ArrayLike], target: Path) -> Manifest:
     """Write a folder, all of it or nothing; one that `write` made is replaced.
 
-    `bound` is the roofline in cycles per time step. Raises FolderError where the place cannot be
-    written, or holds something else.
+    Raises FolderError where the place cannot be written, or holds something else, or where the
+    sequences are too long.
     """
     check_target(target)
-    packed = [compiled.quantise_sequence(s) for s in sequences]
-    data = [compiled.mapping.pack_sequence(s) for s in packed]
-    ahead = compiled.mapping.sequence_bytes(0)
+    packed = [compiled.pack(s) for s in sequences]
+    spec, arch, mapping = compiled.spec, compiled.arch, compiled.mapping
     contents = {
         "setup.bin": compiled.programs.setup.encode(),
         "run.bin": compiled.programs.run.encode(),
         "weights.bin": compiled.image,
-        "sequences.bin": b"".join(data),
-        "mapping.json": json.dumps(compiled.mapping.to_json(), indent=1).encode(),
-        "mapping.txt": compiled.mapping.explain().encode(),
+        "sequences.bin": b"".join(p.data for p in packed),
+        "mapping.json": json.dumps(mapping.to_json(), indent=1).encode(),
+        "mapping.txt": mapping.explain().encode(),
     }
     manifest = Manifest(
         version=VERSION,
-        model=compiled.spec.name,
-        arch=compiled.arch,
+        model=spec.name,
+        arch=arch,
         fracs=dict(compiled.fracs),
-        step_bytes=compiled.mapping.sequence_bytes(1) - ahead,
-        ahead_bytes=ahead,
-        output_bytes=compiled.mapping.output_bytes,
-        bound_cycles_per_step=bound,
+        sequence=Extent.of(mapping.sequence_bytes),
+        output=Extent.of(mapping.output_bytes),
+        workspace=Extent.of(mapping.workspace_bytes),
+        bound_cycles_per_step=bound.compute_bound(spec, arch),
         sequences=[
-            SequenceEntry(n_steps=len(s), n_bytes=len(d)) for s, d in zip(packed, data, strict=True)
+            SequenceEntry(
+                n_steps=p.n_steps,
+                n_bytes=len(p.data),
+                bound_cycles=bound.sequence_bound(spec, arch, p.n_steps),
+            )
+            for p in packed
         ],
         files={
             name: FileEntry(n_bytes=len(c), sha256=hashlib.sha256(c).hexdigest())
             for name, c in contents.items()
         },
     )
+    size = _places(manifest, len(compiled.image)).size
+    if size > MAX_MEMORY:
+        raise FolderError(
+            f"{target}: found {size:,} bytes of external memory, expected at most {MAX_MEMORY:,}; "
+            "give shorter sequences"
+        )
     contents[MANIFEST] = (manifest.model_dump_json(indent=1) + "\n").encode()
     _replace(target, contents)
     return manifest
@@ -256,11 +288,13 @@ def _check_manifest(path: Path, manifest: Manifest) -> None:
     missing = [name for name in BINARIES if name not in manifest.files]
     if missing:
         raise FolderError(f"{path}: files: found no {missing[0]}; compile again")
-    most = max(manifest.arch.capacity(s) for s in (0, 1)) * manifest.arch.element_bytes
-    if manifest.output_bytes > most:
+    if not manifest.sequences:
+        raise FolderError(f"{path}: sequences: found none, expected at least one; compile again")
+    size = _places(manifest, manifest.files["weights.bin"].n_bytes).size
+    if size > MAX_MEMORY:
         raise FolderError(
-            f"{path}: output_bytes: found {manifest.output_bytes}, expected at most the {most} of "
-            "a scratchpad; compile again"
+            f"{path}: sequence, output, workspace: found {size:,} bytes of external memory, "
+            f"expected at most {MAX_MEMORY:,}; compile again"
         )
 
 
@@ -269,7 +303,7 @@ def _sequences(path: Path, manifest: Manifest, data: bytes) -> tuple[tuple[int, 
     found: list[tuple[int, bytes]] = []
     at = 0
     for k, entry in enumerate(manifest.sequences):
-        expected = entry.n_steps * manifest.step_bytes + manifest.ahead_bytes
+        expected = manifest.sequence.n_bytes(entry.n_steps)
         if entry.n_bytes != expected:
             raise FolderError(
                 f"{path}: sequences.{k}.n_bytes: found {entry.n_bytes}, expected {expected} for "
@@ -277,7 +311,7 @@ def _sequences(path: Path, manifest: Manifest, data: bytes) -> tuple[tuple[int, 
             )
         found.append((entry.n_steps, data[at : at + entry.n_bytes]))
         at += entry.n_bytes
-    if at != len(data) or not found:
+    if at != len(data):
         raise FolderError(
             f"{path}: sequences: found {at} bytes in {len(found)} sequences, expected the "
             f"{len(data)} bytes of sequences.bin; compile again"

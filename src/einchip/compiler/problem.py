@@ -162,9 +162,3 @@ def input_names(problem: ModelProblem) -> tuple[str, ...]:
     if isinstance(first, Linear):
         return tuple(f"{first.name}.{operand}" for operand in first.operands)
     return tuple(f"{name}.x" for name in first.direction_names)
-
-
-def output_name(problem: ModelProblem) -> str:
-    """Return the name of a wire whose scale the answer has."""
-    last = problem.stages[-1]
-    return f"{last.name}.{'y' if isinstance(last, Linear) else 'h'}"

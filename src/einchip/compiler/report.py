@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import takewhile
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
 from rich.text import Text
 
-from einchip import energy, roofline
+from einchip import energy
 from einchip.arch import Architecture
-from einchip.compiler.compiled import Places, map_model, problem_of, quantise_model
-from einchip.mapper import tree
-from einchip.mapper.lstm import LstmMapping
-from einchip.models import Model, ModelSpec, Sequences, n_weights
+from einchip.compiler.bound import sequence_bound, step_weights
+from einchip.compiler.compiled import Places, map_model, quantise_model
+from einchip.compiler.scales import snr_db
+from einchip.mapper.model import ModelMapping
+from einchip.models import Model, ModelSpec, Sequences
 from einchip.sim import simulate
 
 #: Data widths whose accuracy a report gives.
@@ -28,36 +28,6 @@ WIDTHS = (8, 16)
 #: Counters that are named after a unit and count no cycles.
 BEATS = ("dma_read_beats", "dma_write_beats")
 Progress = Callable[[str], None]
-
-
-def compute_bound(spec: ModelSpec, arch: Architecture) -> float:
-    """Return the roofline's compute cycles of one time step: both networks, weights resident."""
-    problem = problem_of(spec)
-    parts = ((problem.inputs, "x"), (problem.hidden, "h"))
-    return sum(roofline.roofline(n, arch, s).compute_cycles for n, s in parts)
-
-
-def head_bound(spec: ModelSpec, arch: Architecture) -> float:
-    """Return the roofline's compute cycles of the linear head: its weights are read once."""
-    if spec.head is None:
-        return 0.0
-    weights = spec.head.out_size * spec.layers[0].hidden_size
-    return max(weights / arch.lanes, weights / arch.n_pes)
-
-
-def sequence_bound(spec: ModelSpec, arch: Architecture, n_steps: int) -> int:
-    """Return the roofline of a sequence: the larger of compute and the memory port."""
-    compute = n_steps * compute_bound(spec, arch) + head_bound(spec, arch)
-    n_out = spec.head.out_size if spec.head else spec.layers[0].hidden_size
-    moved = (n_steps * spec.layers[0].input_size + n_out) * arch.element_bytes
-    return ceil(max(compute, moved / arch.port_bytes))
-
-
-def naive_macs(spec: ModelSpec) -> int:
-    """Return the multiply-adds of a step that contracts the cores one by one in their order."""
-    problem = problem_of(spec)
-    parts = ((problem.inputs, "x"), (problem.hidden, "h"))
-    return sum(tree.macs(tree.in_order(n, s), n) for n, s in parts)
 
 
 @dataclass(frozen=True)
@@ -91,10 +61,18 @@ class Performance:
 
 @dataclass(frozen=True)
 class Figures(Performance):
-    """All that a report says of one model; `accuracy_fixed` by data width in bits."""
+    """All that a report says of one model; what is of fixed point, by data width in bits.
 
-    accuracy_float: float
+    A classifier has accuracies, any other model the signal-to-noise ratio of its answers.
+    """
+
+    accuracy_float: float | None
     accuracy_fixed: dict[int, float]
+    answer_snr_db: dict[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every figure that this kind of model has."""
+        return {k: v for k, v in super().to_json().items() if v is not None and v != {}}
 
 
 @dataclass(frozen=True)
@@ -105,42 +83,37 @@ class Timing:
     setup_cycles: int
 
 
-def time_sequences(mapping: LstmMapping, lengths: Sequence[int]) -> Timing:
+def time_sequences(mapping: ModelMapping, lengths: Sequence[int]) -> Timing:
     """Simulate, without values, one run of each length that occurs, the program being resident."""
-    programs, arch = mapping.emit(), mapping.arch
-    places = Places.of(
-        mapping.weights_bytes, mapping.sequence_bytes(max(lengths)), mapping.output_bytes
-    )
+    programs, arch = mapping.emit(None), mapping.arch
+    places = Places.of_mapping(mapping, max(lengths))
     total: Counter[str] = Counter()
     for n_steps, times in Counter(lengths).items():
-        host = mapping.host(n_steps, 0, places.sequence, places.output)
-        run = simulate(programs.run, arch, host=host, fetch=False)
+        run = simulate(programs.run, arch, host=places.host(n_steps), fetch=False)
         for name, value in run.counters.items():
             total[name] += value * times
-    host = mapping.host(0, 0, places.sequence, places.output)
-    return Timing(total, simulate(programs.setup, arch, host=host).cycles)
+    return Timing(total, simulate(programs.setup, arch, host=places.host(0)).cycles)
 
 
 def performance(
-    spec: ModelSpec, mapping: LstmMapping, lengths: Sequence[int], table: energy.Table
+    spec: ModelSpec, mapping: ModelMapping, lengths: Sequence[int], table: energy.Table
 ) -> Performance:
     """Time a mapped model on sequences of these numbers of steps."""
-    layer, arch, n = spec.layers[0], mapping.arch, len(lengths)
+    arch, n = mapping.arch, len(lengths)
     timing = time_sequences(mapping, lengths)
     cycles = timing.counters["cycles"] / n
     bound = sum(sequence_bound(spec, arch, t) for t in lengths) / n
-    spent = energy.energy(timing.counters, arch, table)
-    weights = n_weights(layer.input) + n_weights(layer.hidden)
-    dense = 4 * layer.hidden_size * (layer.input_size + layer.hidden_size)
+    spent = energy.energy(timing.counters, arch, table, mapping.emit(None).run)
+    weights = step_weights(spec)
     return Performance(
         name=spec.name,
         n_sequences=n,
         mean_steps=sum(lengths) / n,
-        weights=weights,
-        weights_ratio=dense / weights,
+        weights=weights.stored,
+        weights_ratio=weights.dense / weights.stored,
         macs_per_step=mapping.macs,
-        macs_per_step_naive=naive_macs(spec),
-        macs_per_step_dense=dense,
+        macs_per_step_naive=mapping.macs_naive,
+        macs_per_step_dense=weights.dense_macs,
         cycles=cycles,
         cycles_setup=timing.setup_cycles,
         bound=bound,
@@ -164,6 +137,11 @@ def accuracy(answers: Sequence[ArrayLike], labels: NDArray[np.int64]) -> float:
     return float(np.mean([np.argmax(a) for a in answers] == labels))
 
 
+def is_classifier(spec: ModelSpec) -> bool:
+    """Whether a model's answer is one vector of logits: the last state through a linear layer."""
+    return spec.output == "last" and spec.layers[-1].kind == "linear"
+
+
 def figures(
     model: Model,
     arch: Architecture,
@@ -172,24 +150,35 @@ def figures(
     table: energy.Table,
     progress: Progress = lambda _: None,
 ) -> Figures:
-    """Map, quantise, run and time a classifier.
+    """Map, quantise, run and time a model.
 
     `progress` is called with the stage's name after each sequence. Raises MappingError when the
     machine is too small, ProgramError when a program breaks a rule.
     """
     mapping = map_model(model.spec, arch)
     timed = performance(model.spec, mapping, [len(s) for s in test.sequences], table)
+    classifies = is_classifier(model.spec)
+    real = list(model.run_batch(test.sequences))
     accuracies: dict[int, float] = {}
+    ratios: dict[int, float] = {}
     for width in sorted({*WIDTHS, arch.data_bits}):
         other = width != arch.data_bits
         mapped = map_model(model.spec, of_width(arch, width)) if other else mapping
         compiled = quantise_model(model, mapped, calibration.sequences)
         said = partial(progress, f"{model.spec.name}, {width} bit")
-        accuracies[width] = accuracy(compiled.evaluate(test.sequences, said), test.labels)
+        answers = compiled.evaluate(test.sequences, said)
+        if classifies:
+            accuracies[width] = accuracy(answers, test.labels)
+        else:
+            found = [compiled.real_answer(a).ravel() for a in answers]
+            ratios[width] = snr_db(
+                np.concatenate([np.ravel(a) for a in real]), np.concatenate(found)
+            )
     return Figures(
         **vars(timed),
-        accuracy_float=accuracy(list(model.run_batch(test.sequences)), test.labels),
+        accuracy_float=accuracy(real, test.labels) if classifies else None,
         accuracy_fixed=accuracies,
+        answer_snr_db=ratios,
     )
 
 
@@ -216,11 +205,18 @@ def comparison(rows: Sequence[Figures], arch: Architecture) -> Table:
     def line(title: str, values: Iterable[str], *, section: bool = False) -> None:
         table.add_row(title, *values, end_section=section)
 
-    line("accuracy, float", (f"{100 * r.accuracy_float:.2f} %" for r in rows))
-    for width in sorted(rows[0].accuracy_fixed):
-        values = [r.accuracy_fixed[width] for r in rows]
-        line(f"accuracy, {width} bit", (f"{100 * v:.2f} %" for v in values))
-    line("weights in W_ih, W_hh", (f"{r.weights:,}" for r in rows))
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.2f} %"
+
+    if any(r.accuracy_fixed for r in rows):
+        line("accuracy, float", (share(r.accuracy_float) for r in rows))
+        for width in sorted({w for r in rows for w in r.accuracy_fixed}):
+            line(f"accuracy, {width} bit", (share(r.accuracy_fixed.get(width)) for r in rows))
+    for width in sorted({w for r in rows for w in r.answer_snr_db}):
+        found = (r.answer_snr_db.get(width) for r in rows)
+        values = ("-" if v is None else f"{v:.1f} dB" for v in found)
+        line(f"signal to noise, {width} bit", values)
+    line("weights of every step", (f"{r.weights:,}" for r in rows))
     line("  fewer than dense", (f"{r.weights_ratio:.1f} x" for r in rows), section=True)
     line("MACs per step", (f"{r.macs_per_step:,}" for r in rows))
     line("  in naive order", (f"{r.macs_per_step_naive:,}" for r in rows))

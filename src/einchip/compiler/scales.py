@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,12 @@ FINER: Final = 3
 
 
 def thin(values: ArrayLike) -> np.ndarray:
-    """Return at most `MAX_SAMPLES` of the values, evenly spaced, and always the largest."""
+    """Return at most `MAX_SAMPLES` of the values, evenly spaced, and always the largest.
+
+    What is thin already stays as it is.
+    """
     flat = np.asarray(values, dtype=np.float64).ravel()
-    if flat.size <= MAX_SAMPLES:
+    if flat.size <= MAX_SAMPLES + 1:
         return flat
     kept = flat[:: -(-flat.size // MAX_SAMPLES)]
     return np.append(kept, flat[np.argmax(np.abs(flat))])
@@ -52,3 +56,16 @@ def squared_error(values: ArrayLike, frac: int, bits: int) -> float:
     """Return the mean squared error of quantising `values`."""
     real = np.asarray(values, dtype=np.float64)
     return float(np.mean((dequantise(quantise(real, frac, bits), frac) - real) ** 2))
+
+
+def snr_db(real: ArrayLike, found: ArrayLike) -> float:
+    """Return the signal-to-noise ratio in dB: 10 log10 of sum real**2 / sum (found - real)**2.
+
+    Equal values have infinity; zeros that are found otherwise have minus infinity.
+    """
+    expected = np.asarray(real, dtype=np.float64)
+    noise = float(np.sum((np.asarray(found, dtype=np.float64) - expected) ** 2))
+    signal = float(np.sum(expected**2))
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf

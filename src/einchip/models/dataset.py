@@ -22,11 +22,12 @@ class Sequences:
     """Labelled sequences.
 
     Attributes:
-        sequences: one ``[n_steps, channels]`` float32 array for each sequence.
+        sequences: one ``[n_steps, channels]`` float32 array for each sequence, or ``[n_steps]``
+            tokens.
         labels: class of each sequence, int64, from 0.
     """
 
-    sequences: tuple[NDArray[np.float32], ...]
+    sequences: tuple[NDArray[Any], ...]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:

@@ -109,16 +109,18 @@ def compare(
     cache: Path = DEFAULT_CACHE,
     latency: int = DEFAULT_LATENCY,
     progress: Callable[[str], None] = lambda _: None,
+    machine: RtlMachine | None = None,
 ) -> list[Comparison]:
     """Run setup and run on all three witnesses for the first sequences of a folder.
 
+    `machine` is the compiled RTL of the folder's architecture, where there is one already.
     Raises RtlError when the RTL does not stop, MachineError when the reference would not.
     """
     numbers = range(min(n_sequences, len(folder.sequences)))
     progress("running the reference")
     expected = [_reference(folder.arch, _steps(folder, n), folder.memory(n)) for n in numbers]
     progress(f"compiling the RTL of {folder.arch.name}")
-    machine = RtlMachine.build(folder.arch, cache)
+    machine = machine or RtlMachine.build(folder.arch, cache)
     progress("running the RTL")
     work = [
         Work([Start(*step) for step in _steps(folder, n)], folder.memory(n), latency=latency)

@@ -1,0 +1,80 @@
+"""`einchip quantise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from einchip.cli.common import (
+    Arch,
+    Data,
+    Json,
+    Overrides,
+    architecture,
+    command,
+    console,
+    require_writable,
+    say,
+    write,
+    write_json,
+)
+from einchip.cli.inputs import data_of, load_data, stand_in
+
+
+@command
+def quantise(
+    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
+    arch: Arch = "small",
+    overrides: Overrides = None,
+    data: Data = None,
+    n_sequences: Annotated[
+        int, typer.Option("--sequences", min=1, help="sequences of the test set to run")
+    ] = 16,
+    n_steps: Annotated[
+        int,
+        typer.Option("--steps", min=1, max=4096, help="time steps of the stand-in without data"),
+    ] = 32,
+    json_file: Json = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the error by time step into this .svg")
+    ] = None,
+) -> None:
+    """What 8 and 16 bits cost a model: by tensor, by accumulator, by time step."""
+    from einchip.compiler import quantisation
+    from einchip.compiler import quantisation_table as tables
+    from einchip.models import load_model
+
+    machine = architecture(arch, overrides)
+    require_writable(json_file)
+    require_writable(plot)
+    loaded = load_model(model)
+    source = data_of(model, data)
+    if source is None:
+        calibration = sequences = stand_in(loaded, n_steps)
+        say("no data: one random sequence stands in")
+    else:
+        calibration = load_data(source, loaded, "train").sequences
+        sequences = load_data(source, loaded, "test").sequences[:n_sequences]
+    with console.status("") as status:
+        found = quantisation.noise(
+            loaded, machine, calibration, sequences, lambda t: status.update(escape(t))
+        )
+    name = f"{loaded.spec.name} on {machine.name}"
+    console.print(tables.tensor_table(found))
+    for n in found:
+        console.print(tables.sum_table(n))
+    console.print(tables.step_table(found))
+    for n in found:
+        answer = f"answers {tables.decibels(n.answer_snr_db)} dB"
+        say(f"{name}, {n.data_bits} bit: {answer}; {tables.drift(n.steps)}")
+    if plot is not None:
+        write(plot, tables.plot(found, f"{name}: root mean square error of the answer"))
+    content = {
+        "model": loaded.spec.name,
+        "arch": machine.model_dump(),
+        "widths": [n.to_json() for n in found],
+    }
+    write_json(json_file, content)

@@ -1,0 +1,124 @@
+"""Float runs of a mapped model: the values of every tensor, in the mapper's contraction order."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from einchip.compiler.problem import arrays_of
+from einchip.compiler.scales import thin
+from einchip.mapper.model import Evaluation, ModelMapping
+from einchip.mapper.plan import Part, Step
+from einchip.mapper.tree import ONE
+from einchip.models import Model
+from einchip.program import Act
+
+Float = NDArray[np.float64]
+#: Most elements of one tensor over all rows; rows beyond are left out, evenly spaced.
+MAX_ELEMENTS = 1 << 25
+ACTIVATIONS: dict[Act, Callable[[Float], Float]] = {
+    Act.NONE: lambda v: v,
+    Act.SIGMOID: lambda v: np.asarray(0.5 * (1 + np.tanh(0.5 * v))),
+    Act.TANH: lambda v: np.asarray(np.tanh(v)),
+    Act.RELU: lambda v: np.maximum(v, 0.0),
+}
+
+
+def weights(model: Model, mapping: ModelMapping) -> dict[str, Float]:
+    """Return the arrays of all weights and biases under the mapping's names, in its shapes."""
+    arrays = {n: a.astype(np.float64) for n, a in arrays_of(model).items()}
+    return {n: np.asarray(a, np.float64) for n, a in mapping.weight_arrays(arrays).items()}
+
+
+def shape_of(part: Part, name: str) -> tuple[int, ...]:
+    """Return the shape of a whole tensor as a part's steps see it."""
+    tensor = part.tensors[name]
+    sizes = {i: tensor.layout.sizes.get(i, 1) for i in tensor.indices}
+    if tensor.sliced:
+        sizes[part.slicing.index] *= part.slicing.count
+    return tuple(sizes[i] for i in tensor.indices)
+
+
+def step_einsum(part: Part, step: Step) -> tuple[str, str, str]:
+    """Return the index letters of a step: left, right, result."""
+    names = [part.tensors[n].indices for n in (step.left, step.right, step.name)]
+    used = dict.fromkeys(i for n in names for i in n)
+    letter = dict(zip(used, string.ascii_letters, strict=False))
+    left, right, out = ("".join(letter[i] for i in n) for n in names)
+    return left, right, out
+
+
+def observe(
+    model: Model, mapping: ModelMapping, sequences: Sequence[ArrayLike]
+) -> dict[str, Float]:
+    """Return real values of every tensor and every result that the mapping names.
+
+    Those of a wire or a result are of all time steps of all sequences, thinned out where there are
+    many (`scales.thin`); those of a weight are the weight.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # scales refuse what is not finite
+        return Observer(model, mapping, sequences).values()
+
+
+class Observer:
+    """Evaluates a mapping's networks on the rows of a float run."""
+
+    def __init__(self, model: Model, mapping: ModelMapping, sequences: Sequence[ArrayLike]) -> None:
+        self.mapping = mapping
+        self.rows: dict[str, Float] = dict(model.record(sequences))
+        self.arrays = weights(model, mapping)
+        self.kept = {e.addend for e in mapping.evaluations}
+
+    def values(self) -> dict[str, Float]:
+        found = {name: a.ravel() for name, a in self.arrays.items()}
+        found |= {name: thin(r) for name, r in self.rows.items()}
+        for e in self.mapping.evaluations:
+            for name, result in self.evaluate(e).items():
+                found[name] = thin(result)
+        return found
+
+    def evaluate(self, e: Evaluation) -> dict[str, Float]:
+        """Return the results of one part's steps, the last with addend and activation."""
+        data = {}
+        for name, wire in e.operands.items():
+            rows = self.rows[wire]
+            data[name] = rows[:: self.stride(len(rows))].reshape(-1, *shape_of(e.part, name))
+        found = contract(e.part, {**self.arrays, **data})
+        last = found[e.part.result]
+        found[e.part.result] = ACTIVATIONS[e.act](last + self.addend(e, last.shape))
+        if e.result in self.kept:
+            self.rows[e.result] = found[e.part.result].reshape(len(last), -1)
+        return found
+
+    def stride(self, n_rows: int) -> int:
+        """Return how far apart rows are that are evaluated: the same for all parts."""
+        largest = max(
+            prod(shape_of(e.part, n)) for e in self.mapping.evaluations for n in e.part.tensors
+        )
+        return max(1, -(-n_rows * largest // MAX_ELEMENTS))
+
+    def addend(self, e: Evaluation, shape: tuple[int, ...]) -> Float | float:
+        """Return what is added to a result of this shape: both are row-major."""
+        if not e.addend:
+            return 0.0
+        if e.addend in self.arrays:
+            return self.arrays[e.addend].reshape(1, *shape[1:])
+        whole = self.rows[e.addend]
+        return whole[:, e.addend_from : e.addend_to or whole.shape[1]].reshape(shape)
+
+
+def contract(part: Part, arrays: Mapping[str, Float]) -> dict[str, Float]:
+    """Return the result of every step; what depends on data has one more axis in front."""
+    known: dict[str, Float] = {n: np.ones(()) for n in part.tensors if n.startswith(ONE)}
+    known |= arrays
+    found: dict[str, Float] = {}
+    for step in part.steps:
+        left, right, out = (f"...{letters}" for letters in step_einsum(part, step))
+        operands = known[step.left], known[step.right]
+        result = np.einsum(f"{left},{right}->{out}", *operands, optimize=True)
+        found[step.name] = known[step.name] = np.asarray(result)
+    return found
