@@ -11,6 +11,7 @@ from einchip import reference
 from einchip.arch import COPY_LATENCY, PRESETS, Architecture
 from einchip.hw.axi import OKAY
 from einchip.program import (
+    TOKEN_MAX,
     WORD_BYTES,
     Act,
     Contract,
@@ -19,6 +20,7 @@ from einchip.program import (
     Error,
     Fill,
     Give,
+    Gru,
     Halt,
     Instruction,
     Load,
@@ -29,6 +31,7 @@ from einchip.program import (
     SetRegister,
     Space,
     Store,
+    Sync,
 )
 from einchip.registers import ADDRESS, CONTROL_START, COUNTERS
 from tests.hw.host import HostPort
@@ -449,6 +452,51 @@ def test_a_contraction_alone_takes_the_cycles_of_the_formula() -> None:
     assert ran.cycles == last + 2
     assert ran.counters["macs"] == i.macs
     assert ran.counters["array_issue"] == i.tiles * i.tile_iterations
+
+
+def test_sync_waits_for_the_units_and_takes_all_tokens_away() -> None:
+    """The tokens would overflow, and the second FILL would not see the first one's elements."""
+    full = [Give(mask=0xFFFF)] * TOKEN_MAX
+    first = Fill(nl0=4, dst_l0=1, loop_count=(20, 1, 1, 1), loop_dst=(4, 0, 0, 0), value=7)
+    store = Store(addr=0, beats=20 * 4 // NANO.port_elements, ext_offset=8192)
+    ran = run([first, *full, Sync(), store, *full, Sync(), *full, Halt()])
+    assert not ran.error
+    assert ran.counters["sequencer_stall"] > 0
+
+
+@pytest.mark.parametrize(("arch", "seed"), [(NANO, 9), (WIDE, None)], ids=["nano", "wide"])
+def test_a_gru_over_time_gives_what_the_reference_gives(
+    arch: Architecture, seed: int | None
+) -> None:
+    """A GRU of 4 units whose phases SYNC keeps apart: parts of h, of x in memory, cell update."""
+    steps, e = 3, arch.port_elements
+    h, parts, inputs, state, weights = 0, 32, 64, 96, 0
+    program = (
+        Loop(count=steps),
+        Load(ext_reg=1, addr=inputs, beats=12 // e),
+        Contract(
+            nm0=1, nn0=4, ys_n0=1, n_reduce=1, loop_count=(4, 3, 1, 1, 1, 1),
+            loop_x=(1, 0, 0, 0, 0, 0), loop_y=(12, 4, 0, 0, 0, 0), loop_z=(0, 4, 0, 0, 0, 0),
+            x_base=h, y_base=weights, z_base=parts, zs_n0=1, shift=7,
+        ),
+        Sync(),
+        Gru(
+            nl0=4, src_base=parts, src_l0=1, gate_stride=4, aux_base=inputs, dst_base=h, dst_l0=1,
+            cell_base=state, cell_space=Space.Y, gate_frac=5, aux_frac=4, cell_frac=13,
+            hidden_frac=7,
+        ),
+        Sync(),
+        Store(addr=h, beats=4 // e, ext_base=1, ext_reg=2),
+        Sync(),
+        SetRegister(reg=1, mode=SetMode.ADD, value=12 * arch.element_bytes),
+        SetRegister(reg=2, mode=SetMode.ADD, value=4 * arch.element_bytes),
+        EndLoop(),
+        Halt(),
+    )  # fmt: skip
+    setup = (Load(ext_offset=1024, space=Space.Y, addr=0, beats=48 // e), Sync())
+    ran = run([*setup, *program], reference.Host(bases=(0, 4096, 0, 0)), arch, seed=seed)
+    assert ran.counters["macs"] == steps * 4 * 12
+    assert ran.counters["activations"] == steps * 3 * 4
 
 
 @pytest.mark.parametrize("arch", [NANO, WIDE], ids=["nano", "wide"])
