@@ -16,7 +16,7 @@ from einchip.mapper.network import with_tokens
 from einchip.mapper.plan import Tensor
 from einchip.mapper.problem import CellKind
 from einchip.mapper.schedule import schedule
-from einchip.mapper.tokens import Masks, Plan, copy_name, looped, straight
+from einchip.mapper.tokens import Masks, Plan, copy_name, ordered
 from einchip.mapper.tree import ONE
 from einchip.mapper.vector import (
     N_PEEPHOLES,
@@ -133,7 +133,7 @@ class Sink(NamedTuple):
     @property
     def staging(self) -> str:
         """The buffer in which the field is put together."""
-        return f"to {self.field.tensor.name}"
+        return f"to {self.field.tensor.name}.{self.piece.number if self.piece else 0}"
 
 
 @dataclass(frozen=True)
@@ -449,11 +449,7 @@ class Phase:
         toggles: dict[str, tuple[str, int]] = {}
         for name in self.toggled:
             toggles |= {name: (name, 0), f"{name}.next": (name, 1)}
-        try:
-            return looped(self.before, self.body, self.after, toggles)
-        except MappingError:
-            before, body, after = (straight(s) for s in (self.before, self.body, self.after))
-            return Plan(before, body, after, synced=True)
+        return ordered(self.before, self.body, self.after, toggles)
 
     def aliases(self, bases: Mapping[str, int]) -> dict[str, int]:
         """Return the addresses of the other names of toggled buffers."""
@@ -479,26 +475,30 @@ class Phase:
 
     def instructions(self, place: op.Place) -> list[Instruction]:
         """Return the phase's part of the program."""
-        plan, sync = self.tokens, [Sync()] if self.tokens.synced else []
+        plan = self.tokens
+        between = [Sync()] if plan.synced else []
+        credits = [Give(mask) for mask in plan.credits]
         run: list[Instruction] = list(self._start())
-        run += [Give(mask) for mask in plan.credits]
+        run += [] if plan.settled else credits
         run += _emitted(self.before, plan.before, place)
         if self.toggled:
             run.append(SetRegister(NEXT_X_REGISTER, SetMode.SET, self.distance))
-        run += [*sync, Loop(arg=STEPS_ARGUMENT)]
+        run += [Sync(), *credits] if plan.settled else []
+        run.append(Loop(arg=STEPS_ARGUMENT))
         run += _emitted(self.body, plan.body, place)
-        sign = -1 if self.ports.reverse else 1
-        run += [
-            SetRegister(RECORD_REGISTERS[b], SetMode.ADD, sign * n % MODULUS)
-            for b, n in self.records.items()
-        ]
-        if self.toggled:
-            run += [
-                SetRegister(r, SetMode.TOGGLE, self.distance) for r in (X_REGISTER, NEXT_X_REGISTER)
-            ]
-        run += [*sync, EndLoop()]
+        run += [*self._steps(), *between, EndLoop()]
+        run += [Sync()] if plan.closed and self.after else []
         run += _emitted(self.after, plan.after, place)
         return run
+
+    def _steps(self) -> Iterator[SetRegister]:
+        """Yield what brings the registers to the next time step."""
+        sign = -1 if self.ports.reverse else 1
+        for base, n in self.records.items():
+            yield SetRegister(RECORD_REGISTERS[base], SetMode.ADD, sign * n % MODULUS)
+        if self.toggled:
+            for register in (X_REGISTER, NEXT_X_REGISTER):
+                yield SetRegister(register, SetMode.TOGGLE, self.distance)
 
     def _start(self) -> Iterator[Instruction]:
         """Yield the end of the phase before, and the registers' first values.

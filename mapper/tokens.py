@@ -9,6 +9,7 @@ iterations take are given by the operations before the loop, or by GIVE.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -55,13 +56,16 @@ class Masks:
 class Plan:
     """Tokens of a whole program: of each section, and the credits given before the loop.
 
-    `synced`: the units wait for each other before, after and between the iterations.
+    The units may wait until all are idle: `settled` before the loop, `closed` after it, `synced`
+    between the iterations too.
     """
 
     before: Masks
     body: Masks
     after: Masks
     credits: list[int] = field(default_factory=list)
+    settled: bool = False
+    closed: bool = False
     synced: bool = False
 
 
@@ -190,6 +194,26 @@ def looped(before: Sequence[Op], body: Sequence[Op], after: Sequence[Op], toggle
             token = _Pair(plan, token, takes).mark()
     if token > TOKENS:
         raise MappingError(f"tokens: found {token} needed, expected at most {TOKENS}")
+    return plan
+
+
+def ordered(
+    before: Sequence[Op], body: Sequence[Op], after: Sequence[Op], toggles: Toggles
+) -> Plan:
+    """Return the tokens of a program with one loop, with as little waiting as can be told.
+
+    Where the tokens of the first iterations or those that the last ones leave cannot be told, the
+    units settle before or after the loop; where those of the iterations cannot, between them.
+    """
+    for settled, closed in ((False, False), (True, False), (False, True), (True, True)):
+        with contextlib.suppress(MappingError):
+            plan = looped([] if settled else before, body, [] if closed else after, toggles)
+            plan.before = straight(before) if settled else plan.before
+            plan.after = straight(after) if closed else plan.after
+            plan.settled, plan.closed = settled, closed
+            return plan
+    plan = Plan(straight(before), straight(body), straight(after))
+    plan.settled = plan.closed = plan.synced = True
     return plan
 
 

@@ -13,19 +13,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from einchip import reference
+from einchip.accesses import vector_accesses
 from einchip.arch import Architecture
 from einchip.program import (
     TOKENS,
     Contract,
-    Copy,
     Fill,
     Give,
     Load,
-    Lstm,
     Program,
     Store,
+    Sync,
     Unit,
     UnitInstruction,
+    Vector,
 )
 
 #: (space, elements) sets that an instruction reads and writes.
@@ -48,18 +49,13 @@ def touched(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) 
         first = i.addr + registers[i.addr_reg]
         span = _elements(i.space, np.arange(first, first + i.beats * arch.port_elements))
         return (set(), span) if isinstance(i, Load) else (span, set())
-    assert isinstance(i, Lstm | Copy | Fill)
-    source, target = reference.vector_addresses(i, registers)
-    writes = _elements(i.dst_space, target)
-    if isinstance(i, Fill):
-        return set(), writes
-    if isinstance(i, Copy):
-        return _elements(i.src_space, source), writes
-    gates = source + np.arange(4)[:, None, None] * i.gate_stride
-    first = i.cell_base + registers[i.cell_reg]
-    cells = np.arange(first, first + i.vectors * arch.cell_planes * arch.lanes)
-    cell = _elements(i.cell_space, cells)
-    return _elements(i.src_space, gates) | cell, writes | cell
+    assert isinstance(i, Vector)
+    found, results = vector_accesses(i, registers, arch)
+    reads, writes = (
+        set().union(*(_elements(a.space, a.addresses()) for a in accesses))
+        for accesses in (found, results)
+    )
+    return reads, writes
 
 
 def races(program: Program, arch: Architecture, host: reference.Host) -> list[tuple[str, str]]:
@@ -67,15 +63,26 @@ def races(program: Program, arch: Architecture, host: reference.Host) -> list[tu
 
     Also fails on a token that is taken and never given, and on a counter that may overflow.
     """
-    steps = [
-        s for s in reference.trace(program, host) if isinstance(s.instruction, UnitInstruction)
-    ]
+    found: list[tuple[str, str]] = []
+    phase: list[reference.Step] = []
+    for step in reference.walk(program, host):
+        if isinstance(step.instruction, Sync):
+            found += _races_of_phase(phase, arch)
+            phase = []
+        phase.append(step)
+    return found + _races_of_phase(phase, arch)
+
+
+def _races_of_phase(walked: list[reference.Step], arch: Architecture) -> list[tuple[str, str]]:
+    """Return the races between two SYNCs, which order everything and clear all tokens."""
     gives: dict[int, deque[int]] = defaultdict(deque)
-    for i in program.instructions:
-        if isinstance(i, Give):
-            for token in range(TOKENS):
-                if i.mask >> token & 1:
-                    gives[token].append(-1)
+    steps: list[reference.Step] = []
+    for s in walked:
+        if isinstance(s.instruction, Give):
+            for token in _bits(s.instruction.mask):
+                gives[token].append(-1)
+        elif isinstance(s.instruction, UnitInstruction):
+            steps.append(s)
     before: list[set[int]] = []  # for each instruction: those complete before it starts
     last: dict[Unit, list[int]] = defaultdict(list)
     found = []
@@ -140,7 +147,7 @@ def conflicts(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
         y = a.y.reshape(-1, a.y.shape[2] * a.y.shape[3] * a.y.shape[4])
         z = np.moveaxis(a.z, 2, 1).reshape(-1, a.z.shape[1] * a.z.shape[3])
         return bad(x) or bad(y) or bad(z)
-    if isinstance(i, Lstm | Copy | Fill):
+    if isinstance(i, Vector):
         source, target = reference.vector_addresses(i, registers)
         return bad(target) or (not isinstance(i, Fill) and bad(source))
     return False
