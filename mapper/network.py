@@ -27,7 +27,7 @@ from einchip.network import Network, NetworkError
 from einchip.numeric import Ints
 from einchip.program import Halt, Instruction, Program, UnitInstruction
 from einchip.reference import Host
-from einchip.roofline import roofline
+from einchip.roofline import StepCost, Volumes, roofline, step_cycles
 
 #: Trees that are folded, best first, before a smaller memory footprint is looked for.
 TREES = 4
@@ -40,7 +40,7 @@ LOAD_SHARE = 1 / 16
 RESULT = "result"
 
 
-def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, tree.StepCost]:
+def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, StepCost]:
     """Return the cycles of a step with its best fold in either orientation, and a lower bound."""
     sizes = network.sizes
 
@@ -48,12 +48,7 @@ def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, tre
         ways = ((a.indices, b.indices), (b.indices, a.indices))
         return float(min(best_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
 
-    def bound(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
-        volumes = (network.size(a.indices), network.size(b.indices), network.size(out))
-        macs = network.size({*a.indices, *b.indices})
-        return max(macs / arch.n_pes, *(v / arch.lanes for v in volumes))
-
-    return cost, bound
+    return cost, step_cycles(Volumes(network), arch)
 
 
 @dataclass(frozen=True)

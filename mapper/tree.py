@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from einchip.network import Network
+from einchip import roofline
+from einchip.mapper.errors import MappingError
+from einchip.network import Network, NetworkError, Subsets
+from einchip.roofline import Volumes
 
 #: How much more than the quick tree a kept tree may cost.
 MARGIN = 1.25
@@ -68,147 +71,134 @@ class Ranked(NamedTuple):
     node: Node
 
 
-#: Cost of contracting two nodes into a third; the second form is a quick lower bound.
+#: Cost of contracting two nodes into a third.
 StepCost = Callable[[Node, Node, tuple[str, ...]], float]
 
 
-class Legs:
-    """Open indices of subsets of a network's tensors."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.names = tuple(network.tensors)
-        self.bits = {
-            i: sum(1 << k for k, n in enumerate(self.names) if i in network.tensors[n])
-            for i in network.sizes
-        }
-
-    def open(self, subset: int) -> tuple[str, ...]:
-        """Return the indices of the contraction of a subset: those still needed outside."""
-        return tuple(
-            i
-            for i, holders in self.bits.items()
-            if holders & subset and (holders & ~subset or i in self.network.output)
-        )
-
-    def components(self) -> list[int]:
-        """Return the connected parts of the network as subsets."""
-        parts: list[int] = []
-        for k in range(len(self.names)):
-            merged = 1 << k
-            for holders in self.bits.values():
-                if holders >> k & 1:
-                    merged |= holders
-            apart = [p for p in parts if not p & merged]
-            for p in parts:
-                if p & merged:
-                    merged |= p
-            parts = [*apart, merged]
-        return parts
-
-
-def leaf_choices(legs: Legs, k: int, cost: StepCost) -> list[Ranked]:
-    """Return a tensor as it is, and, where it has a summed index of its own, reduced."""
-    name = legs.names[k]
-    raw = Node(legs.network.tensors[name], name)
-    needed = legs.open(1 << k)
-    private = [i for i in raw.indices if i not in needed and legs.network.sizes[i] > 1]
-    if not private:
-        return [Ranked(0.0, raw)]
-    kept = tuple(i for i in raw.indices if i in needed)
-    one = Node((), ONE)
-    return [Ranked(0.0, raw), Ranked(cost(raw, one, kept), Node(kept, "", raw, one))]
-
-
-def search(network: Network, cost: StepCost, bound: StepCost, keep: int = 1) -> list[Ranked]:
+def search(
+    network: Network, cost: StepCost, bound: roofline.StepCost, keep: int = 1
+) -> list[Ranked]:
     """Return the `keep` cheapest trees, cheapest first; `bound` is a quick lower bound of `cost`.
 
     The best tree by the bound alone says how much a tree may cost: trees that cost `MARGIN` more
-    are dropped on the way.
+    are dropped on the way. Raises MappingError where there are too many trees to search.
     """
-    legs = Legs(network)
-    if len(legs.names) == 1:
-        raw = Node(network.tensors[legs.names[0]], legs.names[0])
+    subsets = Subsets(network)
+    if len(subsets.names) == 1:
+        raw = Node(network.tensors[subsets.names[0]], subsets.names[0])
         one = Node((), ONE)
         out = tuple(i for i in raw.indices if i in network.output)
         return [Ranked(cost(raw, one, out), Node(out, "", raw, one))]
-    quick = _Search(legs, bound, bound, 1, float("inf")).run()[0].node
-    limit = sum(cost(*step.pair, step.indices) for step in quick.steps())
-    return _Search(legs, cost, bound, keep, limit * MARGIN).run()
+    volumes = Volumes(network)
+    try:
+        quick = _tree(network, subsets, roofline.cheapest(network, volumes, bound).splits)
+        limit = sum(cost(*step.pair, step.indices) for step in quick.steps())
+        return _Search(network, cost, volumes, bound, keep, limit * MARGIN).run()
+    except NetworkError as error:
+        raise MappingError(str(error)) from None
+
+
+def _tree(network: Network, subsets: Subsets, splits: Mapping[int, tuple[int, int]]) -> Node:
+    """Return the tree that is made of these splits."""
+
+    def node(subset: int) -> Node:
+        if subset in splits:
+            left, right = (node(part) for part in splits[subset])
+            return Node(subsets.open(subset), "", left, right)
+        name = subsets.names[subset.bit_length() - 1]
+        return Node(network.tensors[name], name)
+
+    return node(subsets.full)
 
 
 class _Search:
-    """The dynamic programme: for ever larger subsets the cheapest trees."""
+    """The dynamic programme: for ever larger subsets the cheapest trees below a limit."""
 
     def __init__(
-        self, legs: Legs, cost: StepCost, bound: StepCost, keep: int, limit: float
+        self,
+        network: Network,
+        cost: StepCost,
+        volumes: Volumes,
+        bound: roofline.StepCost,
+        keep: int,
+        limit: float,
     ) -> None:
-        self.legs, self.cost, self.bound, self.keep, self.limit = legs, cost, bound, keep, limit
-        self.best = {1 << k: leaf_choices(legs, k, cost) for k in range(len(legs.names))}
-        self.by_size = {1: list(self.best)}
-        self.open = {s: legs.open(s) for s in self.best}
-        self.parts = legs.components()
+        self.network, self.cost, self.bound = network, cost, bound
+        self.keep, self.limit, self.volumes = keep, limit, volumes
+        self.subsets = Subsets(network)
+        self.best = {1 << k: self._leaf(k) for k in range(len(self.subsets.names))}
+        self.masks = {s: volumes.mask(self.subsets.open(s)) for s in self.best}
+
+    def _leaf(self, k: int) -> list[Ranked]:
+        """Return a tensor as it is, and, where it has a summed index of its own, reduced."""
+        name = self.subsets.names[k]
+        raw = Node(self.network.tensors[name], name)
+        needed = self.subsets.open(1 << k)
+        private = [i for i in raw.indices if i not in needed and self.network.sizes[i] > 1]
+        if not private:
+            return [Ranked(0.0, raw)]
+        kept = tuple(i for i in raw.indices if i in needed)
+        one = Node((), ONE)
+        return [Ranked(0.0, raw), Ranked(self.cost(raw, one, kept), Node(kept, "", raw, one))]
 
     def run(self) -> list[Ranked]:
-        n = len(self.legs.names)
-        for size in range(2, n + 1):
+        """Return the cheapest trees of the whole network."""
+        by_size = {1: list(self.best)}
+        n_pairs = 0
+        for size in range(2, len(self.subsets.names) + 1):
             splits: dict[int, list[tuple[int, int]]] = {}
-            for a, b in self._pairs(size):
+            for a, b in self.subsets.pairs(by_size, size):
                 splits.setdefault(a | b, []).append((a, b))
-            for s in splits:
-                self.open[s] = self.legs.open(s)
+                n_pairs += 1
+                if n_pairs > roofline.MAX_PAIRS:
+                    raise roofline.too_many(self.subsets)
             found = {s: self._cheapest(s, pairs) for s, pairs in splits.items()}
             self.best.update({s: trees for s, trees in found.items() if trees})
-            self.by_size[size] = sorted(s for s in found if found[s])
-        return self.best[(1 << n) - 1]
+            by_size[size] = sorted(s for s in found if found[s])
+        return self.best[self.subsets.full]
 
     def _cheapest(self, s: int, pairs: list[tuple[int, int]]) -> list[Ranked]:
         """Return the cheapest trees of a subset, trying splits in the order of their bounds."""
-        out = self.open[s]
+        out = self.subsets.open(s)
+        self.masks[s] = self.volumes.mask(out)
         ways = sorted(
-            (
-                (left.cost + right.cost + self.bound(left.node, right.node, out), left, right)
-                for a, b in pairs
-                for left, right in itertools.product(self.best[a], self.best[b])
-            ),
-            key=lambda w: w[0],
+            (least, a, b) for a, b in pairs if (least := self._least(a, b, s)) <= self.limit
         )
         known: list[Ranked] = []
-        for least, left, right in ways:
-            limit = known[-1].cost if len(known) >= self.keep else self.limit
-            if least > limit:
+        for least, a, b in ways:
+            if least > (known[-1].cost if len(known) >= self.keep else self.limit):
                 break
-            total = left.cost + right.cost + self.cost(left.node, right.node, out)
-            if total <= self.limit:
-                known.append(Ranked(total, Node(out, "", left.node, right.node)))
-                known = heapq.nsmallest(self.keep, known, key=lambda r: r.cost)
+            known = heapq.nsmallest(
+                self.keep, [*known, *self._ranked(a, b, out)], key=lambda r: r.cost
+            )
         return known
 
-    def _pairs(self, size: int) -> Iterator[tuple[int, int]]:
-        """Yield the pairs of disjoint parts that share an index, or are whole components."""
-        for smaller in range(1, size // 2 + 1):
-            for a in self.by_size[smaller]:
-                indices = set(self.open[a])
-                for b in self.by_size[size - smaller]:
-                    if a & b or (smaller * 2 == size and a > b):
-                        continue
-                    if not indices.isdisjoint(self.open[b]) or (self._whole(a) and self._whole(b)):
-                        yield a, b
+    def _least(self, a: int, b: int, s: int) -> float:
+        """Return a lower bound of the trees of a split."""
+        step = self.bound(self.masks[a], self.masks[b], self.masks[s])
+        return self.best[a][0].cost + self.best[b][0].cost + step
 
-    def _whole(self, subset: int) -> bool:
-        """Tell whether a subset is made of whole components."""
-        return all(p & subset in (0, p) for p in self.parts)
+    def _ranked(self, a: int, b: int, out: tuple[str, ...]) -> Iterator[Ranked]:
+        """Yield the trees of a split below the limit; a step's cost depends on indices only."""
+        costs: dict[tuple[tuple[str, ...], tuple[str, ...]], float] = {}
+        for left, right in itertools.product(self.best[a], self.best[b]):
+            key = (left.node.indices, right.node.indices)
+            if key not in costs:
+                costs[key] = self.cost(left.node, right.node, out)
+            total = left.cost + right.cost + costs[key]
+            if total <= self.limit:
+                yield Ranked(total, Node(out, "", left.node, right.node))
 
 
 def in_order(network: Network, first: str) -> Node:
     """Return the tree that a reader would write: `first`, then the other tensors in their order."""
-    legs = Legs(network)
-    order = [first, *(n for n in legs.names if n != first)]
-    done = 1 << legs.names.index(order[0])
+    subsets = Subsets(network)
+    order = [first, *(n for n in subsets.names if n != first)]
+    done = 1 << subsets.names.index(order[0])
     node = Node(network.tensors[order[0]], order[0])
     for name in order[1:]:
-        done |= 1 << legs.names.index(name)
-        node = Node(legs.open(done), "", node, Node(network.tensors[name], name))
+        done |= 1 << subsets.names.index(name)
+        node = Node(subsets.open(done), "", node, Node(network.tensors[name], name))
     return node
 
 

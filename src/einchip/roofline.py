@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from einchip.arch import Architecture
 from einchip.network import Network, NetworkError, Subsets
@@ -72,34 +72,47 @@ def roofline(network: Network, arch: Architecture, streamed: str | Collection[st
     Raises NetworkError where there are too many contraction trees to search.
     """
     volumes = Volumes(network)
-    volume, n_pes, lanes = volumes.of, arch.n_pes, arch.lanes
 
     def macs(a: int, b: int, _: int) -> float:
-        return volume(a | b)
+        return volumes.of(a | b)
+
+    names = [streamed] if isinstance(streamed, str) else streamed
+    moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
+    return Roofline(
+        macs=int(cheapest(network, volumes, macs).cost),
+        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch)).cost,
+        port_cycles=moved * arch.element_bytes / arch.port_bytes,
+    )
+
+
+def step_cycles(volumes: Volumes, arch: Architecture) -> StepCost:
+    """Return the least cycles of a step, max(MACs/P, |A|/L, |B|/L, |C|/L)."""
+    volume, n_pes, lanes = volumes.of, arch.n_pes, arch.lanes
 
     def cycles(a: int, b: int, c: int) -> float:
         moved = max(volume(a), volume(b), volume(c))
         return max(volume(a | b) / n_pes, moved / lanes)
 
-    names = [streamed] if isinstance(streamed, str) else streamed
-    moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
-    return Roofline(
-        macs=int(least(network, volumes, macs)),
-        compute_cycles=least(network, volumes, cycles),
-        port_cycles=moved * arch.element_bytes / arch.port_bytes,
-    )
+    return cycles
 
 
-def least(network: Network, volumes: Volumes, cost: StepCost) -> float:
-    """Return the least sum of step costs over all trees.
+class Cheapest(NamedTuple):
+    """The least cost of a tree, and the two subsets that each of its subsets is made of."""
+
+    cost: float
+    splits: dict[int, tuple[int, int]]
+
+
+def cheapest(network: Network, volumes: Volumes, cost: StepCost) -> Cheapest:
+    """Return the tree with the least sum of step costs.
 
     Trees of connected parts; components that share no index are multiplied when they are whole.
     Raises NetworkError where there are too many trees to search.
     """
     subsets = Subsets(network)
     for cap in _caps(subsets, volumes, cost):
-        found = _least_below(subsets, volumes, cost, cap)
-        if found < math.inf:
+        found = _cheapest_below(subsets, volumes, cost, cap)
+        if found.cost < math.inf:
             return found
     raise AssertionError("the greedy tree is below the last cap")
 
@@ -134,11 +147,12 @@ def _greedy(subsets: Subsets, volumes: Volumes, cost: StepCost) -> float:
     return total
 
 
-def _least_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float) -> float:
-    """Return the least cost of a tree, infinity where all cost more than `cap`."""
+def _cheapest_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float) -> Cheapest:
+    """Return the cheapest tree, of infinite cost where all cost more than `cap`."""
     best = {1 << k: 0.0 for k in range(len(subsets.names))}
     legs = {s: volumes.mask(subsets.open(s)) for s in best}
     by_size = {1: list(best)}
+    splits: dict[int, tuple[int, int]] = {}
     n_pairs = 0
     for size in range(2, len(subsets.names) + 1):
         found: dict[int, float] = {}
@@ -152,9 +166,10 @@ def _least_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float)
             total = best[a] + best[b] + cost(legs[a], legs[b], legs[s])
             if total <= cap and total < found.get(s, math.inf):
                 found[s] = total
+                splits[s] = (a, b)
         best.update(found)
         by_size[size] = list(found)
-    return best.get(subsets.full, math.inf)
+    return Cheapest(best.get(subsets.full, math.inf), splits)
 
 
 def too_many(subsets: Subsets) -> NetworkError:
