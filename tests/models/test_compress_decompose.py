@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from einchip.models import MatrixSpec, ModelError, core_shapes, to_dense
+from einchip.models import MatrixSpec, core_shapes, to_dense
 from einchip.models.compress import decompose
 
 pytest.importorskip("tensorly")

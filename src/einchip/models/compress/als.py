@@ -58,7 +58,7 @@ class Fit:
         factor = (np.linalg.norm(self.target) / norm) ** (1 / len(cores)) if norm else 1.0
         return {name: core * factor for name, core in cores.items()}
 
-    def run(self, cores: Mapping[str, Float], n_sweeps: int, tolerance: float = 1e-4) -> Cores:
+    def run(self, cores: Mapping[str, Float], n_sweeps: int, tolerance: float = 5e-4) -> Cores:
         """Improve `cores` until a sweep lowers the error by less than `tolerance` of itself."""
         best = dict(cores)
         error = self.error(best)

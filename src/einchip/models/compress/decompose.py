@@ -30,9 +30,10 @@ from einchip.models.errors import ModelError, model_error
 from einchip.models.formats import HtNode, MatrixNetwork, core_shapes, ht_nodes, matrix_network
 from einchip.models.spec import BtRanks, MatrixSpec
 
-#: Sweeps of alternating least squares, at most, and starts of which the best counts.
-N_SWEEPS: Final = 100
+#: Alternating least squares: starts, sweeps after which the best goes on alone, sweeps at most.
 N_STARTS: Final = 3
+N_TRIAL_SWEEPS: Final = 5
+N_SWEEPS: Final = 100
 
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -316,8 +317,9 @@ def _fit(T: Float, network: MatrixNetwork) -> Fit:
 
 
 def _best(fit: Fit, starts: Iterable[Cores]) -> Cores:
-    """Return the fit of the least error over all starts."""
-    return min((fit.run(start, N_SWEEPS) for start in starts), key=fit.error)
+    """Return the fit from the start that is the best one after a few sweeps."""
+    tried = [fit.run(start, N_TRIAL_SWEEPS) for start in starts]
+    return fit.run(min(tried, key=fit.error), N_SWEEPS)
 
 
 def _ring(spec: MatrixSpec) -> list[int]:
