@@ -128,11 +128,11 @@ def test_bad_model_yaml(here: Path, name: str) -> None:
 def test_missing_model_or_a_folder_in_its_place(here: Path) -> None:
     (here / "empty").mkdir()
     assert refused(here, "run", "none.safetensors").startswith("none.safetensors: file: found not")
-    assert refused(here, "compile", "empty", "-o", "x").startswith("empty: file: found Is a direc")
+    assert refused(here, "compile", "empty", "-o", "x").startswith("empty: file: found a folder")
     assert refused(here, "run", "empty").startswith("empty: found no .safetensors file")
     (here / "dir.safetensors").mkdir()
     line = refused(here, "compile", "dir.safetensors", "-o", "x")
-    assert line.startswith("dir.safetensors: file: found Is a directory")
+    assert line.startswith("dir.safetensors: file: found a folder")
 
 
 @pytest.mark.parametrize("command", ["run", "compile"])

@@ -64,8 +64,7 @@ def quantise(
         )
     name = f"{loaded.spec.name} on {machine.name}"
     console.print(tables.tensor_table(found))
-    for n in found:
-        console.print(tables.sum_table(n))
+    console.print(tables.sum_table(found))
     console.print(tables.step_table(found))
     for n in found:
         answer = f"answers {tables.decibels(n.answer_snr_db)} dB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -10,12 +11,12 @@ import numpy as np
 from einchip.arch import Architecture
 from einchip.compiler.evaluate import Float
 from einchip.compiler.problem import input_names
-from einchip.compiler.scales import best_frac
+from einchip.compiler.scales import best_frac, snr_db
 from einchip.mapper import MappingError
 from einchip.mapper.model import Evaluation, ModelMapping
 from einchip.mapper.plan import Step
 from einchip.mapper.tree import ONE
-from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS
+from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS, dequantise, quantise
 from einchip.program import Act, Contract, Program
 
 #: Greatest shift of a product or of an addend.
@@ -24,6 +25,8 @@ MAX_SHIFT: Final = 63
 TABLES: Final = (Act.SIGMOID, Act.TANH)
 #: What the values of a state are called after a step, where its own name has those before it.
 AFTER: Final = "_after"
+#: Signal-to-noise ratio that an operand keeps which has more fractional bits than are best.
+LEAST_DB: Final = 15.0
 
 
 def choose_fracs(
@@ -35,7 +38,8 @@ def choose_fracs(
     * A product has at most `MAX_SHIFT` more than its result, and no more than the accumulator can
       add up with the addend: beyond that, an operand has fewer than would be best for it alone.
     * A product that goes through a sigmoid or tanh has at least `ACT_IN_FRAC`, its result at most
-      `ACT_OUT_FRAC`.
+      `ACT_OUT_FRAC`. Where the product would have fewer, the operand that bears it best has more
+      and saturates, if `LEAST_DB` of signal to noise are left to it.
     * What instructions name in fields of their own keeps to the mapping's `limits`.
     * Copies of one another have the same.
 
@@ -122,8 +126,10 @@ class _Chooser:
 
     def choose_result(self, step: Step) -> None:
         """Choose a result's scale, no finer than that of what it is a copy of."""
-        product, high = self.product(step), self.limits(step.name)[1]
         through_table = self.act(step) in TABLES
+        if through_table and self.product(step) < ACT_IN_FRAC:
+            self.raise_operand(step, ACT_IN_FRAC - self.product(step))
+        product, high = self.product(step), self.limits(step.name)[1]
         most = [ACT_OUT_FRAC if through_table else product]
         most += [high] if high is not None else []
         most += [self.fracs[step.name]] if step.name in self.fracs else []
@@ -136,6 +142,28 @@ class _Chooser:
                 f"{step.name}: found products of {product} fractional bits, expected at least "
                 f"{expected}; {wider}scale the weights down"
             )
+
+    def raise_operand(self, step: Step, excess: int) -> None:
+        """Give the operand that bears it best `excess` more fractional bits, where one does."""
+        found = [
+            (self.ratio(n, self.fracs[n] + excess), n)
+            for n in (step.left, step.right)
+            if self.may_raise(n, excess)
+        ]
+        ratio, name = max(found, default=(-math.inf, ""))
+        if ratio >= LEAST_DB:
+            self.put(name, self.fracs[name] + excess)
+
+    def may_raise(self, name: str, excess: int) -> bool:
+        """Tell whether a name may have more fractional bits: no state, no more than its product."""
+        if name.startswith(ONE) or name in self.groups:
+            return False
+        return name not in self.steps or self.fracs[name] + excess <= self.product(self.steps[name])
+
+    def ratio(self, name: str, frac: int) -> float:
+        """Return the signal-to-noise ratio of a name's values with these fractional bits."""
+        values = self.samples(name)
+        return snr_db(values, dequantise(quantise(values, frac, self.arch.data_bits), frac))
 
     def addends(self) -> list[tuple[str, list[Evaluation]]]:
         """Return the addends with what adds them, the last first."""

@@ -10,7 +10,8 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from einchip.compiler.quantisation import Noise, StepNoise, TensorNoise
+from einchip.compiler.quantisation import Noise, StepNoise, SumBound, TensorNoise
+from einchip.numeric import WIDE_BITS
 
 #: Most time steps that a table lists; of longer sequences evenly spaced ones.
 MAX_ROWS: Final = 16
@@ -28,38 +29,55 @@ def tensor_table(found: Sequence[Noise]) -> Table:
     """Return every tensor's format and noise, the widths side by side."""
     table = Table(title="tensors: fractional bits, signal to noise in dB, saturated values")
     table.add_column("tensor", overflow="fold")
-    table.add_column("range", justify="right", no_wrap=True)
+    table.add_column("least", justify="right", no_wrap=True)
+    table.add_column("most", justify="right", no_wrap=True)
     for n in found:
-        for title in ("frac", "dB", "sat."):
-            table.add_column(f"{n.data_bits} bit\n{title}", justify="right", no_wrap=True)
+        title = f"{n.data_bits} bit\n{_cells('frac', 'dB', 'sat.')}"
+        table.add_column(title, justify="right", no_wrap=True)
     by_name = [{t.name: t for t in n.tensors} for n in found]
     for name in dict.fromkeys(t for column in by_name for t in column):
         columns = [column.get(name) for column in by_name]
         seen = next(c for c in columns if c is not None)
-        cells = [cell for c in columns for cell in _tensor_cells(c)]
-        table.add_row(Text(name), f"{seen.low:.3g} .. {seen.high:.3g}", *cells)
+        cells = [_tensor_cell(c, n.data_bits) for c, n in zip(columns, found, strict=True)]
+        table.add_row(Text(name), f"{seen.low:.3g}", f"{seen.high:.3g}", *cells)
+    if any(t.bits != n.data_bits for n in found for t in n.tensors):
+        table.caption = f"*: kept in {WIDE_BITS} bits"
     return table
 
 
-def _tensor_cells(tensor: TensorNoise | None) -> tuple[str, str, str]:
+def _cells(frac: str, ratio: str, saturated: str) -> str:
+    return f"{frac:>4} {ratio:>6} {saturated:>5}"
+
+
+def _tensor_cell(tensor: TensorNoise | None, data_bits: int) -> str:
     if tensor is None:  # the mapping for this width has other steps
-        return "", "", ""
-    frac = f"{tensor.frac}" + ("*" if tensor.bits == 16 else "")
-    return frac, decibels(tensor.snr_db), f"{tensor.saturated}" if tensor.saturated else "-"
+        return ""
+    frac = f"{tensor.frac}" + ("*" if tensor.bits != data_bits else "")
+    saturated = f"{tensor.saturated}" if tensor.saturated else "-"
+    return _cells(frac, decibels(tensor.snr_db), saturated)
 
 
-def sum_table(found: Noise) -> Table:
-    """Return every contraction step's accumulator bound."""
-    acc_bits = found.sums[0].acc_bits
-    table = Table(
-        title=f"accumulators: bits that no sum exceeds, of {acc_bits} ({found.data_bits} bit data)"
-    )
-    for title in ("step", "products", "addend shifted by", "bits"):
-        table.add_column(title, justify="left" if title == "step" else "right", overflow="fold")
-    for s in found.sums:
-        shift = f"{s.addend_shift}" if s.addend else "-"
-        table.add_row(Text(s.name), f"{s.terms:,}", shift, str(s.bits))
+def sum_table(found: Sequence[Noise]) -> Table:
+    """Return every contraction step's accumulator bound, the widths side by side."""
+    table = Table(title="accumulators: bits that no sum needs more of, whatever the values")
+    table.add_column("step", overflow="fold")
+    table.add_column("products", justify="right")
+    for n in found:
+        title = f"{n.data_bits} bit\naddend shift, bits of {n.sums[0].acc_bits}"
+        table.add_column(title, justify="right")
+    by_name = [{s.name: s for s in n.sums} for n in found]
+    for name in dict.fromkeys(s for column in by_name for s in column):
+        sums = [column.get(name) for column in by_name]
+        terms = next(s.terms for s in sums if s is not None)
+        table.add_row(Text(name), f"{terms:,}", *(_sum_cell(s) for s in sums))
     return table
+
+
+def _sum_cell(found: SumBound | None) -> str:
+    if found is None:
+        return ""
+    shift = f"{found.addend_shift}" if found.addend else "-"
+    return f"{shift:>4} {found.bits:>5}"
 
 
 def step_table(found: Sequence[Noise]) -> Table:
