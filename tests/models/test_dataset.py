@@ -1,5 +1,7 @@
 """The data file; the oracle is the documented layout."""
 
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -75,5 +77,41 @@ def test_file_cut_at_any_byte_is_one_line(tmp_path: Path) -> None:
 
 def test_single_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", np.zeros(3))
-    with pytest.raises(ModelError, match="found one array"):
+    with pytest.raises(ModelError, match=r"found File is not a zip file, expected an .npz file"):
         load_npz(tmp_path / "d.npy")
+
+
+def test_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(ModelError, match="found no regular file"):
+        load_npz(tmp_path / "pipe.npz")
+
+
+def member(shape: str, data: bytes = b"") -> bytes:
+    """One array file with a header of our own."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (member("(6, 2000000000)", bytes(48)), "of shape"),
+        (member("(-6, -2)", bytes(48)), "of shape"),
+        (member("(6, 2)", bytes(40)), "file: found"),
+        (member("[6, 2]", bytes(48)), "file: found"),
+        (b"\x93NUMPY\x07\x00", "version"),
+        (b"", "file: found"),
+        (bytes(2**28 + 1), "more than 268435456"),
+    ],
+    ids=["huge", "negative", "short", "list", "version", "empty", "bomb"],
+)
+def test_sizes_are_checked_before_memory_is_taken(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "d.npz", **{k: v for k, v in arrays().items() if k != "test_frames"})
+    with zipfile.ZipFile(tmp_path / "d.npz", "a", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        file.writestr("test_frames.npy", content)
+    with pytest.raises(ModelError, match=message) as error:
+        load_npz(tmp_path / "d.npz")
+    assert "\n" not in str(error.value)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from einchip.models.errors import model_error
 
 Split = Literal["train", "test"]
+
+#: Largest array of a data file, uncompressed.
+MAX_ARRAY_BYTES: Final = 2**28
 
 
 @dataclass(frozen=True)
@@ -60,21 +65,63 @@ def load_npz(path: str | Path, split: Split = "test") -> Sequences:
         ModelError: the file is missing or damaged, or its arrays do not fit one another.
     """
     names = [f"{split}_frames", f"{split}_lengths", f"{split}_labels", "mean", "std", "clip"]
+    path = Path(path)
     try:
-        with open(path, "rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, NpzFile):
-                raise ValueError("one array")
-            arrays = {name: file[name] for name in names if name in file}
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise OSError("no regular file")
+        with zipfile.ZipFile(path) as file:
+            arrays = {name: _array(file, f"{name}.npy") for name in names if _holds(file, name)}
     except FileNotFoundError:
         raise model_error(path, "file", "nothing", "an .npz file", "check the path") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    except _UNREADABLE as e:
         expected = "an .npz file without pickled objects"
         raise model_error(path, "file", e, expected, "write it with numpy.savez") from None
     for name in names:
         if name not in arrays:
             raise model_error(path, name, "no such array", "an array", "add it, or change split")
     return _cut(path, split, arrays)
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+
+
+def _holds(file: zipfile.ZipFile, name: str) -> bool:
+    return f"{name}.npy" in file.namelist()
+
+
+def _array(file: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    """Return one array; the sizes that its headers claim are checked before memory is taken."""
+    info = file.getinfo(member)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member} compressed by method {info.compress_type}")
+    if info.file_size > MAX_ARRAY_BYTES:
+        raise ValueError(f"{member} of {info.file_size} bytes, more than {MAX_ARRAY_BYTES}")
+    with file.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}
+        read[2, 0] = np.lib.format.read_array_header_2_0
+        if version not in read:
+            raise ValueError(f"{member} in version {version} of the .npy format")
+        shape, fortran, dtype = read[version](stream)
+        if dtype.hasobject:
+            raise ValueError(f"{member} holds object arrays")
+        if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize > info.file_size:
+            raise ValueError(f"{member} of shape {shape} in {info.file_size} bytes")
+        data = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype)
+    return data.reshape(shape, order="F" if fortran else "C")
 
 
 def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Sequences:
@@ -105,7 +152,8 @@ def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Seque
             path, f"{split}_labels", labels.shape, lengths.shape, "give one label per length"
         )
     n_steps = lengths.astype(np.int64)
-    if (n_steps <= 0).any() or n_steps.sum() != len(frames):
+    wrong = (n_steps <= 0) | (n_steps > len(frames))
+    if wrong.any() or n_steps.sum() != len(frames):
         raise model_error(
             path,
             f"{split}_lengths",
@@ -116,6 +164,9 @@ def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Seque
     if (labels.astype(np.int64) < 0).any():
         raise model_error(path, f"{split}_labels", "a negative label", "labels from 0", "renumber")
     limit = float(clip.item())
-    x = np.clip((frames.astype(np.float64) - mean) / std, -limit, limit).astype(np.float32)
-    cuts = np.cumsum(n_steps)[:-1]
-    return Sequences(tuple(np.split(x, cuts)), labels.astype(np.int64))
+    with np.errstate(over="ignore"):  # an infinite quotient is clipped
+        sequences = [
+            np.clip((part.astype(np.float64) - mean) / std, -limit, limit).astype(np.float32)
+            for part in np.split(frames, np.cumsum(n_steps)[:-1])
+        ]
+    return Sequences(tuple(sequences), labels.astype(np.int64))
