@@ -116,8 +116,9 @@ def _overlap(step: Step, arch: Architecture) -> Iterator[str]:
     if not isinstance(i, VECTORS):
         return
     reads, writes = vector_accesses(i, step.registers, arch)
-    for a, b in itertools.product(writes, (*reads, *writes)):
-        if a.what != b.what and a.space == b.space and not a.elements().isdisjoint(b.elements()):
+    elements = {a: a.elements() for a in (*reads, *writes)}
+    for a, b in itertools.product(writes, elements):
+        if a.what != b.what and a.space == b.space and not elements[a].isdisjoint(elements[b]):
             yield f"{b.what} and {a.what} share elements"
 
 

@@ -74,6 +74,20 @@ def test_a_program_without_its_tokens_has_races(arch: Architecture) -> None:
     assert found > 5
 
 
+@ARCHITECTURES
+def test_a_program_without_its_syncs_is_not_sound(arch: Architecture) -> None:
+    found = total = 0
+    for seed in range(30):
+        case = random_case(seed, arch)
+        kept = tuple(i for i in case.program.instructions if not isinstance(i, Sync))
+        if len(kept) < len(case.program.instructions):
+            bare, total = Program(kept), total + 1
+            found += bool(
+                check.verify(bare, arch, case.host) or ordering.races(bare, arch, case.host)
+            )
+    assert found > total // 2 > 2
+
+
 #: What some random program must hold, by kind of instruction; the oracle is the list itself.
 FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
     Contract: {
