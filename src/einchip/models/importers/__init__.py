@@ -22,9 +22,26 @@ def import_model(path: str | Path, options: Options | None = None) -> Imported:
         ModelError: the file cannot be used; the message is one line that names the place in it.
     """
     path, options = Path(path), options or Options()
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from einchip.models.importers.onnx_import import import_onnx
+
+        refuse(path, options, *_ARRAYS_ONLY)
+        return import_onnx(path, options)
     if options.value:
         raise model_error(path, "option value", options.value, "none", "it is for ONNX graphs")
     return _import_arrays(path, options)
+
+
+#: Options that only files of plain arrays leave open.
+_ARRAYS_ONLY = (
+    "framework",
+    "order",
+    "activations",
+    "rnn_activation",
+    "gru_reset",
+    "embeddings",
+)
 
 
 def _import_arrays(path: Path, options: Options) -> Imported:
