@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from einchip import reference
 from einchip.accesses import VECTORS
-from einchip.program import Contract, Load, Store
+from einchip.program import Contract, Error, Load, Store
 from einchip.reference import Memory
 from einchip.sim import simulate
 from tests.sim.programs import MACHINES, programs
@@ -26,6 +26,8 @@ def test_memory_is_the_reference_s(data: st.DataObject, seed: int) -> None:
     memory.external[:] = rng.bytes(EXTERNAL_BYTES)
     expected = memory.copy()
     run = simulate(program, arch, memory=memory, check_banks=False)
+    if run.error is not None and run.error[0] is Error.TOKEN:
+        return  # of which the reference knows nothing
     if run.error is not None:
         with pytest.raises(reference.MachineError):
             reference.run(program, arch, expected)
