@@ -1,7 +1,6 @@
 """The mapper: from a tensor network and an architecture to a program."""
 
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lstm import LstmMapping, map_lstm
 from einchip.mapper.model import Evaluation, ModelMapping, map_model
 from einchip.mapper.network import (
     CompiledNetwork,
@@ -10,7 +9,6 @@ from einchip.mapper.network import (
     compile_network,
     map_network,
 )
-from einchip.mapper.parts import LstmProblem
 from einchip.mapper.problem import (
     CellKind,
     Direction,
@@ -27,8 +25,6 @@ __all__ = [
     "Direction",
     "Evaluation",
     "Linear",
-    "LstmMapping",
-    "LstmProblem",
     "MappingError",
     "ModelMapping",
     "ModelProblem",
@@ -36,7 +32,6 @@ __all__ = [
     "Programs",
     "Recurrent",
     "compile_network",
-    "map_lstm",
     "map_model",
     "map_network",
 ]

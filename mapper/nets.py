@@ -473,7 +473,7 @@ class PhaseSearch:
         assert layer is not None
         writes = [inputs.part.steps[-1].fold.z_lanes]
         reads = [self.units.factors(self.lanes, hidden=True)]
-        if behind and not self.asked.copied_in:
+        if behind and not self.asked.copied_in and not self.units.flat:
             reads.append(behind[0].reads(f"{d}.h"))
         hidden = self._hidden(a, layer.cell, writes, reads)
         candidate = None

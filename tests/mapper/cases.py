@@ -1,7 +1,7 @@
 """Networks and layers that the mapper's tests share."""
 
 from einchip.arch import PRESETS
-from einchip.mapper.parts import LstmProblem
+from einchip.mapper import CellKind, Direction, Linear, ModelProblem, Recurrent
 from einchip.network import Network
 
 #: The presets with 16 bit data, so that small integers never saturate.
@@ -38,7 +38,29 @@ def dense(x: str, n_in: int, n_out: int) -> Network:
     return Network({x: ("I",), "W": ("O", "I")}, {"I": n_in, "O": n_out}, ("O",))
 
 
+def lstm(inputs: Network, hidden: Network, hidden_size: int, classes: int = 0) -> ModelProblem:
+    """Return one LSTM layer, and a dense head for some classes."""
+    layer = Recurrent("layers.0", CellKind.LSTM, hidden_size, (Direction(inputs, hidden),))
+    if not classes:
+        return ModelProblem((layer,))
+    head = Network({"x": ("I",), "weight.W": ("O", "I")}, {"I": hidden_size, "O": classes}, ("O",))
+    return ModelProblem((layer, Linear("layers.1", head)))
+
+
 #: The input-to-hidden matrix of TT-LSTM on UCF11, rank 4 (Yang, Krompass, Tresp, ICML 2017).
 UCF11 = mpo("x", (8, 20, 20, 18), (16, 4, 4, 4), 4)
-UCF11_LAYER = LstmProblem(UCF11, mpo("h", (4, 4, 4, 4), (16, 4, 4, 4), 4), 256, classes=11)
-UCF11_DENSE_HIDDEN = LstmProblem(UCF11, dense("h", 256, 1024), 256, classes=11)
+UCF11_LAYER = lstm(UCF11, mpo("h", (4, 4, 4, 4), (16, 4, 4, 4), 4), 256, classes=11)
+UCF11_DENSE_HIDDEN = lstm(UCF11, dense("h", 256, 1024), 256, classes=11)
+
+LAYERS = {
+    "dense": lstm(dense("x", 12, 64), dense("h", 16, 64), 16, classes=9),
+    "no head": lstm(dense("x", 5, 20), dense("h", 5, 20), 5),
+    "prime hidden size": lstm(dense("x", 3, 92), dense("h", 23, 92), 23, classes=2),
+    "mpo": lstm(mpo("x", (3, 4), (8, 4), 2), mpo("h", (2, 4), (8, 4), 2), 8, classes=3),
+    "other hidden modes": lstm(
+        mpo("x", (3, 4), (64, 4), 2), mpo("h", (8, 8), (32, 8), 2), 64, classes=3
+    ),
+    "dense hidden, mpo input": lstm(
+        mpo("x", (3, 2, 3), (8, 3, 2), 2), dense("h", 12, 48), 12, classes=5
+    ),
+}

@@ -39,7 +39,7 @@ def dense_linear(name: str, n_in: int, n_out: int, act: Act = Act.NONE) -> Linea
 def embedding(sizes: tuple[int, ...], outs: tuple[int, ...], rank: int) -> Linear:
     """Return a TT-embedding without bias: one one-hot operand for each digit of a token."""
     network = mpo("x", sizes, outs, rank)
-    tensors = {f"e{k}": (f"i{k}",) for k in range(len(sizes))}
+    tensors: dict[str, tuple[str, ...]] = {f"e{k}": (f"i{k}",) for k in range(len(sizes))}
     tensors |= {n: t for n, t in network.tensors.items() if n != "x"}
     operands = tuple(f"e{k}" for k in range(len(sizes)))
     given = Network(tensors, network.sizes, network.output)
