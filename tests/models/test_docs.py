@@ -75,8 +75,8 @@ def formula(spec: MatrixSpec) -> int:
         train = sum(closed[k] * m * closed[k + 1] for k, m in enumerate(sizes))
         return train or prod(i) * prod(o)
     assert isinstance(ranks, BtRanks)
-    q = ranks.tucker
-    return ranks.blocks * (sum(p * r for p, r in zip(pairs, q, strict=True)) + prod(q))
+    terms = sum(p * r for p, r in zip(pairs, ranks.tucker, strict=True))
+    return ranks.blocks * (terms + prod(ranks.tucker))
 
 
 def test_weights_of_the_examples_are_those_of_the_table() -> None:

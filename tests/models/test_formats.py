@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from einchip.models import MatrixSpec, core_shapes, matrix_network, n_weights, to_dense
 from einchip.models.spec import fitted
+from tests.models.draw import matrices
 from tests.models.helpers import FORMATS, matrix
 
 KINDS = pytest.mark.parametrize("kind", FORMATS)
@@ -44,6 +46,15 @@ def test_dense_matrix_equals_numpy_einsum(kind: str, gates: dict[str, Any]) -> N
     w = to_dense(spec, cores, 3)
     assert w.shape == (24, 6)
     np.testing.assert_allclose(w, full(spec, cores, 3), rtol=1e-11, atol=1e-12)
+
+
+@given(matrices())
+def test_random_matrix_equals_numpy_einsum(spec: MatrixSpec) -> None:
+    cores = random_cores(spec)
+    w = to_dense(spec, cores)
+    assert w.shape == (spec.out_size, spec.in_size)
+    np.testing.assert_allclose(w, full(spec, cores, 1), rtol=1e-10, atol=1e-12)
+    assert n_weights(spec) == sum(core.size for core in cores.values())
 
 
 @KINDS
