@@ -15,9 +15,11 @@ from rich.console import Console
 
 from einchip import energy
 from einchip.arch import PRESETS
-from einchip.compiler import folder, report
+from einchip.cli.inputs import load_data
+from einchip.compiler import folder, quantisation, quantisation_table, report
+from einchip.compiler.compiled import compile_model
 from einchip.hw import generate
-from einchip.models import load_model, load_npz
+from einchip.models import load_model, load_npz, save_model
 from einchip.reference import Memory
 from einchip.registers import COUNTERS
 from einchip.sim import Run, simulate
@@ -32,6 +34,7 @@ from tests.cli.helpers import (
     succeeded,
     use_width,
 )
+from tests.compiler import cases
 
 #: What a unit can do in a cycle; each cycle counts once.
 CAUSES = (
@@ -282,3 +285,72 @@ def test_run_on_a_subset_takes_the_first_sequences(here: Path) -> None:
 def test_energy_tables_are_listed_in_the_help() -> None:
     out = succeeded(invoke("simulate", "--help"))
     assert all(name in out for name in energy.tables())
+
+
+@pytest.fixture
+def words(here: Path) -> Path:
+    """Return a model of tokens, with data."""
+    save_model(cases.model("embedding"), here / "words.safetensors")
+    lengths = np.array([3, 1, 4])
+    tokens = np.random.default_rng(0).integers(11, size=(8, 1)).astype(np.float64)
+    frames = {f"{split}_frames": tokens for split in ("train", "test")}
+    put_data(here / "words.npz", n_channels=1, clip=np.array(99.0), **frames)
+    assert lengths.sum() == len(tokens)
+    return here
+
+
+def test_models_of_tokens_are_compiled_and_simulated(words: Path) -> None:
+    succeeded(invoke("compile", "words.safetensors", "-o", "out", "--data", "words.npz"))
+    found = folder.read(words / "out")
+    assert [n for n, _ in found.sequences] == [3, 1, 4]
+    compiled = compile_model(
+        cases.model("embedding"), PRESETS["small"],
+        load_data(words / "words.npz", cases.model("embedding"), "train").sequences,
+    )  # fmt: skip
+    assert found.manifest.fracs == compiled.fracs
+    assert "3 sequences, 8 steps, " in succeeded(invoke("simulate", "out"))
+
+
+def test_models_of_tokens_without_data_take_random_tokens(words: Path) -> None:
+    (words / "words.npz").unlink()
+    (words / "data.npz").unlink()
+    out = succeeded(invoke("compile", "words.safetensors", "-o", "out", "--steps", 3))
+    assert out.startswith("no data: one random sequence of tokens stands in\n")
+
+
+def test_run_of_a_model_that_is_no_classifier_prints_its_ratio(here: Path) -> None:
+    save_model(cases.model("sequence of h"), here / "states.safetensors")
+    out = succeeded(invoke("run", "states.safetensors", "--json", "out.json"))
+    [model] = json.loads((here / "out.json").read_text())["models"]
+    assert f"{model['answer_snr_db']['8']:.1f} dB" in out
+    assert "accuracy" not in out
+    assert model["ratio"] >= 1
+
+
+@pytest.mark.usefixtures("cached")
+def test_a_bidirectional_stack_is_verified(here: Path) -> None:
+    save_model(cases.model("bidirectional stack"), here / "both.safetensors")
+    succeeded(invoke("compile", "both.safetensors", "-o", "out", "--arch", "nano"))
+    out = succeeded(invoke("verify", "out", "--sequences", 3))
+    assert out.splitlines()[-1] == "3 sequences: 0 differing words, 0 cycles of difference"
+
+
+def test_quantise_prints_and_writes_report_plot_and_scales(here: Path) -> None:
+    out = succeeded(
+        invoke(
+            "quantise", "model.safetensors", "--json", "q.json", "--plot", "q.svg", "-o",
+            "scaled.safetensors", "--sequences", 2,
+        )
+    )  # fmt: skip
+    content = json.loads((here / "q.json").read_text())
+    model = load_model(here / "model.safetensors")
+    train, test = (load_npz(here / "data.npz", s).sequences for s in ("train", "test"))
+    expected = quantisation.noise(model, PRESETS["small"], train, test[:2])
+    assert content["widths"] == json.loads(json.dumps([n.to_json() for n in expected]))
+    assert (here / "q.svg").read_text() == quantisation_table.plot(
+        expected, "mpo on small: root mean square error of the answer"
+    )
+    assert load_model(here / "scaled.safetensors").spec.data_bits == 8
+    for n in expected:
+        assert f"mpo on small, {n.data_bits} bit: answers {n.answer_snr_db:.1f} dB; " in out
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("mpo on"))

@@ -16,6 +16,8 @@ from einchip.compiler import quantisation, quantisation_table
 from einchip.compiler.compiled import compile_model
 from einchip.compiler.quantisation import Noise, StepNoise, tensor_noise
 from einchip.compiler.scales import snr_db
+from einchip.mapper import MappingError
+from einchip.models import Model
 from einchip.numeric import dequantise, quantise
 from einchip.program import Contract
 from tests.compiler import cases
@@ -106,6 +108,37 @@ def test_a_model_that_answers_every_step_is_its_own_report_by_step() -> None:
     assert [s.max_error for s in found.steps] == list(errors.max(axis=1))
     real = cases.model(name).run(given[0])
     assert found.answer_snr_db == snr_db(real, compiled.real_answer(answer))
+
+
+def test_scales_that_a_model_carries_are_those_of_its_machine() -> None:
+    model, given = cases.model("stack"), cases.sequences("stack", (6, 5))
+    first = compile_model(model, ARCH, given)
+    carrying = quantisation.with_scales(model, first)
+    assert carrying.spec.data_bits == 8
+    other = [10 * np.asarray(s) for s in given]  # calibrates to other scales, had it none
+    kept = compile_model(carrying, ARCH, other)
+    assert compile_model(model, ARCH, other).fracs["layers.0.x"] < first.fracs["layers.0.x"]
+    assert carrying.spec.scales
+    for name, frac in carrying.spec.scales.items():
+        assert kept.fracs[name] == first.fracs[name] == frac
+    wide = ARCH.override(data_bits=16)
+    assert compile_model(carrying, wide, given).fracs == compile_model(model, wide, given).fracs
+
+
+@pytest.mark.parametrize(
+    ("scales", "found"),
+    [
+        ({"layers.0.y": 3}, "layers.0.y: found no tensor of that name"),
+        ({"layers.0.h": 16}, "layers.0.h: found 16, expected 0 to 15"),
+        ({"layers.0.h": 7, "layers.1.x": 6}, "layers.1.x: found 6, expected 7 as of its copies"),
+        ({"layers.0.bias": 30}, "layers.0.bias: found 30, expected at most "),
+    ],
+)
+def test_scales_that_no_machine_can_keep_are_named(scales: dict[str, int], found: str) -> None:
+    model, given = cases.model("stack"), cases.sequences("stack", (6, 5))
+    spec = model.spec.model_copy(update={"data_bits": 8, "scales": scales})
+    with pytest.raises(MappingError, match=f"^stack on small, 8 bit: scales: {found}"):
+        compile_model(Model(spec, model.tensors), ARCH, given)
 
 
 def test_json_is_strict_and_has_null_for_no_error() -> None:

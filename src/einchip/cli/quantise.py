@@ -37,6 +37,9 @@ def quantise(
         int,
         typer.Option("--steps", min=1, max=4096, help="time steps of the stand-in without data"),
     ] = 32,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="write the model with its scales")
+    ] = None,
     json_file: Json = None,
     plot: Annotated[
         Path | None, typer.Option(help="draw the error by time step into this .svg")
@@ -45,11 +48,13 @@ def quantise(
     """What 8 and 16 bits cost a model: by tensor, by accumulator, by time step."""
     from einchip.compiler import quantisation
     from einchip.compiler import quantisation_table as tables
-    from einchip.models import load_model
+    from einchip.compiler.compiled import compile_model
+    from einchip.models import load_model, save_model
 
     machine = architecture(arch, overrides)
     require_writable(json_file)
     require_writable(plot)
+    require_writable(output)
     loaded = load_model(model)
     source = data_of(model, data)
     if source is None:
@@ -69,6 +74,10 @@ def quantise(
     for n in found:
         answer = f"answers {tables.decibels(n.answer_snr_db)} dB"
         say(f"{name}, {n.data_bits} bit: {answer}; {tables.drift(n.steps)}")
+    if output is not None:
+        made = compile_model(loaded, machine, calibration)
+        save_model(quantisation.with_scales(loaded, made), output)
+        say(f"{output}: {loaded.spec.name} with scales for {machine.data_bits} bit")
     if plot is not None:
         write(plot, tables.plot(found, f"{name}: root mean square error of the answer"))
     content = {

@@ -30,7 +30,10 @@ LEAST_DB: Final = 15.0
 
 
 def choose_fracs(
-    mapping: ModelMapping, values: Mapping[str, Float], arch: Architecture
+    mapping: ModelMapping,
+    values: Mapping[str, Float],
+    arch: Architecture,
+    given: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
     """Return the fractional bits of every name: the least error that the machine allows.
 
@@ -42,22 +45,28 @@ def choose_fracs(
       and saturates, if `LEAST_DB` of signal to noise are left to it.
     * What instructions name in fields of their own keeps to the mapping's `limits`.
     * Copies of one another have the same.
+    * What is `given` is kept.
 
-    Raises MappingError where there are none: values too large, or not finite.
+    Raises MappingError where there are none: values too large, or not finite, or given ones that
+    break a rule.
     """
     for name, array in values.items():
         if not np.all(np.isfinite(array)):
             raise MappingError(
                 f"{name}: found values beyond float64, expected finite ones; scale the weights down"
             )
-    return _Chooser(mapping, values, arch).choose()
+    return _Chooser(mapping, values, arch, given or {}).choose()
 
 
 class _Chooser:
     """Chooses what is best for each tensor alone, then what shifts and accumulators reach."""
 
     def __init__(
-        self, mapping: ModelMapping, values: Mapping[str, Float], arch: Architecture
+        self,
+        mapping: ModelMapping,
+        values: Mapping[str, Float],
+        arch: Architecture,
+        given: Mapping[str, int],
     ) -> None:
         self.mapping, self.values, self.arch = mapping, values, arch
         self.evaluations = tuple(mapping.evaluations)
@@ -66,6 +75,24 @@ class _Chooser:
         self.of_step = {s.name: e for e in self.evaluations for s in e.part.steps}
         self.groups = _groups(mapping)
         self.fracs = {n: 0 for e in self.evaluations for n in e.part.tensors if n.startswith(ONE)}
+        self.kept: set[str] = set()
+        for name, frac in given.items():
+            self.keep(name, frac)
+
+    def keep(self, name: str, frac: int) -> None:
+        """Take a scale that is given."""
+        if name not in self.names():
+            raise MappingError(f"scales: {name}: found no tensor of that name; remove it")
+        low, high = self.limits(name)
+        if frac < low or (high is not None and frac > high):
+            raise MappingError(f"scales: {name}: found {frac}, expected {low} to {high}; change it")
+        if self.fracs.get(name, frac) != frac:
+            raise MappingError(
+                f"scales: {name}: found {frac}, expected {self.fracs[name]} as of its copies "
+                f"{', '.join(self.group(name))}; change it"
+            )
+        self.put(name, frac)
+        self.kept |= {*self.group(name)}
 
     def choose(self) -> dict[str, int]:
         """Return the fractional bits: of data and weights, of results in order, of addends back."""
@@ -129,11 +156,12 @@ class _Chooser:
         through_table = self.act(step) in TABLES
         if through_table and self.product(step) < ACT_IN_FRAC:
             self.raise_operand(step, ACT_IN_FRAC - self.product(step))
-        product, high = self.product(step), self.limits(step.name)[1]
-        most = [ACT_OUT_FRAC if through_table else product]
+        high = self.limits(step.name)[1]
+        most = [ACT_OUT_FRAC if through_table else self.product(step)]
         most += [high] if high is not None else []
         most += [self.fracs[step.name]] if step.name in self.fracs else []
-        self.put(step.name, self.best(step.name, min(most)))
+        if step.name not in self.kept:
+            self.put(step.name, self.best(step.name, min(most)))
         product, expected = self.product(step), self.input_frac(step)
         if product < expected:
             bits = self.arch.data_bits
@@ -156,7 +184,7 @@ class _Chooser:
 
     def may_raise(self, name: str, excess: int) -> bool:
         """Tell whether a name may have more fractional bits: no state, no more than its product."""
-        if name.startswith(ONE) or name in self.groups:
+        if name.startswith(ONE) or name in self.groups or name in self.kept:
             return False
         return name not in self.steps or self.fracs[name] + excess <= self.product(self.steps[name])
 
@@ -180,7 +208,13 @@ class _Chooser:
         most += [self.input_frac(s) + MAX_SHIFT for s in lasts]
         most += [self.product(self.steps[addend])] if addend in self.steps else []
         high = self.limits(addend)[1]
-        self.put(addend, self.best(addend, min([*most, *([] if high is None else [high])])))
+        if addend not in self.kept:
+            self.put(addend, self.best(addend, min([*most, *([] if high is None else [high])])))
+        elif self.fracs[addend] > min(most):
+            raise MappingError(
+                f"scales: {addend}: found {self.fracs[addend]}, expected at most {min(most)}, "
+                "those of the product to which it is added; change it"
+            )
         for e, last in zip(readers, lasts, strict=True):
             self.lower(e, last, self.fracs[addend] + self.addend_shift)
 
@@ -189,7 +223,10 @@ class _Chooser:
         free = [
             n
             for n in (step.left, step.right)
-            if n not in e.operands and n not in self.groups and not n.startswith(ONE)
+            if n not in e.operands
+            and n not in self.groups
+            and n not in self.kept
+            and not n.startswith(ONE)
         ]
         excess = self.product(step) - most
         if excess > 0 and free:

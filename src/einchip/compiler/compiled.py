@@ -187,11 +187,16 @@ def compile_model(model: Model, arch: Architecture, calibration: Sequence[ArrayL
 def quantise_model(
     model: Model, mapping: ModelMapping, calibration: Sequence[ArrayLike]
 ) -> Compiled:
-    """Choose the scales of a mapped model over calibration sequences, and quantise its weights."""
+    """Choose the scales of a mapped model over calibration sequences, and quantise its weights.
+
+    Scales that the model carries for the machine's data width are kept. Raises MappingError and
+    ProgramError as `compile_model`.
+    """
     arch = mapping.arch
     seen = evaluate.observe(model, mapping, calibration)
     try:
-        fracs = calibrate.choose_fracs(mapping, seen, arch)
+        given = model.spec.scales if model.spec.data_bits == arch.data_bits else None
+        fracs = calibrate.choose_fracs(mapping, seen, arch, given)
         arrays = {
             name: quantise(values, fracs[name], arch.data_bits)
             for name, values in evaluate.weights(model, mapping).items()

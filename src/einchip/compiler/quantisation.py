@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
@@ -136,6 +137,16 @@ def _sum(compiled: Compiled, e: Evaluation, step: Step) -> SumBound:
         shift = fracs[step.left] + fracs[step.right] - fracs[addend]
         worst += 1 << arch.data_bits - 1 + shift
     return SumBound(step.name, terms, addend, shift, worst.bit_length() + 1, arch.acc_bits)
+
+
+def with_scales(model: Model, compiled: Compiled) -> Model:
+    """Return the model with the scales of a compiled one, those of intermediates left out.
+
+    What a contraction's intermediates are is the mapping's choice and may be another's.
+    """
+    stable = {n: f for n, f in compiled.fracs.items() if not re.search(r"(^@one|\.t\d+$)", n)}
+    update = {"data_bits": compiled.arch.data_bits, "scales": stable}
+    return Model(model.spec.model_copy(update=update), model.tensors)
 
 
 def every_step(model: Model) -> Model:
