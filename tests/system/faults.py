@@ -12,6 +12,7 @@ from einchip.arch import Architecture
 from einchip.program import (
     ADDRESS_BITS,
     TOKEN_MAX,
+    Cell,
     Contract,
     Copy,
     EndLoop,
@@ -191,6 +192,22 @@ def _loop(rng: Generator, case: Case) -> Faulty:
     return _changed("loop", case, k, **{name: tuple(strides)})
 
 
+def _rows(rng: Generator, case: Case) -> Faulty:
+    """Let a state, or packed weights, begin in the last row and leave the scratchpad."""
+    k = _choose(rng, case, *CELLS)
+    i = cast(Cell, case.program.instructions[k])
+    names = ["aux"] if isinstance(i, Peephole) else []
+    if i.vectors * case.arch.cell_planes > 1:
+        names.append("cell")
+    if not names:
+        raise NothingToBreakError
+    name = str(rng.choice(names))
+    last = case.arch.capacity(getattr(i, f"{name}_space")) - case.arch.lanes
+    if last >= 1 << ADDRESS_BITS:
+        raise NothingToBreakError
+    return _changed("rows", case, k, **{f"{name}_base": last, f"{name}_reg": 0})
+
+
 def _beats(rng: Generator, case: Case) -> Faulty:
     """Let a transfer leave the scratchpad, or external memory, whichever comes first."""
     k = _choose(rng, case, Store)
@@ -278,6 +295,7 @@ _BREAK: Final[dict[str, Callable[[Generator, Case], Faulty]]] = {
     "base": _base,
     "stride": _stride,
     "loop": _loop,
+    "rows": _rows,
     "beats": _beats,
     "alignment": _alignment,
     "sequencer": _sequencer,
