@@ -133,8 +133,9 @@ def test_values_that_are_no_finite_real_numbers_are_refused(
     assert message in refused(tmp_path, "contract", "a->a", path)
 
 
-def test_products_beyond_float64_are_refused() -> None:
+@pytest.mark.parametrize(("value", "name"), [(1e300, "T0"), (1e-300, "T0"), (1e50, "result")])
+def test_magnitudes_without_a_sensible_scale_are_refused(value: float, name: str) -> None:
     network = Network.from_einsum("a,a->a", [(2,), (2,)])
-    huge = {"T0": np.full(2, 1e300), "T1": np.full(2, 1e300)}
-    with pytest.raises(MappingError, match="result: found values beyond float64"):
-        contract(network, huge, PRESETS["nano"])
+    arrays = {"T0": np.full(2, value), "T1": np.full(2, value)}
+    with pytest.raises(MappingError, match=f"{name}: found a greatest magnitude of"):
+        contract(network, arrays, PRESETS["nano"])

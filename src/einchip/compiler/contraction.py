@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from einchip.reference import Host, Memory
 from einchip.roofline import Roofline, roofline
 
 Float = NDArray[np.float64]
+#: The greatest magnitude of a tensor that is not zero lies between the inverse of this and this.
+LARGEST: Final = 2.0**256
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,25 @@ def contract(
     Raises MappingError when the machine is too small or a value is not finite.
     """
     for name, values in arrays.items():
-        if not np.all(np.isfinite(values)):
-            raise MappingError(f"{name}: found NaN or infinity, expected finite numbers")
+        _require_usable(name, values)
     left = [n for n in network.tensors if n not in resident]
     streamed = max(left, key=lambda n: network.size(network.tensors[n]), default="")
     mapping = map_network(network, arch, resident=resident, streamed=streamed)
     return Contracted(
         mapping, arrays, choose_fracs(mapping, arrays, arch.data_bits), tuple(resident)
     )
+
+
+def _require_usable(name: str, values: Float) -> None:
+    """Raise MappingError for values that have no sensible power-of-two scale."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if not np.isfinite(largest):
+        raise MappingError(f"{name}: found NaN or infinity, expected finite numbers")
+    if largest and not 1 / LARGEST <= largest <= LARGEST:
+        raise MappingError(
+            f"{name}: found a greatest magnitude of {largest:.3g}, expected {1 / LARGEST:.3g} to "
+            f"{LARGEST:.3g}; scale the tensors"
+        )
 
 
 def choose_fracs(mapping: NetworkMapping, arrays: Mapping[str, Float], bits: int) -> dict[str, int]:
@@ -110,13 +124,8 @@ def choose_fracs(mapping: NetworkMapping, arrays: Mapping[str, Float], bits: int
     fracs = {name: best_frac(values, bits) for name, values in arrays.items()}
     fracs |= {f"{ONE}{space}": 0 for space in (0, 1)}
     for step in mapping.steps:
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = np.einsum(step.einsum, known[step.left], known[step.right], optimize=True)
-        if not np.all(np.isfinite(value)):
-            raise MappingError(
-                f"{step.result}: found values beyond float64, expected finite ones; "
-                "scale the tensors down"
-            )
+        value = np.einsum(step.einsum, known[step.left], known[step.right], optimize=True)
+        _require_usable(step.result, value)
         known[step.result] = value
         product = fracs[step.left] + fracs[step.right]
         fracs[step.result] = best_frac(value, bits, product)
