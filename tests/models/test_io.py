@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from einchip.models import (
     Model,
@@ -120,6 +120,30 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
     assert "file: found nothing" in message_of(tmp_path / "no.yaml")
 
 
+def test_bytes_behind_the_data_are_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.safetensors", {})
+    path.write_bytes(path.read_bytes() + b"1234")
+    assert "bytes of data, expected" in message_of(path)
+
+
+def test_file_of_another_writer_with_its_own_order_loads(tmp_path: Path) -> None:
+    model = small_model("bt")
+    text = model.spec.model_dump_json()
+    entries: dict[str, Any] = {"__metadata__": {"einchip": text, "format": "pt"}}
+    data = b""
+    for name in sorted(model.tensors, reverse=True):
+        more = model.tensors[name].tobytes()
+        place = [len(data), len(data) + len(more)]
+        shape = list(model.tensors[name].shape)
+        entries |= {name: {"dtype": "F32", "shape": shape, "data_offsets": place}}
+        data += more
+    header = json.dumps(entries, indent=1).encode()
+    (tmp_path / "m.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
+    loaded = load_model(tmp_path / "m.safetensors")
+    for name, tensor in load_file(tmp_path / "m.safetensors").items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
+
+
 def test_pipe_is_one_line_and_does_not_hang(tmp_path: Path) -> None:
     for name in ("pipe.safetensors", "pipe.yaml"):
         os.mkfifo(tmp_path / name)
@@ -213,14 +237,17 @@ def test_tensors_that_the_spec_does_not_describe_are_named(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("shape", "offsets", "message"),
     [
-        ([32], [0, 64], "file: found"),
+        ([32], [0, 64], "layers.0.bias: found data_offsets [0, 64], expected [0, 128]"),
         ([-32], [0, 128], "layers.0.bias: found shape [-32]"),
         ([2**70], [0, 128], "layers.0.bias: found shape [1180591620717411303424]"),
-        ([32.0], [0, 128], "file: found"),
+        ([32.0], [0, 128], "layers.0.bias: found no shape, expected a list of integers"),
+        ([True], [0, 128], "layers.0.bias: found no shape"),
         ("32", [0, 128], "layers.0.bias: found no shape"),
-        ([32], [0, 2**62], "file: found"),
-        ([32], [-128, 0], "file: found"),
-        ([32], None, "file: found"),
+        ([32], [0, 2**62], "layers.0.bias: found data_offsets"),
+        ([32], [-128, 0], "layers.0.bias: found data_offsets"),
+        ([32], None, "layers.0.bias: found no data_offsets"),
+        ([32], [0, 128.0], "layers.0.bias: found no data_offsets"),
+        ([32], [4, 132], "layers.0.bias: found data_offsets [4, 132], expected [0, 128]"),
     ],
 )
 def test_wrong_dimensions_in_the_header_are_one_line(

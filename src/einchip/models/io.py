@@ -20,7 +20,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
 from einchip.files import write_bytes
@@ -280,25 +279,52 @@ def _read(path: Path, n: int) -> bytes:
 def _with_weights(spec: ModelSpec, path: Path, header: dict[str, Any]) -> Model:
     """Return the model, its tensors from a safetensors file with this header.
 
-    Names, types and shapes are checked before any tensor is read.
+    Names, types, shapes and places are checked before any tensor is read.
     """
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     for name, entry in entries.items():
         dtype = entry.get("dtype") if isinstance(entry, dict) else None
         if dtype != "F32":
             raise model_error(path, name, f"dtype {dtype}", "F32", "store it as float32")
-        if not isinstance(entry.get("shape"), list):
-            raise model_error(path, name, "no shape", "a list of sizes", "save the file again")
+        shape = entry.get("shape")
+        if not isinstance(shape, list) or any(type(n) is not int for n in shape):
+            raise model_error(path, name, "no shape", "a list of integers", "save the file again")
     check_shapes(spec, {name: tuple(entry["shape"]) for name, entry in entries.items()}, path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in tensor_shapes(spec)}
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as e:
-        raise model_error(
-            path, "file", e, "a whole safetensors file", "copy or save it again"
-        ) from None
+    start = _check_places(path, entries)
+    tensors = {}
+    with path.open("rb") as file:
+        for name, shape in tensor_shapes(spec).items():
+            file.seek(start + entries[name]["data_offsets"][0])
+            tensors[name] = np.fromfile(file, "<f4", prod(shape)).reshape(shape)
     check_tensors(spec, tensors, path)
     return Model(spec, tensors)
+
+
+def _check_places(path: Path, entries: dict[str, dict[str, Any]]) -> int:
+    """Return where the data start, after checking that the tensors fill them without a gap.
+
+    Shapes are those of a spec already, so their products are small numbers.
+    """
+    (n,) = struct.unpack("<Q", _read(path, 8))
+    here, advice = 0, "copy or save the file again"
+    places = {name: _offsets(path, name, entry) for name, entry in entries.items()}
+    for name, (begin, end) in sorted(places.items(), key=lambda place: place[1]):
+        n_bytes = 4 * prod(entries[name]["shape"])
+        if (begin, end) != (here, here + n_bytes):
+            found, expected = f"data_offsets {[begin, end]}", f"{[here, here + n_bytes]}"
+            raise model_error(path, name, found, expected, advice)
+        here = end
+    size = _size(path) - 8 - n
+    if size != here:
+        raise model_error(path, "file", f"{size} bytes of data", f"{here} bytes", advice)
+    return int(8 + n)
+
+
+def _offsets(path: Path, name: str, entry: dict[str, Any]) -> tuple[int, int]:
+    offsets = entry.get("data_offsets")
+    if not isinstance(offsets, list) or [type(o) for o in offsets] != [int, int]:
+        raise model_error(path, name, "no data_offsets", "two integers", "save the file again")
+    return offsets[0], offsets[1]
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Matrix:
         columns: slice | None = None,
     ) -> None:
         self.spec = spec
-        self.cores = {name: np.asarray(core, dtype=np.float64) for name, core in cores.items()}
+        self.cores = cores
         self.network = matrix_network(spec, n_gates)
         self.columns = slice(0, spec.in_size) if columns is None else columns
         self.out_size = prod(self.network.sizes[o] for o in self.network.outputs)
