@@ -11,7 +11,18 @@ from typing import Final
 from einchip.cli.common import app
 
 #: The modules that register commands, in the order of `--help`.
-VERBS: Final = ("run", "compile", "simulate", "verify", "generate", "doctor")
+VERBS: Final = (
+    "run",
+    "compile",
+    "simulate",
+    "verify",
+    "generate",
+    "quantise",
+    "workloads",
+    "contract",
+    "convert",
+    "doctor",
+)
 
 for _verb in VERBS:
     import_module(f"einchip.cli.{_verb}")
