@@ -25,6 +25,7 @@ from einchip.program import (
     REGISTER_BITS,
     REGISTERS,
     Act,
+    Cell,
     Contract,
     Copy,
     EndLoop,
@@ -32,6 +33,7 @@ from einchip.program import (
     Fill,
     Gru,
     GruReset,
+    GruUpdate,
     Halt,
     Instruction,
     Load,
@@ -328,32 +330,38 @@ def _results(i: Vector, given: dict[Read, Ints], arch: Architecture) -> list[Int
         return [numeric.wrap(i.value, arch.data_bits)]
     if isinstance(i, Copy):
         return [given[Read("src")]]
+    if isinstance(i, GruReset):
+        gate, state = given[Read("src")], given[Read("state")]
+        return [numeric.gru_reset(gate, state, **_formats(i, arch))]
+    new, out = _update(i, given, arch)
+    return [*to_planes(new, arch), out]
+
+
+def _formats(i: Cell, arch: Architecture) -> dict[str, int]:
+    return {
+        "gate_frac": i.gate_frac, "cell_frac": i.cell_frac, "hidden_frac": i.hidden_frac,
+        "data_bits": arch.data_bits,
+    }  # fmt: skip
+
+
+def _update(
+    i: Lstm | Peephole | Gru | GruUpdate, given: dict[Read, Ints], arch: Architecture
+) -> tuple[Ints, Ints]:
+    """Return (new state, destination) of a cell."""
     src, aux, packed = (
         {read.gate: values for read, values in given.items() if read.source == source}
         for source in ("src", "aux", "packed")
     )
-    state = given[Read("state")]
-    formats = {
-        "gate_frac": i.gate_frac, "cell_frac": i.cell_frac, "hidden_frac": i.hidden_frac,
-        "data_bits": arch.data_bits,
-    }  # fmt: skip
-    if isinstance(i, GruReset):
-        return [numeric.gru_reset(src[0], state, **formats)]
+    state, formats = given[Read("state")], _formats(i, arch)
     if isinstance(i, Lstm):
-        new, out = numeric.lstm_cell((src[0], src[1], src[2], src[3]), state, **formats)
-    elif isinstance(i, Peephole):
-        new, out = numeric.peephole_cell(
-            (src[0], src[1], src[2], src[3]), (packed[0], packed[1], packed[2]), state,
-            peephole_frac=i.aux_frac, **formats,
-        )  # fmt: skip
-    elif isinstance(i, Gru):
-        new, out = numeric.gru_cell(
-            (src[0], src[1], src[2]), (aux[0], aux[1], aux[2]), state,
-            aux_frac=i.aux_frac, **formats,
-        )  # fmt: skip
-    else:
-        new, out = numeric.gru_update(src[0], aux[0], state, aux_frac=i.aux_frac, **formats)
-    return [*to_planes(new, arch), out]
+        return numeric.lstm_cell((src[0], src[1], src[2], src[3]), state, **formats)
+    if isinstance(i, Peephole):
+        gates, weights = (src[0], src[1], src[2], src[3]), (packed[0], packed[1], packed[2])
+        return numeric.peephole_cell(gates, weights, state, peephole_frac=i.aux_frac, **formats)
+    if isinstance(i, Gru):
+        hidden, inputs = (src[0], src[1], src[2]), (aux[0], aux[1], aux[2])
+        return numeric.gru_cell(hidden, inputs, state, aux_frac=i.aux_frac, **formats)
+    return numeric.gru_update(src[0], aux[0], state, aux_frac=i.aux_frac, **formats)
 
 
 def transfer_addresses(
