@@ -21,6 +21,7 @@ VERBS: Final = (
     "workloads",
     "contract",
     "convert",
+    "compress",
     "doctor",
 )
 

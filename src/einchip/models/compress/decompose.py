@@ -52,10 +52,18 @@ def decompose(matrix: ArrayLike, spec: MatrixSpec, n_gates: int = 1, seed: int =
     W = np.asarray(matrix, dtype=np.float64)
     tensors = as_tensors(W, spec, n_gates)
     plain = plain_spec(spec)
-    found = [_METHODS[spec.format](T, plain, matrix_network(plain), seed) for T in tensors]
+    found = [_one(T, plain, seed) for T in tensors]
     balanced = [_balance(cores) for cores in found]
     shapes = core_shapes(spec, n_gates)
     return {n: np.stack([c[n] for c in balanced]).reshape(s) for n, s in shapes.items()}
+
+
+def _one(T: Float, spec: MatrixSpec, seed: int) -> Cores:
+    """Decompose one tensor ``T[O.., I..]``; of one that is zero all tensors are zero."""
+    network = matrix_network(spec)
+    if not T.any():
+        return {name: np.zeros(network.shape(name)) for name in network.tensors}
+    return _METHODS[spec.format](T, spec, network, seed)
 
 
 def plain_spec(spec: MatrixSpec) -> MatrixSpec:
@@ -250,20 +258,31 @@ def _parafac(T: Float, rank: int, seed: int) -> list[Float]:
     starts = [*by_svd, *(("random", seed + k) for k in range(N_STARTS - len(by_svd)))]
     found = []
     for start, number in starts:
-        (weights, factors), errors = tensorly.parafac(
-            T,
-            rank,
-            n_iter_max=3 * N_SWEEPS,
-            init=start,
-            tol=1e-7,
-            random_state=number,
-            return_errors=True,
-        )
+        try:
+            (weights, factors), errors = tensorly.parafac(
+                T,
+                rank,
+                n_iter_max=N_SWEEPS,
+                init=start,
+                tol=1e-6,
+                random_state=number,
+                return_errors=True,
+            )
+        except np.linalg.LinAlgError:  # of lower rank than asked for: its equations are singular
+            continue
         share = np.abs(weights) ** (1 / T.ndim)
         factors = [np.asarray(f) * share for f in factors]
         factors[0] = factors[0] * np.sign(weights)
         found.append((float(errors[-1]), factors))
-    return min(found, key=itemgetter(0))[1]
+    return min(found, key=itemgetter(0))[1] if found else _ridged_cp(T, rank, seed)
+
+
+def _ridged_cp(T: Float, rank: int, seed: int) -> list[Float]:
+    """Return the factors found by our own least squares, which bears redundant ranks."""
+    output = tuple(f"m{k}" for k in range(T.ndim))
+    sizes = dict(zip(output, T.shape, strict=True)) | {"r": rank}
+    fit = Fit({m: (m, "r") for m in output}, sizes, output, T)
+    return list(fit.run(fit.random(np.random.default_rng(seed)), N_SWEEPS).values())
 
 
 def _kronecker(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:

@@ -222,7 +222,9 @@ def _validated(name: str, spec: MatrixSpec) -> MatrixSpec:
     try:
         return MatrixSpec.model_validate(spec.model_dump(exclude_none=True))
     except ValidationError as e:
-        raise ModelError(f"{name}: {one_line(e.errors()[0]['msg'], 300)}") from None
+        entry = e.errors()[0]
+        said = entry.get("ctx", {}).get("error", entry["msg"])
+        raise ModelError(f"{name}: {one_line(said, 300)}") from None
 
 
 def _report(

@@ -97,9 +97,12 @@ class Site:
 
     def error(self, spec: MatrixSpec) -> float:
         """Return the relative error of the worst of the matrices in a format."""
-        return max(
-            relative_error(W, spec, self.cores(W, spec), self.n_gates) for W in self.matrices
-        )
+        key = spec.model_dump_json()
+        if key not in self._errors:
+            pairs = ((W, self.cores(W, spec)) for W in self.matrices)
+            errors = [relative_error(W, spec, cores, self.n_gates) for W, cores in pairs]
+            self._errors[key] = max(errors)
+        return self._errors[key]
 
     def cores(self, W: Float, spec: MatrixSpec) -> Arrays:
         """Return the tensors of one of the matrices."""
@@ -119,6 +122,10 @@ class Site:
     def weights(self, spec: MatrixSpec) -> int:
         """Return the number of stored weights of one of the matrices in a format."""
         return n_weights(spec, self.n_gates)
+
+    @cached_property
+    def _errors(self) -> dict[str, float]:
+        return {}
 
     @cached_property
     def tails(self) -> dict[str, Float]:
@@ -181,17 +188,17 @@ class Site:
             return _first([self.at(d) for d in deltas], close)
         rank = 1
         while not close(self.uniform(rank)):
-            if self.weights(self.uniform(rank)) > 2 * self.dense_weights:
+            if self.weights(self.uniform(rank)) > self.dense_weights:
                 raise model_error(
                     self.name,
                     f"{self.template.format}, rank {rank}",
-                    f"relative error {self.error(self.uniform(rank)):.3g}",
-                    f"at most {error:g}",
+                    f"{self.weights(self.uniform(rank))} weights and still relative error "
+                    f"{self.error(self.uniform(rank)):.3g}",
+                    f"at most {error:g} with fewer than the {self.dense_weights} of the matrix",
                     "raise --error, choose another format, or --keep this matrix",
                 )
             rank *= 2
-        specs = [self.uniform(r) for r in range(rank // 2 + 1, rank + 1)]
-        return _first(specs, close)
+        return _first([self.uniform(r) for r in range(rank // 2 + 1, rank + 1)], close)
 
     def _with(self, bonds: Bonds) -> MatrixSpec:
         return self._with_bonds(_clipped(self._with_bonds(bonds), bonds))

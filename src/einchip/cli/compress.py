@@ -1,0 +1,247 @@
+"""`einchip compress` and `einchip finetune`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import typer
+
+from einchip.cli.common import (
+    Json,
+    command,
+    console,
+    fail,
+    loaded,
+    require_writable,
+    say,
+    write_json,
+)
+from einchip.cli.inputs import load_data
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from einchip.models import MatrixSpec, Model
+    from einchip.models.compress import MatrixReport, Plan
+    from einchip.models.spec import Format
+
+FORMATS: Final = ("lowrank", "mpo", "mps", "ht", "tr", "bt", "tucker", "cp", "kronecker", "dense")
+Output = Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")]
+Names = Annotated[list[str] | None, typer.Option(metavar="NAME")]
+
+
+def whole_numbers(option: str, text: str | None) -> tuple[int, ...]:
+    """Return the numbers of an option such as ``4,4,8``."""
+    parts = [] if text is None else text.split(",")
+    if not all(part.strip().isdecimal() and 0 < int(part) < 2**24 for part in parts):
+        fail(f"{option}: found {text!r}, expected positive whole numbers such as 4,4,8")
+    return tuple(int(part) for part in parts)
+
+
+def plan_of(
+    format_: str, targets: tuple[str | None, float | None, float | None], **fields: Any
+) -> Plan:
+    """Return the plan of the options, checked."""
+    from einchip.models.compress import Plan, Target
+
+    if format_ not in FORMATS:
+        fail(f"--format: found {format_!r}, expected one of {', '.join(FORMATS)}")
+    if fields["gates"] not in ("joint", "separate"):
+        fail(f"--gates: found {fields['gates']!r}, expected joint or separate")
+    text, ratio, error = targets
+    if format_ == "dense" and (text, ratio, error) == (None, None, None):
+        ratio = 1.0
+    ranks = whole_numbers("--rank", text)
+    rank = None if not ranks else ranks[0] if len(ranks) == 1 else ranks
+    return Plan(cast("Format", format_), Target(rank, ratio, error), **fields)
+
+
+@command
+def compress(
+    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
+    output: Output,
+    format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))],
+    rank: Annotated[
+        str | None, typer.Option(help="of every bond, or the format's list", metavar="R[,R..]")
+    ] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="largest ranks with so many times fewer weights")
+    ] = None,
+    error: Annotated[
+        float | None, typer.Option(help="smallest ranks with at most this relative error")
+    ] = None,
+    in_modes: Annotated[
+        str | None, typer.Option(help="product: input size; else balanced factors", metavar="N,..")
+    ] = None,
+    out_modes: Annotated[
+        str | None, typer.Option(help="product: output size; gates are slowest", metavar="N,..")
+    ] = None,
+    gates: Annotated[
+        str, typer.Option(help="joint or separate: a network for each gate")
+    ] = "joint",
+    blocks: Annotated[int, typer.Option(min=1, max=1024, help="terms of format bt")] = 2,
+    only: Names = None,
+    keep: Names = None,
+    json_file: Json = None,
+) -> None:
+    """Decompose a model's matrices; --only and --keep choose which (layers.0.hidden, layers.*)."""
+    from einchip.models import load_model, save_model
+    from einchip.models.compress import compress_model
+
+    plan = plan_of(
+        format_,
+        (rank, ratio, error),
+        in_modes=whole_numbers("--in-modes", in_modes),
+        out_modes=whole_numbers("--out-modes", out_modes),
+        gates=gates,
+        blocks=blocks,
+        only=tuple(only or ()),
+        keep=tuple(keep or ()),
+    )
+    require_writable(output)
+    require_writable(json_file)
+    found = load_model(model)
+    with console.status("decomposing") as status:
+        made, reports = loaded(
+            model,
+            lambda: compress_model(found, plan, lambda name: status.update(f"decomposing {name}")),
+        )
+    save_model(made, output)
+    rows = [figures(r) for r in reports]
+    write_json(json_file, {"model": str(model), "output": str(output), "matrices": rows})
+    for report in reports:
+        say(f"{report.name}: {described(report.after)}")
+    console.print(table(reports, rows))
+    for report in reports:
+        if report.warning:
+            say(f"warning: {report.warning}")
+    say(f"{output}: {n_values(made):,} values in all, {n_values(found):,} before")
+
+
+def figures(report: MatrixReport) -> dict[str, Any]:
+    """Return the figures of a matrix as JSON."""
+    after = report.after
+    return {
+        "name": report.name,
+        "format_before": report.before.format,
+        "format": after.format,
+        "in_modes": list(after.in_modes),
+        "out_modes": list(after.out_modes),
+        "ranks": after.model_dump(mode="json")["ranks"],
+        "gates": after.gates,
+        "dense_weights": report.dense_weights,
+        "weights_before": report.weights_before,
+        "weights": report.weights_after,
+        "ratio": report.ratio,
+        "error": report.error,
+        "svd_rank": report.svd_rank,
+        "svd_error": report.svd_error,
+        "macs_before": macs(report.before, report.n_gates),
+        "macs": macs(after, report.n_gates),
+        "warning": report.warning,
+    }
+
+
+def macs(spec: MatrixSpec, n_gates: int) -> int:
+    """Return the multiply-adds of one product with a vector in the best order."""
+    from einchip.compiler.problem import network_of
+    from einchip.roofline import Volumes, cheapest
+
+    network = network_of(spec, "x", n_gates)
+    volumes = Volumes(network)
+    return int(cheapest(network, volumes, lambda a, b, _: volumes.of(a | b)).cost)
+
+
+def n_values(model: Model) -> int:
+    """Return how many values a model holds, biases too."""
+    return sum(tensor.size for tensor in model.tensors.values())
+
+
+def table(reports: Sequence[MatrixReport], rows: Sequence[dict[str, Any]]) -> Table:
+    """Return the figures as a table."""
+    from rich.table import Table
+
+    made = Table()
+    made.add_column("matrix")
+    for head in ("weights", "before", "ratio", "error", "SVD's", "MACs", "before"):
+        made.add_column(head, justify="right")
+    for report, row in zip(reports, rows, strict=True):
+        made.add_row(
+            report.name,
+            f"{row['weights']:,}",
+            f"{row['weights_before']:,}",
+            f"{row['ratio']:.2f}",
+            f"{row['error']:.3f}",
+            f"{row['svd_error']:.3f}",
+            f"{row['macs']:,}",
+            f"{row['macs_before']:,}",
+        )
+    return made
+
+
+def described(spec: MatrixSpec) -> str:
+    """Return format, modes and ranks as text."""
+    ranks = spec.model_dump(mode="json")["ranks"]
+    if isinstance(ranks, dict):
+        ranks = "; ".join(f"{k} {_listed(v)}" for k, v in ranks.items() if k != "root")
+    modes = f"{_listed(spec.in_modes)} -> {_listed(spec.out_modes)}"
+    return f"{spec.format} {modes}" + (f": {_listed(ranks)}" if ranks else "")
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+@command
+def finetune(
+    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
+    data: Annotated[Path, typer.Option(help="labelled sequences (.npz)")],
+    output: Output,
+    distill: Annotated[
+        Path | None, typer.Option(help="a model whose outputs are learnt, too", metavar="TEACHER")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, max=100_000)] = 100,
+    rate: Annotated[float, typer.Option("--lr", min=1e-8, max=1.0, help="learning rate")] = 0.005,
+    batch: Annotated[int, typer.Option(min=1, help="sequences in one step")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 1,
+    decay: Annotated[float, typer.Option(min=0.0, max=10.0, help="weight decay")] = 0.01,
+    noise: Annotated[float, typer.Option(min=0.0, max=1e3, help="on every input value")] = 0.0,
+    offset: Annotated[float, typer.Option(min=0.0, max=1e3, help="noise per sequence")] = 0.0,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="of the last state")] = 0.0,
+    smoothing: Annotated[float, typer.Option(min=0.0, max=0.9, help="of labels")] = 0.0,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="threads of PyTorch")] = 1,
+    json_file: Json = None,
+) -> None:
+    """Train a model on in its format: the train split is learnt, the test split is judged."""
+    from einchip.models import load_model, save_model
+
+    require_writable(output)
+    require_writable(json_file)
+    start = load_model(model)
+    teacher = None if distill is None else load_model(distill)
+    train, test = load_data(data, start, "train"), load_data(data, start, "test")
+    from einchip.models import finetune as training
+    from einchip.models.finetune import Settings
+
+    settings = Settings(
+        epochs, rate, batch, seed, decay, noise, offset, dropout, smoothing, threads
+    )
+    with console.status("training") as status:
+
+        def progress(epoch: int, loss: float) -> None:
+            status.update(f"epoch {epoch} of {epochs}, loss {loss:.4f}")
+            losses.append(loss)
+
+        losses: list[float] = []
+        made = training.finetune(start, train, settings, teacher, progress)
+    save_model(made, output)
+    scores: dict[str, float] = {}
+    if start.spec.output == "last":
+        scores = {"before": training.accuracy(start, test), "after": training.accuracy(made, test)}
+        say(f"test accuracy {scores['before']:.2%} before, {scores['after']:.2%} after")
+    if losses:
+        say(f"{output}: {epochs} epochs, loss {losses[0]:.4f} in the first, {losses[-1]:.4f} last")
+    write_json(json_file, {"settings": asdict(settings), "losses": losses, "accuracy": scores})
