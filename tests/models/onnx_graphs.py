@@ -15,7 +15,7 @@ Arrays = Mapping[str, Any]
 def model(
     nodes: Sequence[Any],
     constants: Arrays,
-    dims: Sequence[int | str | None],
+    dims: Sequence[Any],
     outputs: Sequence[str] = ("y",),
     *,
     opset: int = OPSET,

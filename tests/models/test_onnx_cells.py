@@ -115,7 +115,7 @@ def test_two_nodes_in_two_directions_are_one_layer(tmp_path: Path) -> None:
     ]
     made = model(nodes, constants, ["T", "B", N_IN])
     found = import_model(saved(made, tmp_path / "m.onnx"))
-    assert [layer.bidirectional for layer in found.spec.layers] == [True]
+    assert [layer.out_size for layer in found.spec.layers] == [8]
     x = floats(N_STEPS, 1, N_IN)
     result = Model(found.spec, found.tensors).run(x[:, 0])
     np.testing.assert_allclose(result, runtime(made, x)[:, 0], atol=1e-6)

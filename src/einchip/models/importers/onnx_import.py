@@ -7,24 +7,32 @@ with different ones, so that nothing depends on them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from einchip.models.errors import model_error
 from einchip.models.importers.onnx_file import Graph, read_graph
 from einchip.models.importers.onnx_moves import UnfitError
-from einchip.models.importers.onnx_signals import Signal
-from einchip.models.importers.onnx_trace import Opaque, Trace, Traced, spread
+from einchip.models.importers.onnx_signals import Ids, Signal
+from einchip.models.importers.onnx_trace import Opaque, Trace, Traced, check_operators, spread
 from einchip.models.importers.options import Options
 from einchip.models.importers.stages import (
     Embedding,
     Imported,
+    Linear,
     Output,
     Stage,
     assemble,
     dense,
 )
+from einchip.models.spec import MatrixSpec
+
+#: Most output modes whose order is looked for in all orders.
+MAX_PERMUTED_MODES: Final = 6
 
 
 def import_onnx(path: Path, options: Options) -> Imported:
@@ -37,6 +45,7 @@ def import_onnx(path: Path, options: Options) -> Imported:
     """
     graph = read_graph(path)
     wanted = options.value or graph.outputs[0]
+    check_operators(graph, wanted)
     name = _input(graph, wanted)
     found = [_trace(graph, name, wanted, shape, options) for shape in _shapes(graph, name)]
     for other in found[1:]:
@@ -99,7 +108,10 @@ def _model(trace: Trace, wanted: str, options: Options) -> Imported:
     vectors, _ = trace.features_last(value.ids)
     notes = list(trace.notes)
     stages, embedding = _chain(vectors.signal, notes)
-    if not vectors.whole:
+    arranged = _arranged(stages[-1], vectors.order) if stages else None
+    if arranged is not None:
+        stages[-1] = arranged
+    elif not vectors.whole:
         n = len(vectors.order)
         weight = spread(np.eye(n, dtype=np.float32), vectors)
         stages.append(dense(wanted, weight))
@@ -114,6 +126,25 @@ def _model(trace: Trace, wanted: str, options: Options) -> Imported:
         notes.append(f"output: {wanted}; left out: {', '.join(others)} (--value NAME)")
     name = options.name or trace.path.stem
     return assemble(trace.path, name, stages, output, notes, embedding)
+
+
+def _arranged(stage: Stage, order: Ids) -> Linear | None:
+    """Return a linear layer with only these elements of its output; None where it cannot be."""
+    if not isinstance(stage, Linear):
+        return None
+    bias = None if stage.bias is None else stage.bias[order]
+    if stage.matrix.format == "dense":
+        rows = np.ascontiguousarray(stage.weight["W"][order])
+        return dense(stage.name, rows, bias, stage.activation)
+    modes, names = stage.matrix.out_modes, stage.matrix.outputs or ()
+    numbers = np.arange(stage.out_size).reshape(modes)
+    axes = permutations(range(len(modes))) if len(modes) <= MAX_PERMUTED_MODES else ()
+    for axis in axes:
+        if np.array_equal(numbers.transpose(axis).reshape(-1), order):
+            outputs = tuple(names[a] for a in axis)
+            fields = stage.matrix.model_dump(exclude={"out_modes"}) | {"outputs": outputs}
+            return replace(stage, matrix=MatrixSpec(**fields), bias=bias)
+    return None
 
 
 def _chain(signal: Signal, notes: list[str]) -> tuple[list[Stage], Embedding | None]:

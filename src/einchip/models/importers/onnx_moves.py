@@ -135,7 +135,7 @@ def _gather(node: Node, operands: list[Operand]) -> tuple[Array, ...]:
     if indices.dtype.kind not in "iu" or not -array.ndim <= axis < array.ndim:
         raise UnfitError(f"indices of type {indices.dtype} along axis {axis}")
     bounded(*np.delete(array.shape, axis), *indices.shape)
-    return (np.take(array, indices, axis=axis),)
+    return (np.asarray(np.take(array, indices, axis=axis)),)
 
 
 def _concat(node: Node, operands: list[Operand]) -> tuple[Array, ...]:

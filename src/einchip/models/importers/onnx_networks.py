@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from math import prod
+from string import ascii_lowercase
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +22,8 @@ from einchip.models.importers.onnx_signals import Ids, Network, Signal, Signals
 from einchip.models.importers.stages import Float32, Linear
 from einchip.models.spec import MatrixSpec
 
+#: Most axes of an operand: einsum has letters for no more.
+MAX_AXES: Final = 20
 Terms = Sequence[tuple[str, Float32]]
 
 
@@ -29,6 +33,51 @@ def is_part(signals: Signals, rows: Ids) -> bool:
         return rows.shape[1] != signals.input_shape[-1] and _modes_of_input(signals, rows)
     signal, _, feature = signals.decode(rows)
     return signal.network is not None or bool((feature != feature[:1]).any())
+
+
+def product(signals: Signals, node: Node, ids: Ids, matrix: Float32) -> Ids:
+    """Return ``ids @ matrix``, whose rows are parts of vectors, as a step of a chain.
+
+    Axes are cut first, so that each is of rows or of one mode.
+    """
+    parts = _all_parts(signals, ids)
+    shape = [n for axis in parts for n in axis]
+    if len(shape) > MAX_AXES:
+        raise UnfitError(f"more than {MAX_AXES} modes")
+    letters = ascii_lowercase[: len(shape)]
+    kept, summed = letters[: -len(parts[-1])], letters[-len(parts[-1]) :]
+    terms = [(summed + "Z", matrix.reshape(*parts[-1], -1))]
+    made = contract(signals, node, ids.reshape(shape), letters, terms, kept + "Z")
+    return made.reshape(*ids.shape[:-1], matrix.shape[1])
+
+
+def _all_parts(signals: Signals, ids: Ids) -> list[list[int]]:
+    """Return for every axis the sizes into which it is cut."""
+    if signals.known:
+        _, row, feature = signals.decode(ids)
+    else:
+        row, feature = np.divmod(ids, _last(signals))
+    lines = [
+        tuple(slice(None) if a == axis else 0 for a in range(ids.ndim)) for axis in range(ids.ndim)
+    ]
+    return [_parts(row[line], feature[line]) for line in lines]
+
+
+def _parts(row: Ids, feature: Ids) -> list[int]:
+    """Return the sizes of an axis' parts: along each only the row changes, or one mode."""
+    n = len(row)
+    if n > 1 and row[1] != row[0]:
+        differs = feature != feature[0]
+    else:
+        step = feature[min(1, n - 1)] - feature[0]
+        differs = (row != row[0]) | (feature != feature[0] + step * np.arange(n))
+    (changes,) = np.nonzero(differs)
+    if not len(changes):
+        return [n]
+    inner = int(changes[0])
+    if inner < 2 or n % inner:
+        raise UnfitError("a reshape that mixes steps and features")
+    return [*_parts(row[::inner], feature[::inner]), inner]
 
 
 def _modes_of_input(signals: Signals, rows: Ids) -> bool:

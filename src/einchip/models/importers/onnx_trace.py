@@ -44,6 +44,17 @@ from einchip.models.importers.stages import (
 ACTIVATIONS: Final[dict[str, Activation]] = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
 #: Most elements that all tensors of a trace may have: 512 MiB.
 MAX_TRACE_ELEMENTS: Final = 2**26
+#: The method of each operator that makes a layer.
+LAYERS: Final = {
+    **dict.fromkeys(INPUTS, "_recurrent"),
+    **dict.fromkeys(ACTIVATIONS, "_activation"),
+    "MatMul": "_matmul",
+    "Gemm": "_gemm",
+    "Einsum": "_einsum",
+    "Add": "_add",
+    "Sub": "_add",
+    "Gather": "_embedding",
+}
 SUPPORTED: Final = (
     "LSTM, GRU, RNN, MatMul, Gemm, Einsum, Add, Sub, Sigmoid, Tanh, Relu, Gather, "
     "and operators that move data"
@@ -65,6 +76,16 @@ class Opaque:
 
 
 Value = Array | Traced | Opaque
+
+
+def check_operators(graph: Graph, wanted: str) -> None:
+    """Raise ModelError for a node that `wanted` depends on and that can never be imported."""
+    for node in graph.needed(wanted):
+        if not any(node.op in known for known in (LAYERS, MOVES, FOLDS, ("Shape",))):
+            before = next((name for name in node.inputs if name in graph.producers), "NAME")
+            advice = f"change the model, or take an earlier tensor (--value {before})"
+            where = f"node {node.name}"
+            raise model_error(graph.path, where, f"operator {node.op}", SUPPORTED, advice)
 
 
 class Trace:
@@ -136,10 +157,9 @@ class Trace:
             if (integer(node, "to", 0) in FLOAT_TYPES) == self._are_tokens(first.ids):
                 raise UnfitError("a cast between floats and integers")
             return [first]
-        layer = self._layer(node)
-        if layer is None:
-            raise self._unsupported(node)
-        return layer(node, operands, traced)
+        if node.op not in LAYERS:
+            raise UnfitError("an operand that depends on the input")
+        return getattr(self, LAYERS[node.op])(node, operands, traced)
 
     def _are_tokens(self, ids: Ids) -> bool:
         return self.tokens and bool(ids.max() < prod(self.signals.input_shape))
@@ -167,29 +187,8 @@ class Trace:
     def _fold(self, node: Node, constants: list[Operand]) -> Sequence[Value]:
         operator = MOVES.get(node.op) or FOLDS.get(node.op)
         if operator is None:
-            raise self._unsupported(node)
+            raise UnfitError("only constants")
         return operator(node, constants)
-
-    def _unsupported(self, node: Node) -> ModelError:
-        before = next((name for name in node.inputs if name in self.values), "NAME")
-        advice = f"change the model, or take an earlier tensor (--value {before})"
-        where = f"node {node.name}"
-        return model_error(self.path, where, f"operator {node.op}", SUPPORTED, advice)
-
-    def _layer(self, node: Node) -> Callable[..., Sequence[Value]] | None:
-        """Return the method for an operator that makes a layer."""
-        if node.op in INPUTS:
-            return self._recurrent
-        if node.op in ACTIVATIONS:
-            return self._activation
-        return {
-            "MatMul": self._matmul,
-            "Gemm": self._gemm,
-            "Einsum": self._einsum,
-            "Add": self._add,
-            "Sub": self._add,
-            "Gather": self._embedding,
-        }.get(node.op)
 
     # Layers.
 
@@ -311,10 +310,7 @@ class Trace:
             raise UnfitError(f"shapes {list(ids.shape)} and {list(matrix.shape)}")
         rows = ids.reshape(-1, ids.shape[-1])
         if onnx_networks.is_part(self.signals, rows):
-            letters = "abcdefghijklmnopqrstuvw"[: ids.ndim - 1]
-            return onnx_networks.contract(
-                self.signals, node, ids, letters + "x", [("xy", matrix)], letters + "y"
-            )
+            return onnx_networks.product(self.signals, node, ids, matrix)
         vectors = self.consume(rows)
         stage = dense(node.name, spread(np.ascontiguousarray(matrix.T), vectors))
         return self.push(vectors, ids.shape[:-1], stage)
@@ -366,10 +362,11 @@ class Trace:
     def add_bias(self, node: Node, ids: Ids, value: Float32) -> Ids:
         """Return elements with a constant added: the bias of their linear layer."""
         ids, signal, stage, row, feature = self._linear_of(node, ids, "a bias")
-        bounded(*np.broadcast_shapes(ids.shape, value.shape))
-        if np.broadcast_shapes(ids.shape, value.shape) != ids.shape:
+        shape = np.broadcast_shapes(ids.shape, value.shape)
+        if prod(shape) != ids.size:
             raise UnfitError(f"shapes {list(ids.shape)} and {list(value.shape)}")
-        added = np.broadcast_to(value, ids.shape)
+        added = np.broadcast_to(value, shape)
+        row, feature = np.broadcast_to(row, shape), np.broadcast_to(feature, shape)
         bias = np.zeros(signal.n_features, dtype=np.float32)
         bias[feature] = added
         if (bias[feature] != added).any():
