@@ -26,11 +26,15 @@ Lanes = tuple[Factor, ...]
 
 @dataclass(frozen=True)
 class Naming:
-    """Names of a part's tensors: of the result, of some inputs, a prefix for all others."""
+    """Names of a part's tensors: of the result, of some inputs, a prefix for all others.
+
+    `steps` is the prefix of intermediates, where it is not `prefix`.
+    """
 
     result: str
     prefix: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    steps: str = ""
 
     def of(self, tensor: str) -> str:
         """Return the name of an input."""
@@ -223,7 +227,7 @@ def _collect(
         names.append(name)
     number = folder.order[id(node)] + 1
     root = node is task.root
-    name = task.naming.result if root else f"{task.naming.prefix}t{number}"
+    name = task.naming.result if root else f"{task.naming.steps or task.naming.prefix}t{number}"
     sliced_step = folder.is_sliced_step(node)
     used = dict.fromkeys(i for o in node.operands for i in o.indices)
     extents = folder.sizes(sliced_step)

@@ -549,8 +549,8 @@ class PhaseSearch:
         flips = {} if own else _flip_of(ready.root, "h", a.h_space)  # weights that are shared
         task = Task(
             ready.root, ready.network.sizes, self.arch,
-            Naming(f"{d}.candidate", prefix, {"h": reset}), flips=flips, accesses=accesses,
-            addend=addend,
+            Naming(f"{d}.candidate", prefix, {"h": reset}, f"{d}.candidate."), flips=flips,
+            accesses=accesses, addend=addend,
             fixed=ready.fixed, frame={} if self.units.flat else self.frame(),
         )  # fmt: skip
         net = self._net(task, ready.network, {reset: reset}, addend, Act.NONE)
