@@ -45,11 +45,15 @@ _ARRAYS_ONLY = (
 
 
 def _import_arrays(path: Path, options: Options) -> Imported:
-    from einchip.models.importers.arrays import TORCH_SUFFIXES, read_arrays
+    from einchip.models.importers.arrays import read_arrays
 
     arrays = read_arrays(path)
+    if options.framework == "keras":
+        from einchip.models.importers.keras_arrays import import_keras_arrays
+
+        return import_keras_arrays(path, arrays, options)
     from einchip.models.importers.pytorch import import_state
 
     refuse(path, options, "gru_reset")
-    ordered = path.suffix.lower() in TORCH_SUFFIXES
+    ordered = path.suffix.lower() != ".safetensors"
     return import_state(path, arrays, options, ordered)
