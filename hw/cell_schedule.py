@@ -94,28 +94,43 @@ def strobes(kind: Any) -> dict[str, int]:
     when = {"aged": out[FACTOR]}
     if kind is GruReset:
         return when
-    candidate = out.get(CANDIDATE, 0)
-    if kind is Gru:  # the candidate's sum needs r
-        product = out[INPUT] + MULTIPLY_LATENCY
+    if kind is Gru:  # r multiplies in the cycle in which it comes out
         when["keep"] = out[INPUT] - 1
-        when["inner"] = product + REQUANTISE_LATENCY + 1
-        candidate = when["inner"] + ACTIVATION_LATENCY
+        when["inner"] = _summed(out[INPUT])
+        out[CANDIDATE] = when["inner"] + ACTIVATION_LATENCY
     when["gate"] = out[INPUT if kind in (Lstm, Peephole) else FACTOR]
-    when["total"] = candidate + MULTIPLY_LATENCY
+    when["total"] = out[CANDIDATE] + MULTIPLY_LATENCY
     new = when["total"] + 1 + REQUANTISE_LATENCY
-    when["state"] = max(new, kind.LATENCY - len(operations(kind, planes=1)))
+    # as late as the vector behind allows, for the planes are written one after the other
+    when["state"] = max(new, kind.LATENCY - _period(kind))
     if kind in (Lstm, Peephole):
-        tanh = new + REQUANTISE_LATENCY + ACTIVATION_LATENCY
-        when["hidden"] = tanh
-        if kind is Lstm:
-            when["output"] = out[OUTPUT]
-            when["held"] = tanh - len(operations(kind, planes=1))
-        else:  # o sees the new state
-            when["keep"] = PRE_LATENCY + 1
-            when["inner"] = new + MULTIPLY_LATENCY + REQUANTISE_LATENCY + 1
-            when["held"] = tanh
-            when["hidden"] = when["inner"] + ACTIVATION_LATENCY
+        when |= _output_strobes(kind, out, new)
     return when
+
+
+def _output_strobes(kind: Any, out: dict[int, int], new: int) -> dict[str, int]:
+    """Return when the registers load that a cell with an output gate uses; c' stands at `new`."""
+    tanh = new + REQUANTISE_LATENCY + ACTIVATION_LATENCY
+    if kind is Lstm:  # o is there before tanh(c'), held as long as the vector behind allows
+        return {"output": out[OUTPUT], "held": tanh - _period(kind), "hidden": tanh}
+    inner = _summed(new)
+    # o's part stands after PRE_LATENCY; p_o, which came before, is not overwritten yet
+    return {
+        "keep": PRE_LATENCY + 1,
+        "inner": inner,
+        "held": tanh,
+        "hidden": inner + ACTIVATION_LATENCY,
+    }
+
+
+def _summed(factor: int) -> int:
+    """Return when a product with what stands at `factor` has become a pre-activation."""
+    return factor + MULTIPLY_LATENCY + REQUANTISE_LATENCY + 1
+
+
+def _period(kind: Any) -> int:
+    """Return the least cycles from one vector to the next."""
+    return len(operations(kind, planes=1))
 
 
 def _check_latency(kind: Any) -> None:
