@@ -10,6 +10,7 @@ record in which each reader has a field in its own layout.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from einchip.mapper import report, tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
-from einchip.mapper.nets import Asked, Attempt, Cut, Net, Nets, PhaseSearch
+from einchip.mapper.nets import Asked, Cut, Net, Nets, PhaseSearch
 from einchip.mapper.network import Programs, check_words
 from einchip.mapper.phase import (
     INPUT,
@@ -57,8 +58,8 @@ from einchip.roofline import roofline
 WARM, MEASURED = 2, 4
 #: Operations of one phase, so that lifetimes of different phases are apart.
 SPAN = 1 << 16
-#: Rounds in which each phase of a model that does not fit is tried otherwise.
-ROUNDS = 3
+#: Ways in which a model of several phases that does not fit is tried.
+MAX_TRIES = 200
 
 
 class Evaluation(NamedTuple):
@@ -138,6 +139,9 @@ class ModelSearch:
         self.searches: list[PhaseSearch] = []
         for asked in divide(problem):
             self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0))
+        self.ways = [list(s.attempts()) for s in self.searches]
+        self.folded: dict[tuple[int, int], Nets] = {}
+        self.failures: list[MappingError] = []
 
     def _laid(self, asked: Asked) -> Asked:
         """Return a phase that reads flat vectors where it has no factors in common with writers."""
@@ -161,44 +165,46 @@ class ModelSearch:
 
     def run(self) -> Mapped:
         """Return the quickest model that fits. Raises MappingError where none does."""
-        failures: list[MappingError] = []
-        ways = [list(s.attempts()) for s in self.searches]
-        for k in range(max(len(w) for w in ways)):
-            chosen = [min(k, len(w) - 1) for w in ways]
-            found = self._try(ways, chosen, failures)
+        for chosen in self._choices():
+            found = self._try(chosen)
             if found:
+                check_words(found.programs(None, self.arch).run, self.arch)
                 return found
-        found = self._improve(ways, failures) if len(ways) > 1 else None
-        if found:
-            return found
-        raise nearest(failures)
+        raise nearest(self.failures)
 
-    def _try(
-        self, ways: Sequence[Sequence[Attempt]], chosen: Sequence[int], failures: list[MappingError]
-    ) -> Mapped | None:
+    def _choices(self) -> Iterator[tuple[int, ...]]:
+        """Yield an attempt for each phase: all alike, then one phase changed at a time.
+
+        Of these changes those stay that miss by less.
+        """
+        lengths = [len(w) for w in self.ways]
+        for k in range(max(lengths)):
+            yield tuple(min(k, n - 1) for n in lengths)
+        if len(lengths) == 1:
+            return
+        chosen, least = (0,) * len(lengths), self.failures[0].excess
+        for p, n in itertools.islice(itertools.cycle(enumerate(lengths)), MAX_TRIES):
+            for k in range(n):
+                trial = (*chosen[:p], k, *chosen[p + 1 :])
+                if len(self.failures) > MAX_TRIES:
+                    return
+                yield trial
+                if self.failures[-1].excess < least:
+                    chosen, least = trial, self.failures[-1].excess
+
+    def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
         try:
-            nets = [s.nets(w[k]) for s, w, k in zip(self.searches, ways, chosen, strict=True)]
+            nets = [self._nets(p, k) for p, k in enumerate(chosen)]
             return assemble(nets, self.problem, self.arch)
         except MappingError as error:
-            failures.append(error)
+            self.failures.append(error)
             return None
 
-    def _improve(
-        self, ways: Sequence[Sequence[Attempt]], failures: list[MappingError]
-    ) -> Mapped | None:
-        """Change one phase at a time, keeping what misses by less."""
-        chosen = [0] * len(ways)
-        least = failures[0].excess
-        for _ in range(ROUNDS):
-            for p, way in enumerate(ways):
-                for k in range(len(way)):
-                    trial = [*chosen[:p], k, *chosen[p + 1 :]]
-                    found = self._try(ways, trial, failures)
-                    if found:
-                        return found
-                    if failures[-1].excess < least:
-                        chosen, least = trial, failures[-1].excess
-        return None
+    def _nets(self, p: int, k: int) -> Nets:
+        """Return the networks of a phase, folded in its k-th way."""
+        if (p, k) not in self.folded:
+            self.folded[p, k] = self.searches[p].nets(self.ways[p][k])
+        return self.folded[p, k]
 
 
 def _fits(modes: Sequence[int], writers: Sequence[Sequence[int]]) -> bool:
@@ -258,9 +264,7 @@ def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) ->
     records: dict[int, int] = {}
     for phase in phases:
         records |= phase.records
-    mapped = Mapped(tuple(phases), bases, _weights(phases, arch), records)
-    check_words(mapped.programs(None, arch).run, arch)
-    return mapped
+    return Mapped(tuple(phases), bases, _weights(phases, arch), records)
 
 
 def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Tensor, Region]]:

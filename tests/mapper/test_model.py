@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -117,6 +118,19 @@ def test_a_model_that_does_not_fit_names_the_scratchpad() -> None:
     problem = last(dense_layer("layers.0", CellKind.LSTM, 4, 128))
     with pytest.raises(MappingError, match="scratchpad"):
         map_model(problem, WIDE["nano"])
+
+
+def test_a_stack_that_does_not_fit_is_refused_in_seconds() -> None:
+    stages = [dense_layer(f"layers.{k}", CellKind.LSTM, 64, 64) for k in range(4)]
+    before = time.perf_counter()
+    with pytest.raises(MappingError, match="scratchpad"):
+        map_model(last(*stages), WIDE["small"])
+    assert time.perf_counter() - before < 20
+
+
+def test_a_program_that_does_not_fit_says_how_many_words_it_takes() -> None:
+    with pytest.raises(MappingError, match="set program_words to 128"):
+        map_model(MODELS["stack"], WIDE["base"].override(program_words=64))
 
 
 def test_a_hidden_size_that_outputs_do_not_have_is_refused() -> None:
