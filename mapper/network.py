@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -35,6 +36,10 @@ TREES = 4
 MAX_FLIPS = 6
 #: Slices into which a streamed tensor is cut at most, and ways to slice that are tried at most.
 MAX_SLICES, MAX_SLICINGS = 64, 48
+#: Of the best ways to slice, so many are tried with X and Y swapped.
+MAX_FLIPPED = 2
+#: Cycles that a load is taken to lose by a row that is drained into its scratchpad.
+DRAINED_ROW = 1 / 32
 #: Slicing is tried where the load of the streamed tensor is more than this part of the cycles.
 LOAD_SHARE = 1 / 16
 RESULT = "result"
@@ -111,19 +116,56 @@ def quickest_stream(
     mapped: Mapped,
     ways: Iterator[Attempt],
     build: Callable[[Attempt, int], Mapped],
+    streamed: str,
     arch: Architecture,
 ) -> Mapped:
-    """Return `mapped`, or the sliced mapping that takes the fewest predicted cycles.
+    """Return `mapped`, or the sliced mapping that takes the fewest estimated cycles.
 
-    A slice is contracted while the next one is loaded, so a long load hides behind the steps.
+    A slice is contracted while the next one is loaded, so a long load hides behind the steps. Of
+    the best ways to slice, all ways to swap X and Y in the sliced steps are tried.
     """
-    best, least = mapped, mapped.cycles(arch)
-    for attempt in itertools.islice(ways, MAX_SLICINGS):
-        with contextlib.suppress(MappingError):
-            tried = build(attempt, 0)
-            if (cycles := tried.cycles(arch)) < least:
-                best, least = tried, cycles
-    return best
+
+    def tried(attempts: Iterable[Attempt]) -> list[tuple[float, Attempt, Mapped]]:
+        found = []
+        for attempt in attempts:
+            with contextlib.suppress(MappingError):
+                made = build(attempt, 0)
+                found.append((estimate(made, streamed, arch), attempt, made))
+        return sorted(found, key=lambda f: f[0])
+
+    sliced = tried(itertools.islice(ways, MAX_SLICINGS))
+    flipped = [
+        replace(attempt, flips=dict(zip(spine, flips, strict=True)))
+        for _, attempt, _ in sliced[:MAX_FLIPPED]
+        for spine in [sliced_steps(attempt, streamed)]
+        for flips in itertools.product((False, True), repeat=len(spine))
+        if len(spine) <= MAX_FLIPS
+    ]
+    best = (estimate(mapped, streamed, arch), Attempt(tree.Node(())), mapped)
+    return min([best, *sliced, *tried(flipped)], key=lambda f: f[0])[2]
+
+
+def sliced_steps(attempt: Attempt, streamed: str) -> list[int]:
+    """Return the numbers of the steps that run slice by slice."""
+    steps = enumerate(attempt.node.steps())
+    return [k for k, s in steps if streamed in s.leaves()][: attempt.slicing.n_steps]
+
+
+def estimate(mapped: Mapped, streamed: str, arch: Architecture) -> float:
+    """Return predicted cycles, and what loads lose by rows that are drained where they write.
+
+    What a row costs depends on where in a load it falls; `DRAINED_ROW` is little, so that it
+    decides between mappings of nearly equal predictions.
+    """
+    part = mapped.part
+    space = part.tensors[streamed].space
+    rows = 0.0
+    for step in part.steps:
+        result = part.tensors[step.name]
+        if step.executions > 1 and result.space == space:
+            pieces = step.executions if result.sliced else 1
+            rows += pieces * result.layout.elements / prod(f.count for f in step.fold.z_lanes)
+    return mapped.cycles(arch) + DRAINED_ROW * rows
 
 
 @dataclass(frozen=True)
@@ -368,7 +410,7 @@ def map_network(
         if load > LOAD_SHARE * mapped.cycles(arch):
             node = trees[0].node
             ways = (Attempt(node, s) for s in slicings(network, node, streamed))
-            mapped = quickest_stream(mapped, ways, build, arch)
+            mapped = quickest_stream(mapped, ways, build, streamed, arch)
     return NetworkMapping(
         network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
         tree.macs(tree.in_order(network, streamed), network),
