@@ -91,7 +91,12 @@ def read_graph(path: Path) -> Graph:
         model = onnx.ModelProto.FromString(data)
     except Exception as e:  # DecodeError of whichever protobuf back end is there
         raise model_error(path, "file", e, "a whole ONNX file", "export it again") from None
+    if not _is_text(model):
+        raise model_error(path, "file", "names that are no UTF-8", "text", "export it again")
     graph = model.graph
+    if not model.opset_import:
+        found, expected = "no version of the operators", "one (opset_import)"
+        raise model_error(path, "opset_import", found, expected, "copy or export the file again")
     if not graph.output or not graph.node:
         found = "a graph without nodes or outputs"
         raise model_error(path, "graph", found, "an ONNX model", "export it again")
@@ -111,6 +116,21 @@ def read_graph(path: Path) -> Graph:
     producers = {name: k for k, node in enumerate(nodes) for name in node.outputs if name}
     outputs = tuple(output.name for output in graph.output)
     return Graph(path, graph.name, nodes, constants, inputs, outputs, producers)
+
+
+def _is_text(message: Any) -> bool:
+    """Whether every text field of a message is text: protobuf gives bytes where it is no UTF-8."""
+    text, inner = 9, 11  # FieldDescriptor.TYPE_STRING, TYPE_MESSAGE
+    stack = [message]
+    while stack:
+        for field_, value in stack.pop().ListFields():
+            if field_.type == inner:
+                stack += [value] if hasattr(value, "ListFields") else value
+            elif field_.type == text:
+                texts = [value] if isinstance(value, str | bytes) else value
+                if any(isinstance(t, bytes) for t in texts):
+                    return False
+    return True
 
 
 def _dims(path: Path, value: Any) -> Iterator[int | str]:
