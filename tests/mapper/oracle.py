@@ -20,6 +20,7 @@ H_FRAC, CELL_FRAC, PEEPHOLE_FRAC = 3, 10, 2
 #: One weight tensor of a network whose result goes through an activation has these, since the
 #: accumulator must have those of the activation's input.
 FINE_FRAC = numeric.ACT_IN_FRAC
+#: Width of the data where nothing else is said.
 BITS = 16
 
 Arrays = Mapping[str, np.ndarray]
@@ -76,13 +77,11 @@ def fine(problem: ModelProblem) -> set[str]:
     return found
 
 
-def random_weights(problem: ModelProblem, seed: int) -> dict[str, np.ndarray]:
+def random_weights(problem: ModelProblem, seed: int, bits: int = BITS) -> dict[str, np.ndarray]:
     """Return integers for all stored tensors."""
+    up = min(FINE_FRAC - 4, bits - 2)
     rng, scaled = np.random.default_rng(seed), fine(problem)
-    return {
-        n: small(rng, shape) << (FINE_FRAC - 4 if n in scaled else 0)
-        for n, shape in shapes(problem)
-    }
+    return {n: small(rng, shape) << (up if n in scaled else 0) for n, shape in shapes(problem)}
 
 
 def apply(network: Network, weights: Arrays, prefix: str, data: Arrays) -> Ints:
@@ -93,18 +92,18 @@ def apply(network: Network, weights: Arrays, prefix: str, data: Arrays) -> Ints:
     return network.contract(shaped).reshape(-1).astype(np.int64)
 
 
-def finish(acc: Ints, frac: int, act: Act) -> tuple[Ints, int]:
+def finish(acc: Ints, frac: int, act: Act, bits: int) -> tuple[Ints, int]:
     """Return an accumulator's result and its fractional bits."""
     if act is Act.NONE:
-        return numeric.saturate(acc, BITS), frac
+        return numeric.saturate(acc, bits), frac
     if act is Act.RELU:
-        return np.maximum(numeric.saturate(acc, BITS), 0), frac
-    shifted = numeric.requantise(acc, frac - numeric.ACT_IN_FRAC, BITS)
+        return np.maximum(numeric.saturate(acc, bits), 0), frac
+    shifted = numeric.requantise(acc, frac - numeric.ACT_IN_FRAC, numeric.WIDE_BITS)
     function = numeric.sigmoid if act is Act.SIGMOID else numeric.tanh
-    return numeric.requantise(function(shifted), numeric.ACT_OUT_FRAC - H_FRAC, BITS), H_FRAC
+    return numeric.requantise(function(shifted), numeric.ACT_OUT_FRAC - H_FRAC, bits), H_FRAC
 
 
-def linear(stage: Linear, weights: Arrays, data: Mapping[str, Value]) -> Value:
+def linear(stage: Linear, weights: Arrays, data: Mapping[str, Value], bits: int) -> Value:
     """Return a linear stage's output for every row."""
     frac = sum(v.frac for v in data.values())
     frac += FINE_FRAC if stage.act in (Act.SIGMOID, Act.TANH) else 0
@@ -115,22 +114,22 @@ def linear(stage: Linear, weights: Arrays, data: Mapping[str, Value]) -> Value:
         )
         if stage.bias:
             acc = acc + (weights[f"{stage.name}.bias"] << frac)
-        rows.append(finish(acc, frac, stage.act)[0])
-    return Value(np.array(rows), finish(np.zeros(1, dtype=np.int64), frac, stage.act)[1])
+        rows.append(finish(acc, frac, stage.act, bits)[0])
+    return Value(np.array(rows), finish(np.zeros(1, dtype=np.int64), frac, stage.act, bits)[1])
 
 
 Step = Callable[[Ints, Ints, Ints], tuple[Ints, Ints]]
 
 
-def step_of(stage: Recurrent, d: str, direction: int, w: Arrays, x_frac: int) -> Step:
+def step_of(stage: Recurrent, d: str, direction: int, w: Arrays, x_frac: int, bits: int) -> Step:
     """Return the function (gates_input, h, state) -> (state, h) of one time step."""
     kind, n = stage.cell, stage.cell.n_gates
     network = stage.directions[direction].hidden
     to_gates = partial(apply, network, w, f"{d}.hidden.")
-    fields: Any = {"cell_frac": CELL_FRAC, "hidden_frac": H_FRAC, "data_bits": BITS}
+    fields: Any = {"cell_frac": CELL_FRAC, "hidden_frac": H_FRAC, "data_bits": bits}
 
     def split(values: Ints) -> Any:
-        return tuple(numeric.saturate(values, BITS).reshape(n, -1))
+        return tuple(numeric.saturate(values, bits).reshape(n, -1))
 
     def lstm(xs: Ints, h: Ints, c: Ints) -> tuple[Ints, Ints]:
         gates = split((xs << H_FRAC - x_frac) + to_gates({"h": h}))
@@ -168,23 +167,23 @@ def step_of(stage: Recurrent, d: str, direction: int, w: Arrays, x_frac: int) ->
         tanh = kind is CellKind.RNN_TANH
         frac = H_FRAC + (FINE_FRAC if tanh else 0)
         acc = (xs << frac - x_frac) + to_gates({"h": h})
-        return c, finish(acc, frac, Act.TANH if tanh else Act.RELU)[0]
+        return c, finish(acc, frac, Act.TANH if tanh else Act.RELU, bits)[0]
 
     if kind in (CellKind.LSTM, CellKind.PEEPHOLE):
         return lstm
     return {CellKind.GRU: gru, CellKind.GRU_BEFORE: before}.get(kind, rnn)
 
 
-def recurrent(stage: Recurrent, w: Arrays, x: Value) -> tuple[Value, Ints]:
+def recurrent(stage: Recurrent, w: Arrays, x: Value, bits: int) -> tuple[Value, Ints]:
     """Return the states of every step, directions side by side, and those of the last steps."""
     found, last = [], []
     for k, (d, direction) in enumerate(zip(stage.direction_names, stage.directions, strict=True)):
-        step = step_of(stage, d, k, w, x.frac)
+        step = step_of(stage, d, k, w, x.frac, bits)
         h = np.zeros(stage.hidden_size, dtype=np.int64)
         c, rows = np.zeros_like(h), []
         for row in x.rows[:: -1 if k else 1]:
             xs = apply(direction.inputs, w, f"{d}.input.", {"x": row})
-            xs = numeric.saturate(xs + (w[f"{d}.bias"] << x.frac), BITS)
+            xs = numeric.saturate(xs + (w[f"{d}.bias"] << x.frac), bits)
             c, h = step(xs, h, c)
             rows.append(h)
         found.append(np.array(rows[:: -1 if k else 1]))
@@ -192,16 +191,18 @@ def recurrent(stage: Recurrent, w: Arrays, x: Value) -> tuple[Value, Ints]:
     return Value(np.concatenate(found, axis=1), H_FRAC), np.concatenate(last)
 
 
-def answer(problem: ModelProblem, weights: Arrays, inputs: Ints | Mapping[str, Ints]) -> Ints:
+def answer(
+    problem: ModelProblem, weights: Arrays, inputs: Ints | Mapping[str, Ints], bits: int = BITS
+) -> Ints:
     """Return what a model answers: [n_out], or [n_steps, n_out]."""
     data = inputs if isinstance(inputs, Mapping) else {"x": inputs}
     values = {n: Value(np.asarray(v), 0) for n, v in data.items()}
     recurrents = [k for k, s in enumerate(problem.stages) if isinstance(s, Recurrent)]
     for k, stage in enumerate(problem.stages):
         if isinstance(stage, Linear):
-            values = {"x": linear(stage, weights, values)}
+            values = {"x": linear(stage, weights, values, bits)}
             continue
-        out, last = recurrent(stage, weights, next(iter(values.values())))
+        out, last = recurrent(stage, weights, next(iter(values.values())), bits)
         values = {"x": out}
         if k == recurrents[-1] and problem.output == "last":
             values = {"x": Value(last[None], H_FRAC)}

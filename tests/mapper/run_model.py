@@ -48,7 +48,7 @@ def check_model(
 ) -> ModelMapping:
     """Run a model on reference and simulator and compare with the oracle; return its mapping."""
     mapping = map_model(problem, arch)
-    weights = oracle.random_weights(problem, seed)
+    weights = oracle.random_weights(problem, seed, arch.data_bits)
     inputs = random_inputs(problem, n_steps, seed)
     memory, host, out = memory_of(mapping, weights, inputs, n_steps)
     programs = mapping.emit(fracs(mapping))
@@ -61,7 +61,7 @@ def check_model(
         simulate(program, arch, memory=simulated, host=host, check_races=True)
     assert simulated.external == memory.external
     got = mapping.unpack(memory.external[out:], n_steps)
-    np.testing.assert_array_equal(got, oracle.answer(problem, weights, inputs))
+    np.testing.assert_array_equal(got, oracle.answer(problem, weights, inputs, arch.data_bits))
     return mapping
 
 

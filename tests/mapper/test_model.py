@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from einchip.arch import PRESETS
 from einchip.mapper import CellKind, Linear, MappingError, ModelProblem, Recurrent, map_model
 from einchip.mapper.wires import common_factors
 from einchip.network import Network
@@ -30,6 +31,25 @@ def test_a_layer_equals_numpy(name: str, preset: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_equals_numpy(name: str, preset: str) -> None:
     check_model(MODELS[name], WIDE[preset])
+
+
+def is_dense(problem: ModelProblem) -> bool:
+    """Tell whether each network is one contraction, so that nothing saturates but results."""
+    networks = [
+        n
+        for s in problem.stages
+        for n in (
+            [s.network]
+            if isinstance(s, Linear)
+            else [n for d in s.directions for n in (d.inputs, d.hidden)]
+        )
+    ]
+    return all(len(n.tensors) == 2 for n in networks)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, p in MODELS.items() if is_dense(p)))
+def test_a_dense_model_of_8_bits_equals_numpy(name: str) -> None:
+    check_model(MODELS[name], PRESETS["small"], 3)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
