@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from einchip.mapper.errors import MappingError
 from einchip.mapper.network import CompiledNetwork, compile_network, map_network
 from einchip.network import Network
 from einchip.program import Contract, Load, UnitInstruction
+from einchip.sim import simulate
 from tests.mapper.cases import mpo
 from tests.mapper.order import conflicts, races
 
@@ -152,3 +154,29 @@ def test_a_mapping_prints_itself_as_json_and_as_loop_nests() -> None:
     assert data["macs"] == mapping.macs <= data["macs_naive"]
     assert len(data["steps"]) == 3
     assert mapping.explain().count(" MACs, ") == 3
+
+
+def test_a_long_load_hides_behind_the_steps() -> None:
+    network, arch = mpo("x", (8, 20, 20, 18), (16, 4, 4, 4), 4), PRESETS["base"]
+    mapping = map_network(network, arch, resident=("G0", "G1", "G2", "G3"), streamed="x")
+    assert mapping.part.slicing.count > 1
+    cycles = simulate(mapping.emit().run, arch, fetch=False, check_races=True).cycles
+    assert mapping.bound is not None
+    assert cycles <= 1.1 * mapping.bound
+
+
+def test_a_short_load_is_not_sliced() -> None:
+    network = mpo("x", (8, 8), (64, 64), 8)
+    mapping = map_network(network, PRESETS["base"], resident=("G0", "G1"), streamed="x")
+    assert mapping.part.slicing.count == 1
+
+
+def test_a_network_of_14_tensors_in_a_ring_is_mapped_in_seconds() -> None:
+    modes = [f"i{k}" for k in range(13)]
+    tensors = {"x": tuple(modes[:7])}
+    tensors |= {f"G{k}": (f"r{k}", m, f"r{(k + 1) % 13}") for k, m in enumerate(modes)}
+    sizes = dict.fromkeys(modes, 4) | {f"r{k}": 3 for k in range(13)}
+    network = Network(tensors, sizes, tuple(modes[7:]))
+    start = time.process_time()
+    assert map_network(network, PRESETS["base"]).bound is not None
+    assert time.process_time() - start < 20
