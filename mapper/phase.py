@@ -212,7 +212,7 @@ class Phase:
         arch, found = self.arch, dict[str, int]()
         row = self.n_vectors * arch.lanes if self.cell else 0
         linear = {s.name for s in (*self.nets.asked.chain, *self.nets.asked.behind)}
-        biases = {n: elements(t, arch) for n, t in self.nets.biases.items()}
+        biases = {n: t.layout.extent for n, t in self.nets.biases.items()}
         own = {n: e for n, e in biases.items() if n.rsplit(".", 1)[0] not in linear}
         found |= own
         if self.state_name:
@@ -253,7 +253,8 @@ class Phase:
                 found[b.name] = replace(b, permanent=keep)
         for name, size in self.extra_buffers.items():
             keep = name in self.kept
-            found[name] = op.Buffer(name, self.spaces.get(name, 0), size, permanent=keep)
+            whole = op.whole_vectors(size, self.arch)
+            found[name] = op.Buffer(name, self.spaces.get(name, 0), whole, permanent=keep)
         for name in self.toggled:
             found[name] = replace(found[name], toggled=True, elements=self.distance)
         for final in self.ports.finals:
