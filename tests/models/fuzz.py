@@ -18,8 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,8 @@ from hypothesis import strategies as st
 from einchip.models import ModelError, load_model, load_npz, save_model
 from tests.models.helpers import raw_spec, small_model, zoo
 from tests.models.mutate import mutated, mutated_bytes
+from tests.models.mutate_onnx import mutated_graphs
+from tests.models.readers import READERS
 
 MAX_BYTES = 2**30
 VOWELS = Path(__file__).parents[2] / "examples" / "japanese_vowels" / "japanese_vowels.npz"
@@ -83,7 +83,7 @@ def headers(draw: st.DrawFn, files: list[tuple[dict[str, Any], bytes]]) -> bytes
 
 
 def readers() -> dict[str, Reader]:
-    """Every reader by name; those of the importers, where `tests.models.readers` lists them."""
+    """Every reader by name."""
     models = seeds()
     texts = [yaml.safe_dump(spec).encode() for spec in YAMLS]
     yamls = mutated(YAMLS).map(lambda raw: yaml.safe_dump(raw).encode())
@@ -96,11 +96,10 @@ def readers() -> dict[str, Reader]:
         "yaml, fields": Reader("yaml", load_model, yamls),
         "npz, bytes": Reader("npz", load_npz, mutated_bytes([VOWELS.read_bytes()])),
     }
-    if find_spec("tests.models.readers"):
-        for name, files, read in import_module("tests.models.readers").READERS:
-            contents = [Path(f).read_bytes() for f in files]
-            suffix = Path(files[0]).name.partition(".")[2]
-            found[name] = Reader(suffix, read, mutated_bytes(contents))
+    for name, suffix, files, read in READERS:
+        found[name] = Reader(suffix, read, mutated_bytes(files))
+        if suffix == "onnx":
+            found["onnx, fields"] = Reader(suffix, read, mutated_graphs(files))
     return found
 
 

@@ -22,5 +22,6 @@ def test_committed_run_covers_every_reader_with_ten_thousand_files() -> None:
     assert RESULT["inputs"] >= 10_000
     assert RESULT["crashes"] == 0
     assert RESULT["peak_mib"] * 2**20 < MAX_BYTES
-    assert set(RESULT["readers"]) == set(READERS)
+    assert set(READERS) <= set(RESULT["readers"])  # .pt only where PyTorch is installed
+    assert max(r["slowest_s"] for r in RESULT["readers"].values()) < 60
     assert sum(r["inputs"] for r in RESULT["readers"].values()) == RESULT["inputs"]
