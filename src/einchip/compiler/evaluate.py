@@ -5,21 +5,25 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from einchip.compiler.problem import arrays_of
+from einchip.compiler.problem import arrays_of, preactivations
 from einchip.compiler.scales import thin
 from einchip.mapper.model import Evaluation, ModelMapping
 from einchip.mapper.plan import Part, Step
 from einchip.mapper.tree import ONE
 from einchip.models import Model
+from einchip.numeric import ACT_IN_FRAC, WIDE_BITS
 from einchip.program import Act
 
 Float = NDArray[np.float64]
 #: Most elements of one tensor over all rows; rows beyond are left out, evenly spaced.
 MAX_ELEMENTS = 1 << 25
+#: An activation's input is in [-8, 8).
+ACT_LIMIT: Final = 2.0 ** (WIDE_BITS - 1 - ACT_IN_FRAC)
 ACTIVATIONS: dict[Act, Callable[[Float], Float]] = {
     Act.NONE: lambda v: v,
     Act.SIGMOID: lambda v: np.asarray(0.5 * (1 + np.tanh(0.5 * v))),
@@ -58,7 +62,8 @@ def observe(
     """Return real values of every tensor and every result that the mapping names.
 
     Those of a wire or a result are of all time steps of all sequences, thinned out where there are
-    many (`scales.thin`); those of a weight are the weight.
+    many (`scales.thin`); those of a weight are the weight. What a cell's activation takes is
+    clipped as the activation does, and what is added to it where no sum comes back into its range.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # scales refuse what is not finite
         return Observer(model, mapping, sequences).values()
@@ -72,13 +77,17 @@ class Observer:
         self.rows: dict[str, Float] = dict(model.record(sequences))
         self.arrays = weights(model, mapping)
         self.kept = {e.addend for e in mapping.evaluations}
+        self.clipped = preactivations(mapping.problem)
+        self.reach: dict[str, float] = {}
 
     def values(self) -> dict[str, Float]:
         found = {name: a.ravel() for name, a in self.arrays.items()}
         found |= {name: thin(r) for name, r in self.rows.items()}
         for e in self.mapping.evaluations:
-            for name, result in self.evaluate(e).items():
-                found[name] = thin(result)
+            found |= {name: thin(result) for name, result in self.evaluate(e).items()}
+        for name, reach in {**self.reach, **dict.fromkeys(self.clipped, ACT_LIMIT)}.items():
+            if name in found and name not in self.arrays:
+                found[name] = np.clip(found[name], -reach, reach)
         return found
 
     def evaluate(self, e: Evaluation) -> dict[str, Float]:
@@ -89,6 +98,9 @@ class Observer:
             data[name] = rows[:: self.stride(len(rows))].reshape(-1, *shape_of(e.part, name))
         found = contract(e.part, {**self.arrays, **data})
         last = found[e.part.result]
+        if e.result in self.clipped and e.addend:
+            reach = ACT_LIMIT + float(np.abs(last).max(initial=0.0))
+            self.reach[e.addend] = max(reach, self.reach.get(e.addend, 0.0))
         found[e.part.result] = ACTIVATIONS[e.act](last + self.addend(e, last.shape))
         if e.result in self.kept:
             self.rows[e.result] = found[e.part.result].reshape(len(last), -1)

@@ -156,6 +156,23 @@ def networks(stage: Stage) -> tuple[tuple[Network, str], ...]:
     return tuple(n for d in stage.directions for n in ((d.inputs, "x"), (d.hidden, "h")))
 
 
+def preactivations(problem: ModelProblem) -> frozenset[str]:
+    """Return the names of results that go nowhere but through an activation, in a cell."""
+    ends = {
+        CellKind.GRU: ("gates", "gates_input"),
+        CellKind.GRU_BEFORE: ("gates", "candidate"),
+        CellKind.LSTM: ("gates",),
+        CellKind.PEEPHOLE: ("gates",),
+    }
+    return frozenset(
+        f"{d}.{end}"
+        for stage in problem.stages
+        if isinstance(stage, Recurrent)
+        for d in stage.direction_names
+        for end in ends.get(stage.cell, ())
+    )
+
+
 def input_names(problem: ModelProblem) -> tuple[str, ...]:
     """Return the names of the wires that the host fills."""
     first = problem.stages[0]
