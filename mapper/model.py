@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,14 +153,15 @@ class ModelSearch:
             else:
                 assert asked.layer
                 modes = _read_modes(asked.layer.directions[asked.direction].inputs, "x")
-            asked = replace(asked, flat_in=not _fits(modes, [s.produced for s in before]))
+            what = f"{stage.name if stage else asked.prefix}.x"
+            asked = replace(asked, flat_in=not _fits(what, modes, [s.produced for s in before]))
         if asked.copied_in:
             first = asked.behind[0]
             modes = _read_modes(first.network, first.operands[0])
             own = PhaseSearch(replace(asked, behind=()), self.arch, False).produced
             others = [s.produced for s in self.searches if s.asked.group == asked.group]
             writers = [own] if asked.behind_in_loop else [*others, own]
-            asked = replace(asked, flat_behind=not _fits(modes, writers))
+            asked = replace(asked, flat_behind=not _fits(f"{first.name}.x", modes, writers))
         return asked
 
     def run(self) -> Mapped:
@@ -207,9 +208,15 @@ class ModelSearch:
         return self.folded[p, k]
 
 
-def _fits(modes: Sequence[int], writers: Sequence[Sequence[int]]) -> bool:
-    """Tell whether every writer's vector, behind one another, has factors in common with modes."""
+def _fits(what: str, modes: Sequence[int], writers: Sequence[Sequence[int]]) -> bool:
+    """Tell whether every writer's vector, behind one another, has factors in common with modes.
+
+    Raises MappingError where the sizes differ.
+    """
     count = len(writers)
+    given = sum(prod(w) for w in writers)
+    if prod(modes) != given:
+        raise MappingError(f"{what}: found modes {tuple(modes)}, expected a product of {given}")
     return all(common_factors([modes, ([count] if count > 1 else []) + list(w)]) for w in writers)
 
 

@@ -1,8 +1,9 @@
 """Predicted cycles of a program, by the rules of `docs/timing.md`, instruction by instruction.
 
 Sequencer, slots, setup stages, tokens, tiles, drains, addends and the vector unit's reads follow
-the rules. Left out are the write ports, which cost a transfer or the vector unit single cycles;
-external bases are taken to be multiples of 4 KiB.
+the rules. Left out are the write ports, for which a transfer or the vector unit may wait, and the
+read ports, for which a store waits while the array reads; external bases are taken to be multiples
+of 4 KiB.
 """
 
 from __future__ import annotations

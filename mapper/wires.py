@@ -222,6 +222,7 @@ def agree(
         ("input", modes_of(inputs, inputs.output), n_gates * hidden_size),
         ("hidden", modes_of(hidden, hidden.output), n_gates * hidden_size),
         ("h", hidden.shape("h"), hidden_size),
+        *(("reader of h", modes, hidden_size) for modes in readers),
     ):
         if prod(modes) != size:
             raise MappingError(f"{what}: found modes {tuple(modes)}, expected a product of {size}")

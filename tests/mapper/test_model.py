@@ -159,6 +159,50 @@ def test_a_hidden_size_that_outputs_do_not_have_is_refused() -> None:
         map_model(problem, WIDE["base"])
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (
+            dense_layer("layers.0", CellKind.LSTM, 4, 6),
+            dense_layer("layers.1", CellKind.GRU, 12, 6),
+        ),
+        (dense_layer("layers.0", CellKind.LSTM, 4, 6), linear("layers.1", dense("x", 12, 6))),
+        (
+            dense_layer("layers.0", CellKind.LSTM, 4, 6, 2),
+            linear("layers.1", dense("x", 6, 6)),
+        ),
+        (linear("layers.0", dense("x", 5, 6)), dense_layer("layers.1", CellKind.LSTM, 12, 6)),
+    ],
+)
+def test_stages_of_different_sizes_are_refused(stages: tuple[Linear | Recurrent, ...]) -> None:
+    with pytest.raises(MappingError, match="expected"):
+        map_model(last(*stages), WIDE["base"])
+
+
+def test_a_calibrator_finds_copies_states_and_limits() -> None:
+    mapping = map_model(MODELS["bidirectional stack"], WIDE["base"])
+    groups = [set(g) for g in mapping.same_scale]
+    ends = {"layers.0.h", "layers.0.reverse.h", "layers.1.x", "layers.1.reverse.x"}
+    assert {"layers.0.x", "layers.0.reverse.x"} in groups
+    assert ends in groups
+    assert {"layers.1.h", "layers.1.reverse.h", "layers.2.x"} in groups
+    assert set(mapping.wide) == {f"layers.{k}{d}.cell" for k in (0, 1) for d in ("", ".reverse")}
+    assert mapping.limits["layers.0.gates"] == mapping.limits["layers.0.cell"] == (0, 15)
+    assert mapping.outputs == ("layers.2.y",)
+
+
+def test_a_calibrator_evaluates_a_gru_that_resets_before_by_gates() -> None:
+    mapping = map_model(MODELS["gru before, mpo"], WIDE["base"])
+    found = {e.result: e for e in mapping.evaluations}
+    hidden, candidate = found["layers.0.gates"], found["layers.0.candidate"]
+    assert (hidden.addend, hidden.addend_from, hidden.addend_to) == ("layers.0.gates_input", 0, 24)
+    assert (candidate.addend_from, candidate.addend_to) == (24, 36)
+    assert candidate.operands == {"layers.0.reset": "layers.0.reset"}
+    assert list(found) == [
+        "layers.0.gates_input", "layers.0.gates", "layers.0.candidate", "layers.1.y"
+    ]  # fmt: skip
+
+
 def test_the_last_answer_of_a_model_without_states_is_refused() -> None:
     with pytest.raises(MappingError, match="without a recurrent layer"):
         map_model(last(linear("layers.0", dense("x", 3, 4))), WIDE["base"])
