@@ -37,10 +37,10 @@ def _optional(operands: Sequence[Operand], k: int) -> Operand:
     return operands[k] if k < len(operands) else None
 
 
-def bounded(*shape: int) -> None:
+def bounded(*shape: int, limit: int = MAX_ELEMENTS) -> None:
     """Raise UnfitError for a shape with a negative dimension or too many elements."""
-    if min(shape, default=0) < 0 or prod(shape) > MAX_ELEMENTS:
-        raise UnfitError(f"a result of shape {list(shape)}: the limit is {MAX_ELEMENTS} elements")
+    if min(shape, default=0) < 0 or prod(shape) > limit:
+        raise UnfitError(f"a result of shape {list(shape)}: the limit is {limit} elements")
 
 
 def _ints(node: Node, operands: Sequence[Operand], k: int, name: str) -> list[int] | None:

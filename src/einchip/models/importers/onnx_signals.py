@@ -20,6 +20,8 @@ from einchip.models.importers.onnx_moves import UnfitError, bounded
 from einchip.models.importers.stages import Embedding, Float32, Linear, Recurrent
 
 Ids = NDArray[np.int64]
+#: Most elements of one signal, so that no graph takes more than seconds.
+MAX_SIGNAL_ELEMENTS: Final = 2**22
 FORWARD: Final = 1
 REVERSE: Final = -1
 
@@ -108,12 +110,12 @@ class Signals:
     _merged: dict[tuple[int, int], Signal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        bounded(*self.input_shape)
+        bounded(*self.input_shape, limit=MAX_SIGNAL_ELEMENTS)
         self._next = prod(self.input_shape)
 
     def add(self, signal: Signal) -> Signal:
         """Give a signal its numbers."""
-        bounded(signal.n_rows, signal.n_features)
+        bounded(signal.n_rows, signal.n_features, limit=MAX_SIGNAL_ELEMENTS)
         signal = replace(signal, base=self._next)
         self._next += signal.n_rows * signal.n_features
         self.known.append(signal)
@@ -130,7 +132,7 @@ class Signals:
         n = prod(self.input_shape)
         first = rows.min(axis=1, keepdims=True)
         offsets = rows - first
-        if rows.size != n or len(np.unique(rows)) != n or (offsets != offsets[:1]).any():
+        if not _complete(rows.reshape(-1), n) or (offsets != offsets[:1]).any():
             raise UnfitError("the input is cut, repeated or mixed before the first layer")
         features = np.empty(rows.shape[1], dtype=np.int64)
         features[np.argsort(offsets[0])] = np.arange(rows.shape[1])
@@ -268,4 +270,8 @@ def _uses(signal: Signal, ids: Ids) -> bool:
 
 def _complete(values: Ids, n: int) -> bool:
     """Whether every number below n is there once."""
-    return len(values) == n and np.array_equal(np.sort(values), np.arange(n))
+    if len(values) != n or values.min() < 0 or values.max() >= n:
+        return False
+    seen = np.zeros(n, dtype=np.bool_)
+    seen[values] = True
+    return bool(seen.all())
