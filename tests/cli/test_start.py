@@ -26,5 +26,15 @@ def test_short_commands_import_no_slow_library(tmp_path: Path, arguments: list[s
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     result = run("--help", cwd=tmp_path)
-    for command in ("run", "compile", "simulate", "verify", "generate", "doctor"):
+    named = (
+        "run",
+        "compile",
+        "simulate",
+        "verify",
+        "generate",
+        "quantise",
+        "workloads",
+        "contract",
+    )
+    for command in (*named, "import", "compress", "finetune", "doctor"):
         assert f" {command} " in result.stdout
