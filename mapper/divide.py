@@ -1,0 +1,157 @@
+"""Models divided into phases, and the search for a way to map all of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+
+from einchip.arch import Architecture
+from einchip.mapper.errors import MappingError, nearest
+from einchip.mapper.fold import PhaseSearch
+from einchip.mapper.nets import Asked, Nets
+from einchip.mapper.network import check_words
+from einchip.mapper.place import Mapped, assemble
+from einchip.mapper.problem import Linear, ModelProblem
+from einchip.mapper.wires import common_factors, modes_of
+
+#: Ways in which a model of several phases that does not fit is tried.
+MAX_TRIES = 200
+
+
+def divide(problem: ModelProblem) -> list[Asked]:
+    """Return the phases of a model. Raises MappingError for one that makes no sense."""
+    found: list[Asked] = []
+    pending: tuple[Linear, ...] = ()
+    group = 0
+    for stage in problem.stages:
+        if isinstance(stage, Linear):
+            pending = (*pending, stage)
+            continue
+        if len(stage.directions) > 1 and pending:
+            found.append(Asked(chain=pending, group=group))
+            pending, group = (), group + 1
+        found += [
+            Asked(chain=pending, layer=stage, direction=d, group=group)
+            for d in range(len(stage.directions))
+        ]
+        pending, group = (), group + 1
+    return _with_end(found, pending, problem, group)
+
+
+def _with_end(
+    found: list[Asked], pending: tuple[Linear, ...], problem: ModelProblem, group: int
+) -> list[Asked]:
+    """Return the phases with the linear stages behind the last recurrent layer."""
+    sequence = problem.output == "sequence"
+    if not any(a.layer for a in found) and not sequence:
+        raise MappingError('output: found "last" without a recurrent layer, expected "sequence"')
+    if not pending:
+        return found
+    last = found[-1] if found else None
+    if last is None or (sequence and last.direction > 0):
+        return [*found, Asked(chain=pending, group=group)]
+    copied = last.direction > 0 or not _joins(last, pending[0])
+    end = replace(last, behind=pending, behind_in_loop=sequence, copied_in=copied)
+    return [*found[:-1], end]
+
+
+def _joins(asked: Asked, reader: Linear) -> bool:
+    """Tell whether a stage can read h where the cell writes it."""
+    layer = asked.layer
+    assert layer is not None
+    d, n = layer.directions[asked.direction], layer.cell.n_gates
+    own = [modes_of(x, x.output) for x in (d.inputs, d.hidden)]
+    own.append([n, *d.hidden.shape("h")])
+    together = common_factors([*own, [n, *reader.network.shape(reader.operands[0])]])
+    return together is not None or common_factors(own) is None
+
+
+class ModelSearch:
+    """The search for a model on a machine."""
+
+    def __init__(self, problem: ModelProblem, arch: Architecture) -> None:
+        self.problem, self.arch = problem, arch
+        self.searches: list[PhaseSearch] = []
+        for asked in divide(problem):
+            self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0))
+        self.ways = [list(s.attempts()) for s in self.searches]
+        self.folded: dict[tuple[int, int], Nets] = {}
+        self.failures: list[MappingError] = []
+
+    def _laid(self, asked: Asked) -> Asked:
+        """Return a phase that reads flat vectors where it has no factors in common with writers."""
+        stage = asked.chain[0] if asked.chain else None
+        if asked.group > 0:
+            before = [s for s in self.searches if s.asked.group == asked.group - 1]
+            if stage:
+                modes = stage.network.shape(stage.operands[0])
+            else:
+                assert asked.layer
+                modes = asked.layer.directions[asked.direction].inputs.shape("x")
+            what = f"{stage.name if stage else asked.prefix}.x"
+            asked = replace(asked, flat_in=not _fits(what, modes, [s.produced for s in before]))
+        if asked.copied_in:
+            first = asked.behind[0]
+            modes = first.network.shape(first.operands[0])
+            own = PhaseSearch(replace(asked, behind=()), self.arch, False).produced
+            others = [s.produced for s in self.searches if s.asked.group == asked.group]
+            writers = [own] if asked.behind_in_loop else [*others, own]
+            asked = replace(asked, flat_behind=not _fits(f"{first.name}.x", modes, writers))
+        return asked
+
+    def run(self) -> Mapped:
+        """Return the quickest model that fits. Raises MappingError where none does."""
+        for chosen in self._choices():
+            found = self._try(chosen)
+            if found:
+                check_words(found.programs(None, self.arch).run, self.arch)
+                return found
+        raise nearest(self.failures)
+
+    def _choices(self) -> Iterator[tuple[int, ...]]:
+        """Yield an attempt for each phase: all alike, then one phase changed at a time.
+
+        Of these changes those stay that miss by less.
+        """
+        lengths = [len(w) for w in self.ways]
+        for k in range(max(lengths)):
+            yield tuple(min(k, n - 1) for n in lengths)
+        if len(lengths) == 1:
+            return
+        chosen, least = (0,) * len(lengths), self.failures[0].excess
+        for p, n in itertools.islice(itertools.cycle(enumerate(lengths)), MAX_TRIES):
+            for k in range(n):
+                trial = (*chosen[:p], k, *chosen[p + 1 :])
+                if len(self.failures) > MAX_TRIES:
+                    return
+                yield trial
+                if self.failures[-1].excess < least:
+                    chosen, least = trial, self.failures[-1].excess
+
+    def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
+        try:
+            nets = [self._nets(p, k) for p, k in enumerate(chosen)]
+            return assemble(nets, self.problem, self.arch)
+        except MappingError as error:
+            self.failures.append(error)
+            return None
+
+    def _nets(self, p: int, k: int) -> Nets:
+        """Return the networks of a phase, folded in its k-th way."""
+        if (p, k) not in self.folded:
+            self.folded[p, k] = self.searches[p].nets(self.ways[p][k])
+        return self.folded[p, k]
+
+
+def _fits(what: str, modes: Sequence[int], writers: Sequence[Sequence[int]]) -> bool:
+    """Tell whether every writer's vector, behind one another, has factors in common with modes.
+
+    Raises MappingError where the sizes differ.
+    """
+    count = len(writers)
+    given = sum(prod(w) for w in writers)
+    if prod(modes) != given:
+        raise MappingError(f"{what}: found modes {tuple(modes)}, expected a product of {given}")
+    return all(common_factors([modes, ([count] if count > 1 else []) + list(w)]) for w in writers)

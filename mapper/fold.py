@@ -1,0 +1,423 @@
+"""The search for one phase: its networks brought to common factors and folded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper import tree
+from einchip.mapper.choose import Lanes, Naming, Task, fold_tree
+from einchip.mapper.errors import MappingError
+from einchip.mapper.layout import Layout, restrict, solve
+from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
+from einchip.mapper.network import TREES, slicings, tree_costs
+from einchip.mapper.plan import Slicing
+from einchip.mapper.problem import CellKind, Linear, Recurrent
+from einchip.mapper.wires import (
+    GATE,
+    Units,
+    agree,
+    common_factors,
+    flat_layout,
+    modes_of,
+    split_by,
+)
+from einchip.network import Network
+from einchip.program import Act
+
+#: Slicings of the sequence that are tried, those with the fewest slices first.
+SLICES_TRIED = 24
+#: Steps of a phase's first network up to which all ways to swap X and Y are tried.
+MAX_FLIPS = 4
+#: The gate of a GRU whose weights are those of the candidate, its last one.
+CANDIDATE_GATE = 2
+
+
+class _Ready(NamedTuple):
+    """A network with its tree, ready to fold."""
+
+    network: Network
+    root: tree.Node
+    fixed: Mapping[str, Layout]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is varied until everything fits: slices of x, the scratchpad of h, orientations."""
+
+    slicing: Slicing = field(default_factory=Slicing)
+    h_space: int = 0
+    flips: Mapping[int, bool] = field(default_factory=dict)
+
+
+class PhaseSearch:
+    """The search for one phase on one machine."""
+
+    def __init__(self, asked: Asked, arch: Architecture, sliceable: bool) -> None:
+        self.asked, self.arch = asked, arch
+        self.sliceable = sliceable and len(asked.operands) == 1
+        self.networks: dict[str, Network] = {s.name: s.network for s in asked.chain + asked.behind}
+        self.fixed: dict[str, dict[str, Layout]] = {}
+        self.units = Units((1,), 1)
+        self.lanes: tuple[tuple[int, int], ...] = ()
+        if asked.layer:
+            self._agree(asked.layer)
+        self._join_linear()
+        self._fix_inputs()
+        self.ready = {k: self._ready(k) for k in self.networks}
+
+    # --- vectors that networks share ---------------------------------------------------------
+    def _agree(self, layer: Recurrent) -> None:
+        """Bring a cell's networks, and the reader behind it, to common factors."""
+        asked, d = self.asked, layer.directions[self.asked.direction]
+        readers = []
+        if asked.behind and not asked.copied_in:
+            first = asked.behind[0]
+            readers = [first.network.shape(first.operands[0])]
+        inputs, hidden, units = agree(
+            d.inputs, d.hidden, layer.cell.n_gates, layer.hidden_size, readers
+        )
+        self.units, self.lanes = units, units.lanes(self.arch)
+        self.networks |= {"input": inputs, "hidden": hidden}
+        if units.flat:
+            for key, network in (("input", inputs), ("hidden", hidden)):
+                self.fix(key, "", flat_layout(network, network.output))
+            self.fix("hidden", "h", flat_layout(hidden, hidden.tensors["h"]))
+        if readers:
+            self._split_reader(asked.behind[0])
+        if layer.cell is CellKind.GRU_BEFORE:
+            self._split_gates(hidden)
+
+    def fix(self, key: str, tensor: str, layout: Layout) -> None:
+        """Demand a layout of a tensor, under "" of the result."""
+        self.fixed.setdefault(key, {})[tensor] = layout
+
+    def _split_reader(self, stage: Linear) -> None:
+        network, operand = self.networks[stage.name], stage.operands[0]
+        if self.units.flat:
+            self.fix(stage.name, operand, flat_layout(network, network.tensors[operand]))
+        else:
+            self.networks[stage.name] = split_by(
+                network, network.tensors[operand], self.units.hidden, self.units.sizes
+            )
+
+    def _split_gates(self, hidden: Network) -> None:
+        """Cut the recurrent network of a GRU that resets before: gates r and z, and candidate.
+
+        Where the gate is no factor, both are the whole network.
+        """
+        self.networks["candidate"] = hidden
+        if GATE not in hidden.output:
+            self.fixed["candidate"] = dict(self.fixed.get("hidden", {}))
+            return
+        rest = CANDIDATE_GATE
+        self.networks["hidden"] = replace(hidden, sizes={**hidden.sizes, GATE: rest})
+        tensors = {n: tuple(i for i in t if i != GATE) for n, t in hidden.tensors.items()}
+        sizes = {i: n for i, n in hidden.sizes.items() if i != GATE}
+        output = tuple(i for i in hidden.output if i != GATE)
+        self.networks["candidate"] = Network(tensors, sizes, output)
+        if self.units.flat:
+            whole = flat_layout(hidden, hidden.output)
+            for key in ("hidden", "candidate"):
+                network = self.networks[key]
+                self.fix(key, "", restrict(whole, network.output, network.sizes))
+            self.fix("candidate", "h", self.fixed["hidden"]["h"])
+
+    def _join_linear(self) -> None:
+        """Bring each linear stage and the network that reads it to common factors, else flat."""
+        for stages, last in ((self.asked.chain, "input"), (self.asked.behind, "")):
+            keys = [(s.name, s.operands[0]) for s in stages]
+            if last and self.asked.layer:
+                keys.append((last, "x"))
+            for (giver, _), (taker, operand) in itertools.pairwise(keys):
+                self._join(giver, taker, operand)
+
+    def _join(self, giver: str, taker: str, operand: str) -> None:
+        out, reader = self.networks[giver], self.networks[taker]
+        read = reader.tensors[operand]
+        written, modes = modes_of(out, out.output), modes_of(reader, read)
+        if prod(written) != prod(modes):
+            raise MappingError(
+                f"{taker}: {operand}: found {prod(modes)} elements, expected the {prod(written)} "
+                f"of {giver}"
+            )
+        factors = common_factors([written, modes])
+        if factors is None:
+            self.fix(giver, "", flat_layout(out, out.output))
+            self.fix(taker, operand, flat_layout(reader, read))
+            return
+        names = [f"@{giver}.{k}" for k in range(len(factors))]
+        self.networks[giver] = split_by(out, out.output, names, factors)
+        self.networks[taker] = split_by(reader, read, names, factors)
+
+    def _fix_inputs(self) -> None:
+        """Lay the phase's input, or that of what is behind the loop, flat where asked."""
+        asked = self.asked
+        if asked.flat_in:
+            key = asked.chain[0].name if asked.chain else "input"
+            operand = asked.chain[0].operands[0] if asked.chain else "x"
+            network = self.networks[key]
+            self.fix(key, operand, flat_layout(network, network.tensors[operand]))
+        if asked.flat_behind:
+            stage = asked.behind[0]
+            network, operand = self.networks[stage.name], stage.operands[0]
+            self.fix(stage.name, operand, flat_layout(network, network.tensors[operand]))
+
+    def _ready(self, key: str) -> _Ready:
+        network = self.networks[key]
+        found = tree.search(network, *tree_costs(network, self.arch), keep=TREES)
+        return _Ready(network, found[0].node, self.fixed.get(key, {}))
+
+    @property
+    def produced(self) -> tuple[int, ...]:
+        """Factors of the vector of each time step, slowest first."""
+        asked = self.asked
+        stages = asked.behind if asked.behind_in_loop else () if asked.layer else asked.chain
+        if not stages:
+            return self.units.sizes
+        network = self.networks[stages[-1].name]
+        return tuple(modes_of(network, network.output))
+
+    # --- what is tried -----------------------------------------------------------------------
+    @property
+    def first_key(self) -> str:
+        """The network that reads the phase's input."""
+        return self.asked.chain[0].name if self.asked.chain else "input"
+
+    def attempts(self) -> Iterator[Attempt]:
+        """Yield what to try, the quickest first."""
+        first = self.ready[self.first_key]
+        ways = [Slicing()]
+        if self.sliceable:
+            operand = self.asked.chain[0].operands[0] if self.asked.chain else "x"
+            found = slicings(first.network, first.root, operand)
+            ways += itertools.islice(found, SLICES_TRIED)
+        spaces = (0, 1) if self.asked.layer else (0,)
+        for slicing, space in itertools.product(ways, spaces):
+            yield Attempt(slicing, space)
+        n_steps = sum(1 for _ in first.root.steps())
+        if n_steps <= MAX_FLIPS:
+            flips = itertools.product((False, True), repeat=n_steps)
+            for slicing, space, way in itertools.product(ways, spaces, flips):
+                yield Attempt(slicing, space, dict(enumerate(way)))
+
+    # --- folding -----------------------------------------------------------------------------
+    def nets(self, a: Attempt) -> Nets:
+        """Fold all networks, what reads a vector before what writes it."""
+        behind = self._behind(a)
+        inputs = self._inputs(a) if self.asked.layer else None
+        cell = self._cell(a, inputs, behind) if inputs else None
+        if cell and behind and not self.asked.copied_in:
+            behind = (behind[0].with_layout(cell.h.name, self._h_of(behind[0], cell)), *behind[1:])
+        chain = self._linears(self.asked.chain, a, cell.inputs if cell else None, "")
+        if cell and chain:
+            cell = replace(cell, inputs=self._fed(cell.inputs, chain[-1]))
+        return Nets(self.asked, chain, cell, behind)
+
+    def _h_of(self, reader: Net, cell: CellNets) -> Layout:
+        """Return the layout of h over the indices of its reader behind the cell."""
+        return reader.part.tensors[cell.h.name].layout if self.units.flat else cell.h.layout
+
+    def _fed(self, taker: Net, giver: Net) -> Net:
+        """Return a network whose operand has the layout that its producer gave it."""
+        name = giver.part.result
+        if not set(giver.result.indices) & set(taker.part.tensors[name].indices):
+            return taker  # flat, over indices of its own
+        return taker.with_layout(name, giver.result.layout)
+
+    def _behind(self, a: Attempt) -> tuple[Net, ...]:
+        if not self.asked.behind:
+            return ()
+        given = "" if self.asked.copied_in or not self.asked.layer else f"{self.asked.prefix}.h"
+        return self._linears(self.asked.behind, a, None, given)
+
+    def _linears(
+        self, stages: Sequence[Linear], a: Attempt, reader: Net | None, given: str
+    ) -> tuple[Net, ...]:
+        """Fold linear stages from the last one back; `given` names the first one's operand."""
+        found: list[Net] = []
+        for k in reversed(range(len(stages))):
+            name = given if k == 0 and given else ""
+            if k > 0:
+                name = f"{stages[k - 1].name}.y"
+            taker = found[0] if found else reader
+            net = self._linear(stages[k], a, taker, name)
+            if found:
+                found[0] = self._fed(found[0], net)
+            found.insert(0, net)
+        return tuple(found)
+
+    def _linear(self, stage: Linear, a: Attempt, taker: Net | None, given: str) -> Net:
+        """Fold one linear stage; `given` names its operand where another network writes it."""
+        ready = self.ready[stage.name]
+        own = {o: f"{stage.name}.{o}" for o in stage.operands}
+        names = {stage.operands[0]: given} if given else own
+        result = f"{stage.name}.y"
+        accesses: dict[str, tuple[Lanes, ...]] = {}
+        if taker is not None and "" not in ready.fixed:
+            accesses[""] = (taker.reads(result),)
+        flips: Mapping[int, bool] = {}
+        slicing, streamed = Slicing(), ""
+        if given and given == f"{self.asked.prefix}.h":
+            accesses[stage.operands[0]] = (self.units.factors(self.lanes, hidden=True),)
+            flips = _flip_of(ready.root, stage.operands[0], a.h_space)
+        elif stage.name == self.first_key:
+            flips, slicing, streamed = a.flips, a.slicing, stage.operands[0]
+        addend = f"{stage.name}.bias" if stage.bias else ""
+        task = Task(
+            ready.root, ready.network.sizes, self.arch, Naming(result, f"{stage.name}.", names),
+            slicing, streamed, flips, accesses, addend, ready.fixed,
+        )  # fmt: skip
+        operands = {names[o]: own[o] for o in names}
+        net = self._net(task, ready.network, operands, addend, stage.act)
+        if taker is not None:
+            net = net.with_result_in(taker.part.tensors[result].space)
+        return net
+
+    def _net(
+        self, task: Task, network: Network, operands: Mapping[str, str], addend: str, act: Act
+    ) -> Net:
+        """Fold a task; its result's indices come in the order of the network's output."""
+        part = fold_tree(task)
+        result = replace(part.tensors[part.result], indices=network.output)
+        part = replace(part, tensors={**part.tensors, part.result: result})
+        cuts = {
+            task.naming.of(n): Cut(task.naming.of(n), network.shape(n))
+            for n in network.tensors
+            if task.naming.of(n) not in operands
+        }
+        return Net(part, operands, addend, act, cuts)
+
+    # --- the cell ----------------------------------------------------------------------------
+    def _inputs(self, a: Attempt) -> Net:
+        ready, d = self.ready["input"], self.asked.prefix
+        x = f"{self.asked.chain[-1].name}.y" if self.asked.chain else f"{d}.x"
+        first = not self.asked.chain
+        accesses = {"": (self.units.factors(self.lanes),)}
+        task = Task(
+            ready.root, ready.network.sizes, self.arch,
+            Naming(f"{d}.gates_input", f"{d}.input.", {"x": x}),
+            a.slicing if first else Slicing(), "x", a.flips if first else {},
+            accesses, f"{d}.bias", ready.fixed,
+        )  # fmt: skip
+        return self._net(task, ready.network, {x: f"{d}.x"}, f"{d}.bias", Act.NONE)
+
+    def _cell(self, a: Attempt, inputs: Net, behind: tuple[Net, ...]) -> CellNets:
+        layer, d = self.asked.layer, self.asked.prefix
+        assert layer is not None
+        writes = [inputs.part.steps[-1].fold.z_lanes]
+        reads = [self.units.factors(self.lanes, hidden=True)]
+        if behind and not self.asked.copied_in and not self.units.flat:
+            reads.append(behind[0].reads(f"{d}.h"))
+        hidden = self._hidden(a, layer.cell, writes, reads)
+        candidate = None
+        if layer.cell is CellKind.GRU_BEFORE:
+            writes.append(hidden.part.steps[-1].fold.z_lanes)
+            candidate = self._candidate(a, writes)
+            whole = self._frame_layout([*writes, candidate.part.steps[-1].fold.z_lanes])
+            if whole:
+                hidden, candidate, inputs = (
+                    n.with_layout(n.part.result, restrict(whole, n.result.indices, self._sizes(n)))
+                    for n in (hidden, candidate, inputs)
+                )
+        elif not self.units.flat:
+            inputs = inputs.with_layout(inputs.part.result, hidden.result.layout)
+        return CellNets(layer.cell, d, inputs, hidden, candidate, self.units, self.lanes)
+
+    def _sizes(self, net: Net) -> dict[str, int]:
+        own = {**self.frame(), **net.result.layout.sizes}
+        return {i: own.get(i, 1) for i in net.result.indices}
+
+    def frame(self) -> dict[str, int]:
+        """Return the indices of all gates with their sizes."""
+        units = dict(zip(self.units.gates, self.units.sizes, strict=True))
+        return {GATE: self.units.n_gates, **units}
+
+    def _frame_layout(self, accesses: Sequence[Lanes]) -> Layout | None:
+        """Return the layout of all gates for all who write and read them, None where it is flat."""
+        if self.units.flat:
+            return None
+        lanes = self.units.factors(self.lanes)
+        found = solve(self.frame(), self.frame(), [lanes, *accesses], self.arch.lanes)
+        if found is None:
+            raise MappingError(
+                f"{self.asked.prefix}.gates: no layout is free of bank conflicts for its writes "
+                "and reads; change the sizes of the output modes"
+            )
+        return found
+
+    def _hidden(
+        self, a: Attempt, kind: CellKind, writes: Sequence[Lanes], reads: Sequence[Lanes]
+    ) -> Net:
+        ready, d = self.ready["hidden"], self.asked.prefix
+        cut = kind is CellKind.GRU_BEFORE and not self.units.flat
+        addend = f"{d}.bias_hidden" if kind is CellKind.GRU else f"{d}.gates_input"
+        accesses: dict[str, tuple[Lanes, ...]] = {"h": tuple(reads)}
+        if not self.units.flat:
+            accesses[""] = (self.units.factors(self.lanes), *writes)
+        task = Task(
+            ready.root, ready.network.sizes, self.arch,
+            Naming(f"{d}.gates", f"{d}.hidden.", {"h": f"{d}.h"}),
+            flips=_flip_of(ready.root, "h", a.h_space), accesses=accesses, addend=addend,
+            fixed=ready.fixed, frame=self.frame() if cut else {},
+        )  # fmt: skip
+        acts = {CellKind.RNN_TANH: Act.TANH, CellKind.RNN_RELU: Act.RELU}
+        act = acts.get(kind, Act.NONE)
+        net = self._net(task, ready.network, {f"{d}.h": f"{d}.h"}, addend, act)
+        if kind is CellKind.GRU_BEFORE and GATE in ready.network.output:
+            cuts = self._gate_cuts(net, f"{d}.hidden.", 0, CANDIDATE_GATE)
+            return replace(net, cuts=cuts, addend_gates=CANDIDATE_GATE)
+        return net
+
+    def _candidate(self, a: Attempt, writes: Sequence[Lanes]) -> Net:
+        """Fold the candidate's network, which reads s(r) h."""
+        ready, d = self.ready["candidate"], self.asked.prefix
+        own = GATE in self.ready["hidden"].network.output
+        prefix = f"{d}.candidate." if own else f"{d}.hidden."
+        accesses: dict[str, tuple[Lanes, ...]] = {
+            "h": (self.units.factors(self.lanes, hidden=True),)
+        }
+        if not self.units.flat:
+            accesses[""] = (self.units.factors(self.lanes), *writes)
+        reset, addend = f"{d}.reset", f"{d}.gates_input"
+        flips = {} if own else _flip_of(ready.root, "h", a.h_space)  # weights that are shared
+        task = Task(
+            ready.root, ready.network.sizes, self.arch,
+            Naming(f"{d}.candidate", prefix, {"h": reset}, f"{d}.candidate."), flips=flips,
+            accesses=accesses, addend=addend,
+            fixed=ready.fixed, frame={} if self.units.flat else self.frame(),
+        )  # fmt: skip
+        net = self._net(task, ready.network, {reset: reset}, addend, Act.NONE)
+        if not own:
+            return net
+        cuts = self._gate_cuts(net, f"{d}.hidden.", CANDIDATE_GATE, CANDIDATE_GATE + 1)
+        return replace(net, cuts=cuts, addend_gate=CANDIDATE_GATE, addend_gates=1)
+
+    def _gate_cuts(self, net: Net, prefix: str, start: int, stop: int) -> dict[str, Cut]:
+        """Return where the weights of some gates come from."""
+        layer = self.asked.layer
+        assert layer is not None
+        hidden = self.networks["hidden"]
+        n_gates = layer.cell.n_gates
+        found: dict[str, Cut] = {}
+        for mapped in net.cuts:
+            tensor = mapped.rsplit(".", 1)[1]
+            indices = hidden.tensors[tensor]
+            shape = tuple(n_gates if i == GATE else hidden.sizes[i] for i in indices)
+            axis = indices.index(GATE) if GATE in indices else -1
+            drop = stop - start == 1
+            found[mapped] = Cut(prefix + tensor, shape, axis, start, stop, drop)
+        return found
+
+
+def _flip_of(root: tree.Node, leaf: str, space: int) -> dict[int, bool]:
+    """Return the flip that puts a leaf into a scratchpad."""
+    for k, step in enumerate(root.steps()):
+        for right, operand in enumerate(step.operands):
+            if operand.tensor == leaf:
+                return {k: bool(right) == (space == 0)}
+    return {}

@@ -1,0 +1,228 @@
+"""Mapped phases placed: what they hand to one another, scratchpads, addresses, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from einchip.arch import Architecture
+from einchip.mapper import ops as op
+from einchip.mapper.allocate import allocate
+from einchip.mapper.image import Region
+from einchip.mapper.nets import Nets
+from einchip.mapper.network import Programs
+from einchip.mapper.phase import (
+    INPUT,
+    OUTPUT,
+    WEIGHTS,
+    WORKSPACE,
+    Field,
+    Phase,
+    Piece,
+    Ports,
+    Sink,
+    region,
+)
+from einchip.mapper.plan import Tensor
+from einchip.mapper.problem import ModelProblem
+from einchip.mapper.tree import ONE
+from einchip.program import Halt, Instruction, Program
+
+#: Operations of one phase, so that lifetimes of different phases are apart.
+SPAN = 1 << 16
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A model with operations and addresses; its scales are still open."""
+
+    phases: tuple[Phase, ...]
+    bases: Mapping[str, int]
+    weights: Mapping[str, tuple[Tensor, Region]]
+    records: Mapping[int, int]  # bytes of a record of each host register
+
+    def programs(self, fracs: Mapping[str, int] | None, arch: Architecture) -> Programs:
+        """Return the programs of setup and run.
+
+        Raises MappingError for scales that a shift cannot reach.
+        """
+        registers: dict[str, int] = {}
+        for phase in self.phases:
+            registers |= phase.registers
+        place = op.Place(self.bases, registers, fracs)
+        setup = [i for o in self._setup(arch) for i in o.build(place)]
+        run: list[Instruction] = []
+        for phase in self.phases:
+            run += phase.instructions(place)
+        return Programs(Program((*setup, Halt())), Program((*run, Halt())))
+
+    def _setup(self, arch: Architecture) -> Iterator[op.Op]:
+        """Yield the LOADs of all weights, and the FILLs of the scalars 1."""
+        for name, (tensor, place) in self.weights.items():
+            source = op.External(WEIGHTS, place.offset)
+            yield op.load(name, tensor.space, tensor.layout.extent, arch, source)
+        ones = {
+            t.name: t
+            for phase in self.phases
+            for net in phase.nets.all
+            for t in net.part.tensors.values()
+            if t.name.startswith(ONE)
+        }
+        for t in ones.values():
+            yield op.fill(t.name, t.space, 1, arch, 1)
+
+
+def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) -> Mapped:
+    """Return the model's phases, placed. Raises MappingError when it does not fit."""
+    trial = _phases(nets, {}, problem, arch)
+    spaces = _balanced(trial, arch)
+    phases = _phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch)
+    bases = allocate(*_lifetimes(phases), arch)
+    for phase in phases:
+        bases |= phase.aliases(bases)
+    records: dict[int, int] = {}
+    for phase in phases:
+        records |= phase.records
+    return Mapped(tuple(phases), bases, _weights(phases, arch), records)
+
+
+def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Tensor, Region]]:
+    found: dict[str, tuple[Tensor, Region]] = {}
+    at = 0
+    for phase in phases:
+        for name, (tensor, place) in phase.weights().items():
+            if name not in found:
+                found[name] = (tensor, replace(place, offset=at))
+                at += place.n_bytes(arch)
+    return found
+
+
+# --- what phases hand to one another -----------------------------------------------------------
+def _phases(
+    nets: Sequence[Nets], spaces: Mapping[str, int], problem: ModelProblem, arch: Architecture
+) -> list[Phase]:
+    """Return the phases with what they read and write."""
+    sources = _sources(nets, arch)
+    n_groups = nets[-1].asked.group + 1
+    found = []
+    for number, own in enumerate(nets):
+        group = [n for n in nets if n.asked.group == own.asked.group]
+        piece = Piece(own.asked.direction, len(group))
+        readers = [
+            f
+            for n, fields in zip(nets, sources, strict=True)
+            if n.asked.group == own.asked.group + 1
+            for f in fields
+        ]
+        sinks = tuple(Sink(f, piece) for f in readers)
+        reverse = own.asked.direction > 0
+        ports = Ports(sources[number], sinks, reverse=reverse)
+        phase = Phase(own, ports, spaces, arch, number)
+        if own.asked.group == n_groups - 1:
+            ports = _end(phase, group, problem)
+        found.append(Phase(own, ports, spaces, arch, number))
+    return found
+
+
+def _sources(nets: Sequence[Nets], arch: Architecture) -> list[tuple[Field, ...]]:
+    """Return the fields of every phase's input; the records of each base hold all of them."""
+    at = {INPUT: 0, WORKSPACE: 0}
+    regions: list[list[tuple[Tensor, Region, int]]] = []
+    for own in nets:
+        base = WORKSPACE if own.asked.group else INPUT
+        regions.append([])
+        for tensor in own.inputs:
+            place = _input_region(own, tensor, at[base])
+            regions[-1].append((tensor, place, base))
+            at[base] += place.n_bytes(arch)
+    return [tuple(Field(t, r, b, at[b]) for t, r, b in found) for found in regions]
+
+
+def _input_region(nets: Nets, tensor: Tensor, offset: int) -> Region:
+    found = region(offset, tensor)
+    s = nets.first.part.slicing
+    if not tensor.sliced:
+        return found
+    sizes = {**found.sizes, s.index: found.sizes[s.index] * s.count}
+    return replace(found, sizes=sizes, sliced=(s.index, s.count))
+
+
+def _end(phase: Phase, group: Sequence[Nets], problem: ModelProblem) -> Ports:
+    """Return the ports of a phase of the last group: its sinks, or the answer behind its loop."""
+    arch, own = phase.arch, phase.nets
+    if problem.output == "sequence":
+        made = [replace(phase, nets=n).produced for n in group]
+        sizes = [region(0, t).n_bytes(arch) for t in made]
+        d = own.asked.direction
+        place = region(sum(sizes[:d]), made[d])
+        sink = Sink(Field(made[d], place, OUTPUT, sum(sizes)), None)
+        return replace(phase.ports, sinks=(sink,))
+    if own is not group[-1]:
+        return phase.ports
+    states = tuple(n.cell.h for n in group if n.cell)
+    answers = (
+        [own.behind[-1].result]
+        if own.behind
+        else [replace(h, name=f"{h.name}.out") for h in states]
+    )
+    finals, at = [], 0
+    for t in answers:
+        finals.append(Field(t, region(at, t), OUTPUT, 0))
+        at += finals[-1].region.n_bytes(arch)
+    return replace(phase.ports, finals=tuple(finals), states=states)
+
+
+# --- scratchpads -------------------------------------------------------------------------------
+class _Free(NamedTuple):
+    """A buffer that may be in any scratchpad."""
+
+    name: str
+    size: int
+    phase: int
+    kept: bool
+
+
+def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
+    """Return the scratchpads of results, biases, states and staging: where there is most room."""
+    free = []
+    for phase in phases:
+        sizes = {t.name: t.layout.extent for t in phase.nets.free_results} | phase.extra_buffers
+        free += [_Free(n, size, phase.number, n in phase.kept) for n, size in sizes.items()]
+    names = {f.name for f in free}
+    kept = {b.name: b for p in phases for b in p.buffers() if b.permanent and b.name not in names}
+    room = []
+    for phase in phases:
+        own = [b for b in phase.buffers() if b.name not in names and b.name not in kept]
+        fixed = [*own, *kept.values()]
+        room.append([arch.capacity(s) - _total(fixed, s) for s in (0, 1)])
+    spaces: dict[str, int] = {}
+    for f in sorted(free, key=lambda f: -f.size):
+        touched = room if f.kept else [room[f.phase]]
+        space = int(min(r[1] for r in touched) > min(r[0] for r in touched))
+        spaces[f.name] = space
+        for r in touched:
+            r[space] -= op.whole_vectors(f.size, arch)
+    return spaces
+
+
+def _total(buffers: Iterable[op.Buffer], space: int) -> int:
+    return sum(b.elements * (1 + b.toggled) for b in buffers if b.space == space)
+
+
+def _lifetimes(
+    phases: Sequence[Phase],
+) -> tuple[list[op.Buffer], dict[str, tuple[int, int]]]:
+    """Return all buffers, and when they must hold their data: phases follow one another."""
+    buffers: dict[str, op.Buffer] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    for phase in phases:
+        start = phase.number * SPAN
+        inside = phase.lifetimes()
+        for b in phase.buffers():
+            buffers[b.name] = b
+            first, last = inside.get(b.name, (0, SPAN - 2))
+            spans[b.name] = (start + first, start + last)
+        for state in phase.ports.states:
+            spans[state.name] = (spans[state.name][0], start + SPAN - 2)
+    return list(buffers.values()), spans
