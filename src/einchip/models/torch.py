@@ -245,20 +245,48 @@ class Direction(nn.Module):
     def run(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return h of every step ``[batch, n_steps, hidden_size]`` and of each sequence's end.
 
-        Steps at and behind a sequence's length leave the state as it is.
+        What h is behind a sequence's end means nothing.
         """
         batch, n_steps, _ = x.shape
         of_x, of_h = self._operators(batch, n_steps)
+        if of_x.dense is not None and of_h.dense is not None and self._is_native:
+            states = self._native(x, of_x.dense, of_h.dense)
+        else:
+            states = self._unrolled(x, of_x, of_h)
+        last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
+        return states, states.gather(1, last)[:, 0]
+
+    def _unrolled(self, x: Tensor, of_x: Operator, of_h: Operator) -> Tensor:
+        """Return h of every step, one after the other."""
+        batch, n_steps, _ = x.shape
         gates = of_x(x.reshape(batch * n_steps, -1)) + self.bias
         gates = gates.reshape(batch, n_steps, -1)
         h = cell = x.new_zeros(batch, self.spec.hidden_size)
         states = []
         for t in range(n_steps):
-            new, new_cell = self._step(gates[:, t], of_h, h, cell)
-            alive = (t < lengths)[:, None]
-            h, cell = torch.where(alive, new, h), torch.where(alive, new_cell, cell)
+            h, cell = self._step(gates[:, t], of_h, h, cell)
             states.append(h)
-        return torch.stack(states, dim=1), h
+        return torch.stack(states, dim=1)
+
+    @property
+    def _is_native(self) -> bool:
+        """Whether PyTorch has this cell, of the same gate order, as one fast function."""
+        before = self.spec.cell == "gru" and self.spec.reset == "before"
+        return not (self.spec.peepholes or before)
+
+    def _native(self, x: Tensor, w_input: Tensor, w_hidden: Tensor) -> Tensor:
+        """Return h of every step, by PyTorch's own recurrence over dense matrices."""
+        zero = x.new_zeros(1, x.shape[0], self.spec.hidden_size)
+        after = self.spec.cell == "gru"
+        bias_hidden = self.bias_hidden if after else torch.zeros_like(self.bias)
+        weights = [w_input, w_hidden, self.bias, bias_hidden]
+        options = (True, 1, 0.0, self.training, False, True)
+        if self.spec.cell == "lstm":
+            return torch.lstm(x, (zero, zero), weights, *options)[0]
+        if after:
+            return torch.gru(x, zero, weights, *options)[0]
+        rnn = torch.rnn_relu if self.spec.activation == "relu" else torch.rnn_tanh
+        return rnn(x, zero, weights, *options)[0]
 
     def _operators(self, batch: int, n_steps: int) -> tuple[Operator, Operator]:
         """Return W_input and W_hidden for so many sequences and steps."""
