@@ -47,11 +47,15 @@ class _Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Attempt:
-    """What is varied until everything fits: slices of x, the scratchpad of h, orientations."""
+    """What is varied until everything fits: slices of x, the scratchpad of h, orientations.
+
+    `alternate`: operands of linear stages are in X and Y by turns, so their weights in Y and X.
+    """
 
     slicing: Slicing = field(default_factory=Slicing)
     h_space: int = 0
     flips: Mapping[int, bool] = field(default_factory=dict)
+    alternate: bool = False
 
 
 class PhaseSearch:
@@ -199,6 +203,9 @@ class PhaseSearch:
         spaces = (0, 1) if self.asked.layer else (0,)
         for slicing, space in itertools.product(ways, spaces):
             yield Attempt(slicing, space)
+        if len(self.asked.chain) + len(self.asked.behind) > 1:
+            for space in spaces:
+                yield Attempt(h_space=space, alternate=True)
         n_steps = sum(1 for _ in first.root.steps())
         if n_steps <= MAX_FLIPS:
             flips = itertools.product((False, True), repeat=n_steps)
@@ -245,14 +252,20 @@ class PhaseSearch:
             if k > 0:
                 name = f"{stages[k - 1].name}.y"
             taker = found[0] if found else reader
-            net = self._linear(stages[k], a, taker, name)
+            turn = k % 2 if a.alternate else None
+            net = self._linear(stages[k], a, taker, name, turn)
             if found:
                 found[0] = self._fed(found[0], net)
             found.insert(0, net)
         return tuple(found)
 
-    def _linear(self, stage: Linear, a: Attempt, taker: Net | None, given: str) -> Net:
-        """Fold one linear stage; `given` names its operand where another network writes it."""
+    def _linear(
+        self, stage: Linear, a: Attempt, taker: Net | None, given: str, turn: int | None = None
+    ) -> Net:
+        """Fold one linear stage; `given` names its operand where another network writes it.
+
+        `turn` is the scratchpad of its operand, if that is demanded.
+        """
         ready = self.ready[stage.name]
         own = {o: f"{stage.name}.{o}" for o in stage.operands}
         names = {stage.operands[0]: given} if given else own
@@ -267,6 +280,8 @@ class PhaseSearch:
             flips = _flip_of(ready.root, stage.operands[0], a.h_space)
         elif stage.name == self.first_key:
             flips, slicing, streamed = a.flips, a.slicing, stage.operands[0]
+        if turn is not None and not flips:
+            flips = _flip_of(ready.root, stage.operands[0], turn)
         addend = f"{stage.name}.bias" if stage.bias else ""
         task = Task(
             ready.root, ready.network.sizes, self.arch, Naming(result, f"{stage.name}.", names),

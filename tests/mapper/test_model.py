@@ -17,7 +17,7 @@ from einchip.mapper.wires import common_factors
 from einchip.network import Network
 from einchip.program import Act
 from tests.mapper.cases import LAYERS, WIDE, dense, lstm, mpo, mps
-from tests.mapper.models import MODELS, dense_layer, last, layer, linear, sequence
+from tests.mapper.models import MODELS, dense_layer, dense_linear, last, layer, linear, sequence
 from tests.mapper.run_model import check_model
 
 
@@ -146,6 +146,15 @@ def test_a_stack_that_does_not_fit_is_refused_in_seconds() -> None:
     with pytest.raises(MappingError, match="scratchpad"):
         map_model(last(*stages), WIDE["small"])
     assert time.perf_counter() - before < 20
+
+
+def test_weights_of_many_linear_stages_fill_both_scratchpads() -> None:
+    stages = [dense_linear(f"layers.{k}", 56, 56) for k in range(4)]
+    mapping = check_model(sequence(*stages), WIDE["nano"], 2)
+    spaces = [
+        tensor.space for tensor, place in mapping.mapped.weights.values() if place.shape == (56, 56)
+    ]
+    assert sorted(spaces) == [0, 0, 1, 1]
 
 
 def test_a_program_that_does_not_fit_says_how_many_words_it_takes() -> None:
