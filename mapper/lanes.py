@@ -132,9 +132,9 @@ def _counts(size: int, cap: int, exact: bool) -> list[int]:
     """Return lane counts worth trying: for each number of iterations the least count."""
     if exact:
         return [c for c in range(2, min(size, cap) + 1) if size % c == 0]
-    found = {-(-size // q) for q in range(1, size + 1)} | {min(size, cap)}
-    found |= {c for c in range(2, min(size, cap) + 1) if size % c == 0}
-    return sorted(c for c in found if 2 <= c <= cap)
+    most = min(size, cap)
+    found = {-(-size // -(-size // c)) for c in range(2, most + 1)} | {most}
+    return sorted(c for c in found if c >= 2)
 
 
 @lru_cache(maxsize=65536)

@@ -102,6 +102,7 @@ GOOD = {
         ({"in_modes": "35"}, "in_modes: found 35"),
         ({"in_modes": {"W": [3, 5]}}, "out_modes: found"),
         ({"in_modes": [10**30, 1]}, "in_modes.0: found 1000"),
+        ({"in_modes": [2**24, 999_983], "out_modes": [2**24, 2]}, "scratchpad"),
         ({"in_modes": [4096, 1], "out_modes": [4096, 1], "ranks": [1, 1, 1]}, "scratchpad"),
     ],
 )
