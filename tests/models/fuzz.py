@@ -9,6 +9,7 @@ fails at any other exception, at a message of more than one line, and above 1 Gi
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import resource
@@ -16,11 +17,13 @@ import struct
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -82,6 +85,31 @@ def headers(draw: st.DrawFn, files: list[tuple[dict[str, Any], bytes]]) -> bytes
     return with_header(draw(mutated([header])), data)
 
 
+def arrays() -> dict[str, bytes]:
+    """The arrays of a small data file, each as the .npy file that the archive holds."""
+    found = {}
+    values = {"frames": np.zeros((6, 2), np.float32), "lengths": np.array([2, 1, 3])}
+    values |= {"labels": np.array([0, 1, 1]), "mean": np.zeros(2), "std": np.ones(2)}
+    for name, value in (values | {"clip": np.float64(4)}).items():
+        stream = io.BytesIO()
+        np.save(stream, value, allow_pickle=False)
+        split = "test_" if name in ("frames", "lengths", "labels") else ""
+        found[f"{split}{name}.npy"] = stream.getvalue()
+    return found
+
+
+@st.composite
+def archives(draw: st.DrawFn, members: dict[str, bytes]) -> bytes:
+    """Whole .npz files of which one array is damaged."""
+    chosen = draw(st.sampled_from(sorted(members)))
+    damaged = members | {chosen: draw(mutated_bytes([members[chosen]]))}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", draw(st.sampled_from([0, 8]))) as file:
+        for name, content in damaged.items():
+            file.writestr(name, content)
+    return stream.getvalue()
+
+
 def readers() -> dict[str, Reader]:
     """Every reader by name."""
     models = seeds()
@@ -95,6 +123,7 @@ def readers() -> dict[str, Reader]:
         "yaml, bytes": Reader("yaml", load_model, mutated_bytes(texts)),
         "yaml, fields": Reader("yaml", load_model, yamls),
         "npz, bytes": Reader("npz", load_npz, mutated_bytes([VOWELS.read_bytes()])),
+        "npz, arrays": Reader("npz", load_npz, archives(arrays())),
     }
     for name, suffix, files, read in READERS:
         found[name] = Reader(suffix, read, mutated_bytes(files))

@@ -15,7 +15,7 @@ READERS = readers()
 def test_damaged_file_is_accepted_or_refused_in_one_line(name: str) -> None:
     outcome = run(READERS[name], 50)
     assert outcome.accepted + outcome.refused >= 25
-    assert len(outcome.messages) >= 2
+    assert outcome.refused
 
 
 def test_committed_run_covers_every_reader_with_ten_thousand_files() -> None:

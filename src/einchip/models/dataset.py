@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def _array(file: zipfile.ZipFile, member: str) -> NDArray[Any]:
         read[2, 0] = np.lib.format.read_array_header_2_0
         if version not in read:
             raise ValueError(f"{member} in version {version} of the .npy format")
-        shape, fortran, dtype = read[version](stream)
+        with warnings.catch_warnings(action="ignore"):  # of headers written by Python 2
+            shape, fortran, dtype = read[version](stream)
         if dtype.hasobject:
             raise ValueError(f"{member} holds object arrays")
         if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize > info.file_size:
