@@ -1,8 +1,11 @@
 """Weights of Keras against the output of the models that they come from."""
 
 import importlib.util
+import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,95 @@ def test_arrays_named_by_keras_compute_what_keras_computes(
     found = import_model(path, Options(framework="keras", **fields))
     result = Model(found.spec, found.tensors).run(np.load(folder / "x.npy")[0])
     np.testing.assert_allclose(result, np.load(folder / f"{k}.npy")[0], atol=1e-6)
+
+
+@needs_keras
+@pytest.mark.parametrize("kind", keras_models.KINDS)
+def test_an_archive_of_keras_computes_what_keras_computes(kind: str, folder: Path) -> None:
+    k = keras_models.KINDS.index(kind)
+    found = import_model(folder / f"{k}.keras")
+    assert found.notes == ()
+    result = Model(found.spec, found.tensors).run(np.load(folder / "x.npy")[0])
+    np.testing.assert_allclose(result, np.load(folder / f"{k}.npy")[0], atol=1e-6)
+
+
+def repacked(source: Path, target: Path, change: Callable[[Any], object]) -> Path:
+    """An archive with its description changed."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                change(config["config"]["layers"])
+                data = json.dumps(config).encode()
+            new.writestr(name, data)
+    return target
+
+
+def setter(k: int, field: str, value: Any) -> Callable[[Any], object]:
+    return lambda layers: layers[k]["config"].update({field: value})
+
+
+@needs_keras
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (setter(1, "activation", "relu"), "lstm.*found activation relu, expected tanh"),
+        (setter(1, "recurrent_activation", "hard_sigmoid"), "expected sigmoid"),
+        (setter(1, "go_backwards", True), "found go_backwards True"),
+        (setter(2, "activation", "softmax"), r"dense.*found activation softmax.*--activation"),
+        (setter(2, "mask_zero", True), "found mask_zero True"),
+        (setter(2, "name", "other"), r"other/kernel: found no such array"),
+        (setter(2, "name", 3), r"layers.2.name: found a int"),
+        (lambda layers: layers[2].update(class_name="Conv1D"), "found layer Conv1D"),
+        (lambda layers: layers[1].update(class_name="GRU"), "lstm: found weights of 1 x lstm"),
+    ],
+)
+def test_archives_of_other_layers_are_refused(
+    change: Callable[[Any], object], match: str, folder: Path, tmp_path: Path
+) -> None:
+    path = repacked(folder / "0.keras", tmp_path / "m.keras", change)
+    with pytest.raises(ModelError, match=match) as info:
+        import_model(path)
+    assert "\n" not in str(info.value)
+
+
+@needs_keras
+def test_two_directions_that_differ_are_refused(folder: Path, tmp_path: Path) -> None:
+    k = keras_models.KINDS.index("GRU, 2, both")
+
+    def change(layers: Any) -> None:
+        layers[1]["config"]["backward_layer"]["config"]["reset_after"] = False
+
+    path = repacked(folder / f"{k}.keras", tmp_path / "m.keras", change)
+    with pytest.raises(ModelError, match="found two directions with different reset_after"):
+        import_model(path)
+
+
+@needs_keras
+def test_softmax_is_left_out_only_when_asked_for(folder: Path, tmp_path: Path) -> None:
+    source = folder / "0.keras"
+    with zipfile.ZipFile(source) as archive:
+        last = json.loads(archive.read("config.json"))["config"]["layers"][-1]["config"]["name"]
+    path = repacked(source, tmp_path / "m.keras", setter(-1, "activation", "softmax"))
+    found = import_model(path, Options(activations={last: "none"}))
+    result = Model(found.spec, found.tensors).run(np.load(folder / "x.npy")[0])
+    np.testing.assert_allclose(result, np.load(folder / "0.npy")[0], atol=1e-6)
+    with pytest.raises(ModelError, match="option activation: found none for"):
+        import_model(source, Options(activations={last: "none"}))
+    with pytest.raises(ModelError, match="option activation: found cnn"):
+        import_model(source, Options(activations={"cnn": "none"}))
+    with pytest.raises(ModelError, match="option order"):
+        import_model(source, Options(order=["lstm"]))
+
+
+@needs_keras
+def test_a_cut_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole, path = (folder / "0.keras").read_bytes(), tmp_path / "m.keras"
+    for n in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:n])
+        with pytest.raises(ModelError, match="file: found"):
+            import_model(path)
 
 
 def lstm_arrays() -> dict[str, Any]:

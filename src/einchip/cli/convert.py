@@ -62,9 +62,7 @@ def save(source: Path, options: Options, output: Path) -> None:
 
 
 def import_(
-    source: Annotated[
-        Path, typer.Argument(help=".onnx, .pt, .pth, .safetensors, .npz, .keras or .weights.h5")
-    ],
+    source: Annotated[Path, typer.Argument(help=".onnx, .keras, .pt, .pth, .safetensors or .npz")],
     output: Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")],
     framework: Annotated[
         str | None, typer.Option(help="pytorch or keras: whose arrays a plain file holds")

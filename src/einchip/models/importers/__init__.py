@@ -30,6 +30,12 @@ def import_model(path: str | Path, options: Options | None = None) -> Imported:
         return import_onnx(path, options)
     if options.value:
         raise model_error(path, "option value", options.value, "none", "it is for ONNX graphs")
+    if suffix == ".keras":
+        from einchip.models.importers.keras_file import import_keras_file
+
+        others = [name for name in _ARRAYS_ONLY if name != "activations"]
+        refuse(path, options, *others, "output")
+        return import_keras_file(path, options)
     return _import_arrays(path, options)
 
 

@@ -60,8 +60,8 @@ def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     raise model_error(path, "file", f"{size} bytes", f"at most {limit}", "split the model")
 
 
-def require(path: Path, package: str, extra: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it."""
+def require(path: Path, package: str, source: str) -> ModuleType:
+    """Import an optional package, or say what to install for it."""
     try:
         return importlib.import_module(package)
     except ImportError:
@@ -70,7 +70,7 @@ def require(path: Path, package: str, extra: str) -> ModuleType:
             "file",
             f"a file that the package {package} reads",
             f"{package} installed",
-            f"pip install 'einchip[{extra}]'",
+            f"pip install '{source}'",
         ) from None
 
 
@@ -87,7 +87,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         return _read_npz(path)
     if suffix in TORCH_SUFFIXES:
         return _read_torch(path)
-    expected = ".safetensors, .npz, .pt, .pth, .onnx, .keras or .weights.h5"
+    expected = ".safetensors, .npz, .pt, .pth, .onnx or .keras"
     raise model_error(path, "file", f"suffix {suffix!r}", expected, "rename or convert it")
 
 
@@ -161,7 +161,7 @@ def _header_2_0(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any
 
 def _read_torch(path: Path) -> dict[str, Array]:
     """Return the tensors of a state dict, read with ``weights_only``: no code in the file runs."""
-    torch = require(path, "torch", "train")
+    torch = require(path, "torch", "einchip[train]")
     data = read_bytes(path)
     expected = "a state dict that torch.save wrote"
     advice = "save model.state_dict() with torch.save, or as safetensors"

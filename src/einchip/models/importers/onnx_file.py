@@ -85,7 +85,7 @@ def read_graph(path: Path) -> Graph:
         ModelError: the file is cut, a tensor's dimensions do not fit its data, or external data
             lie outside the model's folder.
     """
-    onnx = require(path, "onnx", "onnx")
+    onnx = require(path, "onnx", "einchip[onnx]")
     data = read_bytes(path)
     try:
         model = onnx.ModelProto.FromString(data)
