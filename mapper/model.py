@@ -26,16 +26,16 @@ from einchip.mapper.divide import ModelSearch
 from einchip.mapper.image import image
 from einchip.mapper.nets import Cut, Net
 from einchip.mapper.network import Programs
-from einchip.mapper.phase import (
+from einchip.mapper.phase import Phase
+from einchip.mapper.place import Mapped
+from einchip.mapper.plan import Part
+from einchip.mapper.ports import (
     INPUT,
     OUTPUT,
     WORKSPACE,
     Field,
-    Phase,
     elements,
 )
-from einchip.mapper.place import Mapped
-from einchip.mapper.plan import Part
 from einchip.mapper.problem import Linear, ModelProblem, Recurrent
 from einchip.mapper.timeline import predict
 from einchip.mapper.vector import MAX_FRAC

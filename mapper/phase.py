@@ -5,146 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
-from einchip.mapper.errors import MappingError
-from einchip.mapper.image import Region, Scattered
+from einchip.mapper.cells import CellWork
+from einchip.mapper.image import Region
 from einchip.mapper.nets import CellNets, Net, Nets
 from einchip.mapper.network import with_tokens
 from einchip.mapper.plan import Tensor
-from einchip.mapper.problem import CellKind
+from einchip.mapper.ports import (
+    INPUT,
+    OUTPUT,
+    WORKSPACE,
+    Field,
+    Piece,
+    Ports,
+    Sink,
+    copy_piece,
+    elements,
+    region,
+)
 from einchip.mapper.schedule import schedule
 from einchip.mapper.tokens import Masks, Plan, copy_name, ordered
 from einchip.mapper.tree import ONE
 from einchip.mapper.vector import (
-    N_PEEPHOLES,
-    Operand,
     Pointwise,
-    Sweep,
-    copy_op,
-    copy_sweeps,
-    cycles,
-    peephole_addresses,
-    sweeps,
-)
-from einchip.mapper.wires import (
-    GATE,
-    Term,
-    View,
-    cuts,
-    factors_of,
-    merge_view,
-    part_of,
-    refined,
-    view,
 )
 from einchip.program import (
     REGISTER_BITS,
-    Cell,
-    Copy,
     EndLoop,
     Give,
-    Gru,
-    GruReset,
-    GruUpdate,
     Instruction,
     Loop,
-    Lstm,
-    Peephole,
     SetMode,
     SetRegister,
     Sync,
-    Vector,
 )
 
-#: Host registers: weights, the input sequence, the output, sequences between phases.
-WEIGHTS, INPUT, OUTPUT, WORKSPACE = range(4)
 #: The sequencer register that counts the records of a host register.
 RECORD_REGISTERS: Mapping[int, int] = {INPUT: 1, OUTPUT: 4, WORKSPACE: 5}
 X_REGISTER, NEXT_X_REGISTER = 2, 3
 #: The LOOP's field for host register ARG0: the number of time steps.
 STEPS_ARGUMENT = 1
 MODULUS = 1 << REGISTER_BITS
-
-
-def elements(tensor: Tensor, arch: Architecture) -> int:
-    """Return the elements of a tensor's buffer."""
-    return op.whole_vectors(tensor.layout.extent, arch)
-
-
-def region(offset: int, tensor: Tensor) -> Region:
-    """Return the place of a whole tensor in external memory."""
-    sizes = {i: tensor.layout.sizes.get(i, 1) for i in tensor.indices}
-    return Region(offset, tensor.indices, sizes, tensor.layout)
-
-
-def tensor_view(tensor: Tensor) -> View:
-    """Return a tensor as a vector, row-major over its indices."""
-    return view(
-        tensor.indices, {i: tensor.layout.sizes.get(i, 1) for i in tensor.indices}, tensor.layout
-    )
-
-
-class Piece(NamedTuple):
-    """Part `number` of so many equal parts of a vector."""
-
-    number: int
-    parts: int
-
-
-def copy_piece(
-    source: Tensor, target: Tensor, piece: Piece, name: str, arch: Architecture
-) -> op.Op:
-    """Return the COPY of a tensor into a part of another one.
-
-    Raises MappingError where the two have no common factors; one of them must then be flat.
-    """
-    given, taken = merge_view(tensor_view(source)), merge_view(tensor_view(target))
-    outer = (Term(piece.parts, -1),) if piece.parts > 1 else ()
-    factors = factors_of([(*outer, *given), taken])
-    if factors is None:
-        raise MappingError(f"{name}: found no common factors of {source.name} and {target.name}")
-    inside, at = part_of(taken, piece.number, piece.parts, factors)
-    inner = factors[len(factors) - len(inside) :]
-    found = copy_sweeps(refined(given, inner), inside, arch)
-    return copy_op(
-        f"copy {name}", found, Operand(source.name, source.space),
-        Operand(name, target.space, at), arch,
-    )  # fmt: skip
-
-
-class Field(NamedTuple):
-    """A tensor's place in the records of a host register; `record` bytes from step to step."""
-
-    tensor: Tensor
-    region: Region
-    base: int
-    record: int
-
-
-class Sink(NamedTuple):
-    """Where a phase's vector goes at each step: into a part of a field, or, alone, as it is."""
-
-    field: Field
-    piece: Piece | None
-
-    @property
-    def staging(self) -> str:
-        """The buffer in which the field is put together."""
-        return f"to {self.field.tensor.name}.{self.piece.number if self.piece else 0}"
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What a phase reads and writes outside: sources at each step, sinks, and the final answer."""
-
-    sources: tuple[Field, ...]
-    sinks: tuple[Sink, ...] = ()
-    finals: tuple[Field, ...] = ()
-    states: tuple[Tensor, ...] = ()  # whose last values the stages behind the loop read
-    reverse: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +61,25 @@ class Phase:
     number: int
 
     # --- vectors -----------------------------------------------------------------------------
+    @cached_property
+    def work(self) -> CellWork | None:
+        """The pointwise part of the cell."""
+        return CellWork(self.cell, self.spaces, self.arch) if self.cell else None
+
+    @property
+    def state_name(self) -> str:
+        """The buffer of the wide states, "" where there are none."""
+        return self.work.state_name if self.work else ""
+
+    @property
+    def peepholes(self) -> str:
+        """The buffer of the peephole weights, "" where there are none."""
+        return self.work.peepholes if self.work else ""
+
+    def pointwise(self) -> list[Pointwise]:
+        """Return the instructions of a cell with a wide state."""
+        return self.work.pointwise() if self.work else []
+
     @property
     def cell(self) -> CellNets | None:
         """The cell's networks."""
@@ -167,35 +89,6 @@ class Phase:
     def prefix(self) -> str:
         """The prefix of the cell's names."""
         return self.nets.asked.prefix
-
-    @cached_property
-    def cell_sweeps(self) -> list[Sweep]:
-        """The vectors of the cell: operands pre-activations, h, and for peepholes the numbers."""
-        assert self.cell
-        u = self.cell.units
-        operands = [
-            u.strides(self.cell.hidden.result.layout), u.strides(self.cell.h.layout, hidden=True)
-        ]  # fmt: skip
-        if self.cell.kind is CellKind.PEEPHOLE:
-            operands.append(tuple(cuts(u.sizes)[-2::-1]))
-        return sweeps(u.sizes, self.cell.lanes, operands)
-
-    @property
-    def n_vectors(self) -> int:
-        """Vectors that hold all hidden units."""
-        return sum(s.vectors for s in self.cell_sweeps)
-
-    @property
-    def state_name(self) -> str:
-        """The buffer of the wide states, "" for a cell without."""
-        rnn = (CellKind.RNN_TANH, CellKind.RNN_RELU)
-        return f"{self.prefix}.cell" if self.cell and self.cell.kind not in rnn else ""
-
-    @property
-    def peepholes(self) -> str:
-        """The buffer of the peephole weights, "" for a cell without."""
-        has = self.cell and self.cell.kind is CellKind.PEEPHOLE
-        return f"{self.prefix}.peepholes" if has else ""
 
     @property
     def produced(self) -> Tensor:
@@ -210,15 +103,11 @@ class Phase:
     def extra_buffers(self) -> dict[str, int]:
         """Elements of the buffers, beside those of networks, that may be in any scratchpad."""
         arch, found = self.arch, dict[str, int]()
-        row = self.n_vectors * arch.lanes if self.cell else 0
         linear = {s.name for s in (*self.nets.asked.chain, *self.nets.asked.behind)}
         biases = {n: t.layout.extent for n, t in self.nets.biases.items()}
         own = {n: e for n, e in biases.items() if n.rsplit(".", 1)[0] not in linear}
         found |= own
-        if self.state_name:
-            found[self.state_name] = row * arch.cell_planes
-        if self.peepholes:
-            found[self.peepholes] = row * N_PEEPHOLES
+        found |= self.work.buffers if self.work else {}
         found |= {n: e for n, e in biases.items() if n not in own}
         found |= {
             s.staging: s.field.region.n_bytes(arch) // arch.element_bytes
@@ -319,10 +208,9 @@ class Phase:
             self._stage(s, op.load) for s in self.ports.sinks if s.piece and s.piece.number > 0
         ]
         ready = dict[str, int]()
-        if cell:
+        if cell and self.work:
             found += self._cell_ops(cell)
-            kind: type[Vector] = _KINDS.get(cell.kind, Copy)
-            ready[cell.h.name] = cycles(kind, self.n_vectors, self.arch)
+            ready[cell.h.name] = self.work.cycles
         if self.nets.asked.behind_in_loop:
             found += self._behind([cell.h] if cell else [])
         for s in self.ports.sinks:
@@ -365,56 +253,13 @@ class Phase:
         """Yield the recurrent network and the pointwise part."""
         yield from self._executions(cell.hidden)
         if not self.state_name:
-            gates, h = (Operand(t.name, t.space) for t in (cell.hidden.result, cell.h))
-            yield copy_op(f"{self.prefix}.{cell.kind.value}", self.cell_sweeps, gates, h, self.arch)
+            yield from [self.work.copy()] if self.work else []
             return
         first, *rest = self.pointwise()
         yield first.op(self.arch)
         if cell.candidate:
             yield from self._executions(cell.candidate)
         yield from (p.op(self.arch) for p in rest)
-
-    def pointwise(self) -> list[Pointwise]:
-        """Return the instructions of a cell with a wide state."""
-        cell = self.cell
-        if not cell or not self.state_name:
-            return []
-        gates, h = cell.hidden.result, cell.h
-        state = Operand(self.state_name, self.spaces[self.state_name])
-        source, target = Operand(gates.name, gates.space), Operand(h.name, h.space)
-        stride = cell.units.gate_stride(gates.layout)
-        found, name = tuple(self.cell_sweeps), f"{self.prefix}.{cell.kind.value}"
-        if cell.candidate:
-            return [
-                self._reset(cell, cell.candidate, source, state),
-                Pointwise(
-                    GruUpdate, name, found, 0, source._replace(offset=stride), target, state,
-                    self._candidate(cell, cell.candidate),
-                ),
-            ]  # fmt: skip
-        aux = None
-        if cell.kind is CellKind.PEEPHOLE:
-            aux = Operand(self.peepholes, self.spaces[self.peepholes])
-        elif cell.kind is CellKind.GRU:
-            aux = Operand(cell.inputs.result.name, cell.inputs.result.space)
-        kind = _KINDS[cell.kind]
-        return [Pointwise(kind, name, found, stride, source, target, state, aux)]
-
-    def _candidate(self, cell: CellNets, net: Net) -> Operand:
-        """Return the candidate: the last gate, where the network computes all of them."""
-        whole = not net.addend_gates
-        at = 2 * cell.units.gate_stride(net.result.layout) if whole else 0
-        return Operand(net.result.name, net.result.space, at)
-
-    def _reset(self, cell: CellNets, net: Net, source: Operand, state: Operand) -> Pointwise:
-        units, name = cell.units, f"{self.prefix}.reset"
-        reset = net.part.tensors[name]
-        operands = (
-            units.strides(cell.hidden.result.layout), units.strides(reset.layout, hidden=True)
-        )  # fmt: skip
-        found = sweeps(units.sizes, cell.lanes, operands)
-        target = Operand(name, reset.space)
-        return Pointwise(GruReset, name, tuple(found), 0, source, target, state)
 
     def _behind(self, states: Sequence[Tensor]) -> Iterator[op.Op]:
         """Yield the stages behind the cell, from copies of the states where these do not fit."""
@@ -527,28 +372,9 @@ class Phase:
         for name, tensor in self.nets.biases.items():
             placed = replace(tensor, space=self.spaces[name])
             found[name] = (placed, region(0, placed))
-        if self.peepholes:
-            found[self.peepholes] = self._peephole_region()
+        if self.work and self.peepholes:
+            found[self.peepholes] = self.work.peephole_region()
         return found
-
-    def _peephole_region(self) -> tuple[Tensor, Region]:
-        """Return the peephole weights, in the order of the vectors."""
-        assert self.cell
-        size = self.extra_buffers[self.peepholes]
-        sizes = {GATE: N_PEEPHOLES, "unit": self.cell.units.size}
-        layout = replace(self.cell.h.layout, sizes={"packed": size}, strides={"packed": 1})
-        name = self.peepholes
-        tensor = Tensor(name, ("packed",), layout, self.spaces[name], True)
-        at = peephole_addresses(self.cell_sweeps, 2, self.arch)
-        return tensor, Scattered(0, tuple(sizes), sizes, layout, at=at, elements=size)
-
-
-_KINDS: Mapping[CellKind, type[Cell]] = {
-    CellKind.LSTM: Lstm,
-    CellKind.PEEPHOLE: Peephole,
-    CellKind.GRU: Gru,
-    CellKind.GRU_BEFORE: GruUpdate,
-}
 
 
 def _emitted(ops: Sequence[op.Op], masks: Masks, place: op.Place) -> list[Instruction]:

@@ -12,19 +12,19 @@ from einchip.mapper.allocate import allocate
 from einchip.mapper.image import Region
 from einchip.mapper.nets import Nets
 from einchip.mapper.network import Programs
-from einchip.mapper.phase import (
+from einchip.mapper.phase import Phase
+from einchip.mapper.plan import Tensor
+from einchip.mapper.ports import (
     INPUT,
     OUTPUT,
     WEIGHTS,
     WORKSPACE,
     Field,
-    Phase,
     Piece,
     Ports,
     Sink,
     region,
 )
-from einchip.mapper.plan import Tensor
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.tree import ONE
 from einchip.program import Halt, Instruction, Program
