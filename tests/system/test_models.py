@@ -38,12 +38,19 @@ def compiled_folder(
     return folder.read(at)
 
 
-@pytest.mark.parametrize("preset", ["nano", "small"])
+#: Two presets; 16-bit elements, with a cell state of one plane, and a port of half the lanes.
+MACHINES = {
+    "nano": PRESETS["nano"],
+    "small": PRESETS["small"],
+    "wide": PRESETS["nano"].override(name="wide", data_bits=16),
+}
+
+
+@pytest.mark.parametrize("arch", MACHINES.values(), ids=MACHINES)
 @pytest.mark.parametrize("name", ZOO)
 def test_every_kind_of_model_agrees(
-    name: str, preset: str, native_cache: Path, tmp_path: Path
+    name: str, arch: Architecture, native_cache: Path, tmp_path: Path
 ) -> None:
-    arch = PRESETS[preset]
     data = cases.sequences(name, (9, 5)), cases.sequences(name, (3, 1), seed=4)
     made = compiled_folder(cases.model(name), arch, data, tmp_path / "out")
     rtl = machine(arch, native_cache)
