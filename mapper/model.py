@@ -34,7 +34,6 @@ from einchip.mapper.ports import (
     OUTPUT,
     WORKSPACE,
     Field,
-    elements,
 )
 from einchip.mapper.problem import Linear, ModelProblem, Recurrent
 from einchip.mapper.timeline import predict
@@ -384,4 +383,4 @@ def map_model(problem: ModelProblem, arch: Architecture) -> ModelMapping:
     return ModelMapping(problem, arch, ModelSearch(problem, arch).run())
 
 
-__all__ = ["Evaluation", "ModelMapping", "elements", "map_model"]
+__all__ = ["Evaluation", "ModelMapping", "map_model"]
