@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from einchip.models.dataset import Sequences
 from einchip.models.errors import ModelError
+from einchip.models.extras import missing
 from einchip.models.model import Model
 from einchip.models.torch import TorchModel
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+except ImportError:
+    raise missing("torch", "train") from None
 
 #: Temperature at which a classifier's outputs are compared with its teacher's, and share of that
 #: loss (Hinton, Vinyals and Dean, arXiv 1503.02531, section 2).

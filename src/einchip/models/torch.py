@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from einchip.models.errors import ModelError
+from einchip.models.extras import missing
 from einchip.models.formats import core_shapes, matrix_network
 from einchip.models.io import random_model
 from einchip.models.model import Model
@@ -22,9 +22,7 @@ try:
     import torch
     from torch import Tensor, nn
 except ImportError:
-    raise ModelError(
-        "einchip.models.torch: library: found no torch, expected it; pip install 'einchip[train]'"
-    ) from None
+    raise missing("torch", "train") from None
 
 #: What a call of PyTorch costs on its own, in multiply-adds that take as long.
 CALL_MACS: Final = 200_000

@@ -17,7 +17,6 @@ d is the number of modes, or of pairs of modes where the format pairs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from math import prod
 from operator import itemgetter
 from typing import Any, Final
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from einchip.models.compress.als import Cores, Fit, Float
-from einchip.models.errors import ModelError, model_error
+from einchip.models.errors import model_error
+from einchip.models.extras import library
 from einchip.models.formats import HtNode, MatrixNetwork, core_shapes, ht_nodes, matrix_network
 from einchip.models.spec import BtRanks, MatrixSpec
 
@@ -105,14 +105,7 @@ def _balance(cores: Cores) -> Cores:
 
 
 def _library(name: str) -> Any:
-    """Import a library of the extra `compress`."""
-    try:
-        return import_module(name)
-    except ImportError:
-        package = name.partition(".")[0]
-        raise ModelError(
-            f"compress: library: found no {package}, expected it; pip install 'einchip[compress]'"
-        ) from None
+    return library(name, "compress")
 
 
 def _pad(core: ArrayLike, shape: Sequence[int]) -> Float:
