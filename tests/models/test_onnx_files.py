@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from tests.models.onnx_graphs import floats, model, saved
+from tests.models.onnx_graphs import floats, model, runtime, saved
 
 
 def linear(weight: Any = None) -> Any:
@@ -238,3 +238,17 @@ def test_an_export_of_pytorch_computes_what_pytorch_computes(
         expected = module(x).numpy().reshape(-1)
     result = Model(found.spec, found.tensors).run(x.numpy().reshape(N_STEPS, N_IN)).reshape(-1)
     np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_file_of_pytorchs_newer_exporter_computes_what_onnx_runtime_computes(name: str) -> None:
+    """Written by torch.onnx.export(.., dynamo=True) of PyTorch 2.13: two layers, a classifier."""
+    pytest.importorskip("onnxruntime")
+    path = FIXTURES / f"torch_export_{name}.onnx"
+    x = floats(1, N_STEPS, N_IN)
+    found = import_model(path)
+    result = Model(found.spec, found.tensors).run(x[0]).reshape(-1)
+    np.testing.assert_allclose(result, runtime(path.read_bytes(), x).reshape(-1), atol=1e-6)

@@ -132,6 +132,19 @@ def test_features_in_another_order_are_sorted_into_the_weights(tmp_path: Path) -
     check(model(nodes, constants, TIME_FIRST), tmp_path, X)
 
 
+def test_the_last_of_linear_layers_at_every_step_is_the_last_output(tmp_path: Path) -> None:
+    constants, cell = lstm()
+    constants |= {"w": floats(HIDDEN, 3), "i": ints(-1)}
+    nodes = [
+        cell,
+        node("MatMul", "seq w", "m"),
+        node("Tanh", "m", "t"),
+        node("Gather", "t i", "y", axis=0),
+    ]
+    found = check(model(nodes, constants, TIME_FIRST), tmp_path, X)
+    assert found.spec.output == "last"
+
+
 def test_final_states_side_by_side_are_the_last_output(tmp_path: Path) -> None:
     constants, cell = lstm(2)
     constants |= {"zero": np.array(0), "one": np.array(1), "w": floats(8, 3)}
@@ -360,6 +373,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "reverse direction's first step": (
         with_cell([node("Gather", "seq i", "y", axis=0)], i=ints(-1)),
         "y: found the last step of the reverse direction",
+    ),
+    "one step of a layer behind both directions": (
+        with_cell([node("Transpose", "seq", "t", perm=[0, 2, 1, 3]), node("Reshape", "t s", "f"),
+                   node("MatMul", "f w", "m"), node("Gather", "m i", "y", axis=0)],
+                  i=ints(-1), s=ints(0, 0, -1), w=floats(8, 3)),
+        "y: found one step of a layer behind both directions",
     ),
     "a step in the middle": (
         with_cell([node("Gather", "seq i", "y", axis=0)], [9, 1, N_IN], i=ints(4)),
