@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture, clog2
+from einchip.hw.vector_kinds import MOST_ACTIVATIONS
 from einchip.registers import COUNTERS
 
 COUNTER_BITS: Final = 64
@@ -15,9 +16,9 @@ COUNTER_BITS: Final = 64
 def increments(arch: Architecture) -> data.StructLayout:
     """Return by how much each counter rises in a cycle.
 
-    The most are the MACs of an iteration, or the activations of an LSTM vector and a drained row.
+    The most are the MACs of an iteration, or the activations of a vector and a drained row.
     """
-    most = max(arch.rows * arch.cols, 5 * arch.lanes + arch.cols)
+    most = max(arch.rows * arch.cols, MOST_ACTIVATIONS * arch.lanes + arch.cols)
     return data.StructLayout({c.name: clog2(most + 1) for c in COUNTERS})
 
 

@@ -16,7 +16,7 @@ from einchip.hw.interfaces import (
 )
 from einchip.hw.unit import FrontEnd
 from einchip.hw.vector_issue import VectorIssue
-from einchip.hw.vector_kinds import KINDS, by_kind, n_writes
+from einchip.hw.vector_kinds import KINDS, MOST_ACTIVATIONS, by_kind, n_writes
 from einchip.hw.vector_lanes import VectorLanes
 from einchip.hw.vector_offsets import VectorOffsets
 from einchip.hw.vector_write import VectorWrite, WriteQueue
@@ -25,11 +25,10 @@ from einchip.program import TOKENS
 
 def vector_events(arch: Architecture) -> data.StructLayout:
     """Return the performance counters of the vector unit, each with its increment's width."""
-    activations = max(kind.ACTIVATIONS for kind in KINDS)
     return data.StructLayout(
         {
             "vector_ops": range(arch.lanes + 1),
-            "activations": range(activations * arch.lanes + 1),
+            "activations": range(MOST_ACTIVATIONS * arch.lanes + 1),
             "vector_issue": 1,
             "vector_stall_port": 1,
             "vector_stall_write": 1,

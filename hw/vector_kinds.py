@@ -12,6 +12,9 @@ from einchip.program import INSTRUCTIONS, Read, Unit
 KINDS: Final[tuple[Any, ...]] = tuple(k for k in INSTRUCTIONS if k.UNIT == Unit.VECTOR)
 CELLS: Final = tuple(k for k in KINDS if Read("state") in k.READS)
 
+#: Activations of a lane, of the kind that has the most.
+MOST_ACTIVATIONS: Final = max(kind.ACTIVATIONS for kind in KINDS)
+
 
 class Operation(NamedTuple):
     """A micro-operation of a vector: its read, and of the state which plane."""
