@@ -293,7 +293,7 @@ def words(here: Path) -> Path:
     save_model(cases.model("embedding"), here / "words.safetensors")
     lengths = np.array([3, 1, 4])
     tokens = np.random.default_rng(0).integers(11, size=(8, 1)).astype(np.float64)
-    frames = {f"{split}_frames": tokens for split in ("train", "test")}
+    frames: dict[str, Any] = {f"{split}_frames": tokens for split in ("train", "test")}
     put_data(here / "words.npz", n_channels=1, clip=np.array(99.0), **frames)
     assert lengths.sum() == len(tokens)
     return here
