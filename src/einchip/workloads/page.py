@@ -66,6 +66,16 @@ on the chip before. Where that is quicker, the input is loaded in slices while t
 it are contracted. The bound knows no latency: ratios of executions of a few hundred cycles are
 those of the pipeline's fill and of the result's way out.
 
+## Any einsum, with data
+
+    einchip contract "ab,bc,cd->ad" TENSORS.npz --arch small --verify -o RESULT.npz
+    einchip contract "ar,br,cr->abc" --shapes 5x3,7x3,9x3 --resident T1
+
+contracts the arrays of a file in their order (or normal random ones) without any neural network:
+power-of-two scales from the data, per tensor and step; mapped, simulated, with `--verify` on the
+RTL. It prints the signal-to-noise ratio against float64, cycles, bound and energy. Operands are
+loaded by the run, unless they are `--resident`.
+
 ## Figures on `base`
 
 Architecture `base`, energy by `horowitz45`. Geometric mean of the ratios: {mean:.2f}; of the
