@@ -20,6 +20,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from einchip.models import ModelError, load_model, load_npz, save_model
+from einchip.models.importers import import_model
 from tests.models.helpers import raw_spec, small_model, zoo
 from tests.models.mutate import mutated, mutated_bytes
 from tests.models.mutate_onnx import mutated_graphs
@@ -36,6 +38,8 @@ from tests.models.readers import READERS
 
 MAX_BYTES = 2**30
 VOWELS = Path(__file__).parents[2] / "examples" / "japanese_vowels" / "japanese_vowels.npz"
+#: ``Sequential([Input((None, 3)), Bidirectional(LSTM(4)), Dense(2, "relu")]).save(..)`` of Keras 3.
+KERAS = Path(__file__).parent / "fixtures" / "bilstm.keras"
 EMBEDDING = {"vocabulary": 5, "out_size": 6, "weight": {"format": "dense"}}
 SPECS: list[dict[str, Any]] = [raw_spec(**fields) for fields in zoo().values()]
 SPECS.append(raw_spec() | {"embedding": EMBEDDING, "scales": {"x": 3}, "data_bits": 8})
@@ -98,11 +102,17 @@ def arrays() -> dict[str, bytes]:
     return found
 
 
+def members(path: Path) -> dict[str, bytes]:
+    """The files of an archive."""
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
 @st.composite
-def archives(draw: st.DrawFn, members: dict[str, bytes]) -> bytes:
-    """Whole .npz files of which one array is damaged."""
-    chosen = draw(st.sampled_from(sorted(members)))
-    damaged = members | {chosen: draw(mutated_bytes([members[chosen]]))}
+def archives(draw: st.DrawFn, files: dict[str, bytes]) -> bytes:
+    """Whole archives of which one file is damaged."""
+    chosen = draw(st.sampled_from(sorted(files)))
+    damaged = files | {chosen: draw(mutated_bytes([files[chosen]]))}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", draw(st.sampled_from([0, 8]))) as file:
         for name, content in damaged.items():
@@ -125,6 +135,8 @@ def readers() -> dict[str, Reader]:
         "npz, bytes": Reader("npz", load_npz, mutated_bytes([VOWELS.read_bytes()])),
         "npz, arrays": Reader("npz", load_npz, archives(arrays())),
     }
+    if find_spec("h5py"):
+        found["keras, members"] = Reader("keras", import_model, archives(members(KERAS)))
     for name, suffix, files, read in READERS:
         found[name] = Reader(suffix, read, mutated_bytes(files))
         if suffix == "onnx":

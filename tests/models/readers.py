@@ -12,7 +12,7 @@ import numpy as np
 from onnx import helper
 from safetensors.numpy import save
 
-from einchip.models.importers import import_model
+from einchip.models.importers import Options, import_model
 from tests.models.onnx_graphs import cell_constants, floats, model
 
 BOTH = "bidirectional"
@@ -74,5 +74,15 @@ READERS: list[tuple[str, str, list[bytes], Callable[[Path], object]]] = [
     ("pytorch safetensors, bytes", "safetensors", [save(STATE)], import_model),
     ("pytorch npz, bytes", "npz", [as_npz()], import_model),
 ]
+KERAS_STATE = {"lstm/kernel": floats(3, 16), "lstm/recurrent_kernel": floats(4, 16)}
+KERAS_STATE |= {"lstm/bias": floats(16), "dense/kernel": floats(4, 2), "dense/bias": floats(2)}
+
+
+def import_keras(path: Path) -> object:
+    """Read plain arrays as those of Keras."""
+    return import_model(path, Options(framework="keras"))
+
+
+READERS.append(("keras safetensors, bytes", "safetensors", [save(KERAS_STATE)], import_keras))
 if find_spec("torch"):
     READERS.append(("pytorch pt, bytes", "pt", [as_pt()], import_model))
