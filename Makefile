@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume docs lint format clean
+.PHONY: formats demo test nightly volume docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -38,6 +38,11 @@ nightly: lint
 # 2,100 random networks on the RTL of three machines; the result is committed.
 volume: .venv
 	$(BIN)/python -m tests.system.volume 700 tests/system/volume.json
+
+# Japanese Vowels, compressed 8 times in every format and fine-tuned; result and table are committed.
+# Ten minutes; needs PyTorch: make formats EXTRAS=test,train
+formats: .venv
+	$(BIN)/python examples/japanese_vowels/formats.py
 
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md

@@ -165,7 +165,7 @@ def table(reports: Sequence[MatrixReport], rows: Sequence[dict[str, Any]]) -> Ta
     from rich.table import Table
 
     made = Table()
-    made.add_column("matrix")
+    made.add_column("matrix", min_width=max(len(report.name) for report in reports))
     for head in ("weights", "before", "ratio", "error", "SVD's", "MACs", "before"):
         made.add_column(head, justify="right")
     for report, row in zip(reports, rows, strict=True):
