@@ -239,3 +239,18 @@ def test_impossible_plans_say_why_in_one_line(plan: Plan, message: str) -> None:
 def test_targets_that_mean_nothing_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="compress: "):
         Target(**fields)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(("x", "h", "cell"), [(13, 1, "lstm"), (1, 3, "rnn"), (16, 12, "rnn")])
+def test_odd_sizes_give_models_that_run(format_: Any, x: int, h: int, cell: str) -> None:
+    """Oracle: the report's error, found again from the dense matrices."""
+    layer = {"cell": cell, "input_size": x, "hidden_size": h, "input": DENSE, "hidden": DENSE}
+    model = random_model(ModelSpec.model_validate({"name": "odd", "layers": [layer]}), 4)
+    made, reports = compress_model(model, Plan(format_, Target(rank=2), gates="separate"))
+    assert made.run(np.ones((2, x))).shape == (h,)
+    for report in reports:
+        W = model.matrix(report.name)
+        error = np.linalg.norm(made.matrix(report.name) - W) / np.linalg.norm(W)
+        assert report.error == pytest.approx(error, abs=1e-5)
+        assert report.after.gates == ("joint" if cell == "rnn" else "separate")

@@ -306,6 +306,9 @@ def _deflated(T: Float, spec: MatrixSpec, network: MatrixNetwork) -> Cores:
     shapes = [network.shape(name)[1:] for name in network.tensors]
     blocks = []
     for _ in range(spec.ranks.blocks):
+        if np.linalg.norm(rest) <= 1e-12 * np.linalg.norm(T):  # nothing left for this term
+            blocks.append([np.zeros(s) for s in shapes])
+            continue
         if rest.ndim == 1:
             core, factors = np.ones(1), [rest[:, None]]
         else:

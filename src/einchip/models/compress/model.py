@@ -19,6 +19,7 @@ from einchip.models.compress.modes import joint_modes, matrix_modes, padded_fact
 from einchip.models.compress.ranks import BLOCKS, Site, Target, relative_error, svd_error
 from einchip.models.errors import ModelError, one_line
 from einchip.models.formats import n_weights
+from einchip.models.io import parse_spec
 from einchip.models.model import Model
 from einchip.models.spec import Format, MatrixSpec, ModelSpec, RecurrentSpec
 
@@ -35,7 +36,7 @@ class Plan:
         target: what decides the ranks.
         in_modes, out_modes: of every compressed matrix; empty: balanced factors of its sizes.
             Out modes hold the gates (first mode slowest), unless gates are separate.
-        gates: one network for all gates, or one for each.
+        gates: one network for all gates, or one for each where there are several.
         blocks: terms of a block-term decomposition.
         only: names of matrices (``layers.0.hidden``; ``*`` stands for any text), the others stay;
             empty: all matrices of recurrent layers, or all matrices where there are none.
@@ -166,7 +167,7 @@ def compress_model(
         tensors |= {name: core.astype(np.float32) for name, core in cores.items()}
         _put(raw, place.path, report.after.model_dump())
         reports.append(report)
-    return Model(ModelSpec.model_validate(raw), tensors), reports
+    return Model(parse_spec(raw, model.spec.name), tensors), reports
 
 
 def selected(spec: ModelSpec, plan: Plan) -> list[Place]:
@@ -250,7 +251,7 @@ def _report(
 def _template(place: Place, plan: Plan, shape: tuple[int, ...]) -> MatrixSpec:
     """Return format and modes of a matrix ``[rows, columns]`` by a plan, ranks still to choose."""
     rows, columns = shape
-    separate = plan.gates == "separate" and place.recurrent
+    separate = plan.gates == "separate" and place.n_gates > 1
     hidden = rows // place.n_gates
     in_modes, out_modes = matrix_modes(plan.format, columns, hidden, place.n_gates, separate)
     if place.columns and plan.format not in ("dense", "lowrank"):
