@@ -1,4 +1,4 @@
-# make demo | test | nightly | lint | clean. Everything is installed into .venv, nothing outside.
+# make demo | test | nightly | lint | clean | ... Everything is installed into .venv, nothing outside.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: formats demo test nightly volume docs lint format clean
+.PHONY: demo test nightly volume workloads fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -43,6 +43,19 @@ volume: .venv
 # Ten minutes; needs PyTorch: make formats EXTRAS=test,train
 formats: .venv
 	$(BIN)/python examples/japanese_vowels/formats.py
+
+# Every published matrix on the RTL of `base`; ten minutes.
+workloads: .venv
+	$(BIN)/python -m tests.workloads.rtl
+
+# 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
+fuzz: .venv
+	$(BIN)/python -m tests.models.fuzz 13000 tests/models/fuzz.json
+
+# Voice activity detection, dense and compressed; the result is committed. Needs espeak-ng.
+silero: .venv
+	$(BIN)/python -m pip install --quiet --no-deps silero-vad==6.2.3
+	$(BIN)/python examples/silero_vad/run.py --json examples/silero_vad/results/base.json
 
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md

@@ -297,6 +297,8 @@ def test_yaml_that_is_no_text_is_one_line(tmp_path: Path) -> None:
     [
         (None, "weights: found nothing, expected {random: SEED} or the path"),
         (3, "weights: found 3"),
+        ("../model.safetensors", "weights: found ../model.safetensors, expected a file in this"),
+        ("/model.safetensors", "weights: found /model.safetensors, expected a file in this"),
         ({"seed": 3}, "weights: found a dict"),
         ({"random": "x"}, "weights.random: found 'x', expected a seed"),
         ({"random": True}, "weights.random: found True"),

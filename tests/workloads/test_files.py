@@ -90,7 +90,7 @@ GOOD = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "foo"}, "format: found foo"),
+        ({"format": "foo"}, "format: found 'foo'"),
         ({"ranks": [1, 3, 2, 1]}, "found 4 ranks, expected 3"),
         ({"ranks": [2, 3, 1]}, "found ranks with ends 2 and 1, expected 1 and 1"),
         ({"ranks": [1, 16, 1]}, "expected at most 10"),
@@ -99,9 +99,9 @@ GOOD = {
         ({"in_modes": [3, -5]}, "in_modes.1: found -5"),
         ({"in_modes": [3, 2.5]}, "in_modes.1: found 2.5"),
         ({"in_modes": [3]}, "found 1 in_modes and 2 out_modes"),
-        ({"in_modes": "35"}, "in_modes: found 35"),
+        ({"in_modes": "35"}, "in_modes: found '35'"),
         ({"in_modes": {"W": [3, 5]}}, "out_modes: found"),
-        ({"in_modes": [10**30, 1]}, "in_modes.0: found 1000"),
+        ({"in_modes": [10**30, 1]}, "in_modes.0: found an integer of 100 bits"),
         ({"in_modes": [2**24, 999_983], "out_modes": [2**24, 2]}, "scratchpad"),
         ({"in_modes": [4096, 1], "out_modes": [4096, 1], "ranks": [1, 1, 1]}, "scratchpad"),
     ],

@@ -141,7 +141,7 @@ def parse_spec(raw: object, where: object) -> ModelSpec:
     try:
         return ModelSpec.model_validate(raw)
     except ValidationError as e:
-        raise _spec_error(e, where) from None
+        raise spec_error(e, where) from None
 
 
 _EXPECTED = {
@@ -159,7 +159,7 @@ _EXPECTED = {
 }
 
 
-def _spec_error(error: ValidationError, where: object) -> ModelError:
+def spec_error(error: ValidationError, where: object) -> ModelError:
     """Turn the most telling entry of a pydantic error into one line.
 
     An unknown field comes first: where a name is misspelt, the missing field follows from it.
@@ -188,6 +188,18 @@ def _brief(value: object) -> str:
     return f"a {type(value).__name__}" if isinstance(value, dict | list | tuple) else repr(value)
 
 
+def _inside(path: Path, weights: str) -> Path:
+    """Return the weights' file, which must lie in the folder of the file that names it."""
+    file = path.parent / weights
+    try:
+        inside = file.resolve().is_relative_to(path.parent.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return file  # which the reader will refuse
+    if not inside:
+        raise model_error(path, "weights", weights, "a file in this file's folder", "move it there")
+    return file
+
+
 def _load_yaml(path: Path) -> Model:
     size = _size(path)
     if size > MAX_YAML_BYTES:
@@ -201,7 +213,7 @@ def _load_yaml(path: Path) -> Model:
     weights = raw.pop("weights", None)
     spec = parse_spec(raw, path)
     if isinstance(weights, str):
-        file = path.parent / weights
+        file = _inside(path, weights)
         return _with_weights(spec, file, _header(file))
     if isinstance(weights, dict) and list(weights) == ["random"]:
         seed = weights["random"]

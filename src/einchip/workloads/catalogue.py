@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from einchip.models import MatrixSpec, ModelError
 from einchip.models.errors import model_error, one_line
+from einchip.models.io import spec_error
 
 MAX_FILE_BYTES: Final = 1 << 24
 #: What an entry is made of; all other keys are facts that nothing is computed from.
@@ -122,20 +123,8 @@ def _matrix(name: str, raw: Mapping[Any, Any]) -> Workload | Refused:
     try:
         return Workload(name, MatrixSpec.model_validate(fields))
     except ValidationError as error:
-        return Refused(name, _first(error))
+        return Refused(name, str(spec_error(error, name)).removeprefix(f"{one_line(name, 300)}: "))
     except ModelError as error:
         return Refused(name, str(error))
     except RecursionError:
         return Refused(name, "found lists that hold themselves, expected numbers")
-
-
-def _first(error: ValidationError) -> str:
-    """Say the first thing that pydantic found, in one line."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"{where}: found nothing, expected this key; add it"
-    what = first["msg"].removeprefix("Value error, ")
-    if not where:
-        return one_line(what, 300)
-    return one_line(f"{where}: found {one_line(first['input'])}, {what}", 300)
