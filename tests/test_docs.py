@@ -11,6 +11,15 @@ from einchip.registers import COUNTERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *(ROOT / "docs").rglob("*.md"),
+    *ROOT.glob("examples/*/*.md"),
+]
+DECISIONS = sorted((ROOT / "docs" / "decisions").iterdir())
+#: What the pages call by its place, in backticks.
+PLACES = r"`((?:tests|src|mapper|sim|hw|docs|examples)/[\w./-]+)`"
 
 
 def row(page: str, title: str) -> list[str]:
@@ -45,6 +54,12 @@ def test_readme_shows_the_committed_results() -> None:
     assert row(README, "cycles per sequence") == cycles
     assert row(README, "roofline bound, ratio") == bounds
     assert row(README, "energy per sequence (45 nm, after Horowitz 2014)") == energies
+    macs = [(m["macs_per_step"], m["macs_per_step_naive"]) for m in models]
+    shown_macs = [f"{a:,}" if a == b else f"{a:,} ({b:,})" for a, b in macs]
+    assert row(README, "MACs per step, chosen order (naive)") == shown_macs
+    for m, cell in zip(models, row(README, "weights of both matrices"), strict=True):
+        assert cell.split(" ")[0] == f"{m['weights']:,}"
+        assert cell == f"{m['weights']:,}" or f"({m['weights_ratio']:.1f} x fewer)" in cell
     for m, cell in zip(models, row(README, "accuracy in float, 8 bit, 16 bit"), strict=True):
         shown = {m["accuracy_float"], *m["accuracy_fixed"].values()}
         assert {f"{100 * a:.2f}" for a in shown} == set(re.findall(r"\d+\.\d+", cell))
@@ -59,3 +74,38 @@ def test_error_bounds_in_the_numerics_page_hold() -> None:
     sigmoid, tanh = (float(x) for x in re.findall(r"(?:sigmoid|tanh) (\d\.\de-\d)", page))
     assert sigmoid <= numeric.SIGMOID_ERROR
     assert tanh <= numeric.TANH_ERROR
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_places_of_a_page_exist(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).exists(), target
+    for place in re.findall(PLACES, text):
+        assert (ROOT / place).exists(), place
+    for number in re.findall(r"[Dd]ecision \[?(\d{4})", text):
+        assert any(d.name.startswith(number) for d in DECISIONS), number
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in README, page.name
+
+
+def test_decisions_are_numbered_short_and_of_one_form() -> None:
+    for k, path in enumerate(DECISIONS, 1):
+        lines = path.read_text().splitlines()
+        assert path.name.startswith(f"{k:04}-")
+        assert lines[0].startswith(f"# {k:04} ")
+        assert len(lines) <= 20, path.name
+        for part in ("Context", "Decision", "Consequence"):
+            assert any(line.startswith(f"**{part}.** ") for line in lines), (path.name, part)
+
+
+def test_verification_page_has_the_committed_run_of_damaged_files() -> None:
+    page = (ROOT / "docs" / "verification.md").read_text()
+    result = json.loads((ROOT / "tests" / "models" / "fuzz.json").read_text())
+    readers = str(len(result["readers"]))
+    shown = [readers, str(result["crashes"]), f"{result['peak_mib']} MiB"]
+    assert row(page, f"{result['inputs']:,}") == shown
+    assert f"| damaged files, {readers} readers |" in page

@@ -1,4 +1,4 @@
-"""einchip maps tensor-network-compressed LSTMs to an accelerator, and proves that it did.
+"""einchip maps compressed recurrent networks to an accelerator, and proves that it did.
 
 The packages below depend on each other in one order only, which `lint-imports` checks: see
 `[tool.importlinter]` in `pyproject.toml`.
