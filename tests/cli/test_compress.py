@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from einchip.models import load_model
-from tests.cli.helpers import VOWELS, invoke, refused, succeeded
+from tests.cli.helpers import ROOT, VOWELS, invoke, refused, succeeded
 
 pytest.importorskip("tensorly")
 pytest.importorskip("tensap")
 DENSE = VOWELS / "dense.safetensors"
 DATA = VOWELS / "japanese_vowels.npz"
+FIXTURES = ROOT / "tests" / "models" / "fixtures"
 
 
 def test_compress_writes_a_model_and_says_what_it_cost(tmp_path: Path) -> None:
@@ -120,6 +121,9 @@ def test_finetune_refuses_what_it_cannot_train(tmp_path: Path) -> None:
         ("torch", ["finetune", DENSE, "--data", DATA]),
         ("tensorly", ["compress", DENSE, "--format", "mpo", "--rank", 2]),
         ("tensap", ["compress", DENSE, "--format", "ht", "--rank", 2]),
+        ("onnx", ["import", FIXTURES / "torch_export_lstm.onnx"]),
+        ("h5py", ["import", FIXTURES / "bilstm.keras"]),
+        ("torch", ["import", "model.pt"]),
     ],
 )
 def test_missing_libraries_are_one_line(

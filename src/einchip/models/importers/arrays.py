@@ -5,7 +5,6 @@ Every reader bounds what it allocates by the size of the file.
 
 from __future__ import annotations
 
-import importlib
 import io
 import struct
 import warnings
@@ -21,6 +20,7 @@ from numpy.lib import format as npy_format
 from safetensors import SafetensorError, deserialize
 
 from einchip.models.errors import ModelError, model_error
+from einchip.models.extras import library
 from einchip.models.importers.stages import Array
 
 MAX_FILE_BYTES: Final = 2**30
@@ -58,20 +58,6 @@ def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
         found = getattr(e, "strerror", None) or e
         raise model_error(path, "file", found, "a readable file", "check the path") from None
     raise model_error(path, "file", f"{size} bytes", f"at most {limit}", "split the model")
-
-
-def require(path: Path, package: str, source: str) -> ModuleType:
-    """Import an optional package, or say what to install for it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise model_error(
-            path,
-            "file",
-            f"a file that the package {package} reads",
-            f"{package} installed",
-            f"pip install '{source}'",
-        ) from None
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
@@ -161,7 +147,7 @@ def _header_2_0(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any
 
 def _read_torch(path: Path) -> dict[str, Array]:
     """Return the tensors of a state dict, read with ``weights_only``: no code in the file runs."""
-    torch = require(path, "torch", "einchip[train]")
+    torch = library("torch", "train")
     data = read_bytes(path)
     expected = "a state dict that torch.save wrote"
     advice = "save model.state_dict() with torch.save, or as safetensors"

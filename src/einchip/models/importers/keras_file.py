@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from einchip.models.errors import ModelError, model_error
-from einchip.models.importers.arrays import ZIP_ERRORS, check_zip, read_bytes, require
+from einchip.models.extras import library
+from einchip.models.importers.arrays import ZIP_ERRORS, check_zip, read_bytes
 from einchip.models.importers.keras_arrays import Layer, plain, recurrent
 from einchip.models.importers.options import Options
 from einchip.models.importers.stages import (
@@ -197,7 +198,7 @@ def _datasets(
     path: Path, data: bytes, classes: Mapping[str, str]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the arrays of every layer by direction and kind, by the layer's name."""
-    h5py = require(path, "h5py", "h5py")
+    h5py = library("h5py", "keras")
     found: dict[str, dict[str, dict[str, Any]]] = {}
     try:
         with h5py.File(io.BytesIO(data), "r") as file:

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from einchip.models.errors import ModelError, model_error
-from einchip.models.importers.arrays import MAX_FILE_BYTES, read_bytes, require
+from einchip.models.extras import library
+from einchip.models.importers.arrays import MAX_FILE_BYTES, read_bytes
 from einchip.models.importers.stages import Array
 from einchip.models.spec import MAX_TENSOR_ELEMENTS
 
@@ -85,7 +86,7 @@ def read_graph(path: Path) -> Graph:
         ModelError: the file is cut, a tensor's dimensions do not fit its data, or external data
             lie outside the model's folder.
     """
-    onnx = require(path, "onnx", "einchip[onnx]")
+    onnx = library("onnx", "onnx")
     data = read_bytes(path)
     try:
         model = onnx.ModelProto.FromString(data)
