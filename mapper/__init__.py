@@ -5,7 +5,6 @@ from einchip.mapper.model import Evaluation, ModelMapping, map_model
 from einchip.mapper.network import (
     CompiledNetwork,
     NetworkMapping,
-    Programs,
     compile_network,
     map_network,
 )
@@ -16,6 +15,7 @@ from einchip.mapper.problem import (
     ModelProblem,
     Recurrent,
 )
+from einchip.mapper.programs import Programs
 from einchip.mapper.report import Contraction
 
 __all__ = [

@@ -11,9 +11,9 @@ from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
-from einchip.mapper.network import check_words
 from einchip.mapper.place import Mapped, assemble
 from einchip.mapper.problem import Linear, ModelProblem
+from einchip.mapper.programs import check_words
 from einchip.mapper.wires import common_factors, modes_of
 
 #: Ways in which a model of several phases that does not fit is tried.

@@ -14,7 +14,7 @@ from einchip.mapper.choose import Lanes, Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.layout import Layout, restrict, solve
 from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
-from einchip.mapper.network import TREES, slicings, tree_costs
+from einchip.mapper.network_search import TREES, slicings, tree_costs
 from einchip.mapper.plan import Slicing
 from einchip.mapper.problem import CellKind, Linear, Recurrent
 from einchip.mapper.wires import (

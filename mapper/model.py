@@ -25,7 +25,6 @@ from einchip.mapper import report, tree
 from einchip.mapper.divide import ModelSearch
 from einchip.mapper.image import image
 from einchip.mapper.nets import Cut, Net
-from einchip.mapper.network import Programs
 from einchip.mapper.phase import Phase
 from einchip.mapper.place import Mapped
 from einchip.mapper.plan import Part
@@ -36,6 +35,7 @@ from einchip.mapper.ports import (
     Field,
 )
 from einchip.mapper.problem import Linear, ModelProblem, Recurrent
+from einchip.mapper.programs import Programs
 from einchip.mapper.timeline import predict
 from einchip.mapper.vector import MAX_FRAC
 from einchip.network import Network, NetworkError

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -15,269 +12,31 @@ from einchip import check
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import report, tree
-from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
-from einchip.mapper.errors import MappingError, nearest
+from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region, image
-from einchip.mapper.lanes import Shape, best_cycles
-from einchip.mapper.plan import Part, Slicing, Tensor
-from einchip.mapper.schedule import schedule
+from einchip.mapper.network_place import PlacedNetwork, external_regions, place_network
+from einchip.mapper.network_search import (
+    TREES,
+    Attempt,
+    attempts,
+    first_fit,
+    quickest_stream,
+    slicings,
+    tree_costs,
+)
+from einchip.mapper.plan import Part
+from einchip.mapper.programs import Programs, check_words
 from einchip.mapper.timeline import predict
-from einchip.mapper.tokens import straight
 from einchip.network import Network, NetworkError
 from einchip.numeric import Ints
-from einchip.program import Halt, Instruction, Program, UnitInstruction
+from einchip.program import Program
 from einchip.reference import Host
-from einchip.roofline import StepCost, Volumes, roofline, step_cycles
+from einchip.roofline import roofline
 
-#: Trees that are folded, best first, before a smaller memory footprint is looked for.
-TREES = 4
-#: Steps up to which all ways to swap X and Y are tried when memory is short.
-MAX_FLIPS = 6
-#: Slices into which a streamed tensor is cut at most, and ways to slice that are tried at most.
-MAX_SLICES, MAX_SLICINGS = 64, 48
-#: Of the best ways to slice, so many are tried with X and Y swapped.
-MAX_FLIPPED = 2
-#: Cycles that a load is taken to lose by a row that is drained into its scratchpad.
-DRAINED_ROW = 1 / 32
 #: Slicing is tried where the load of the streamed tensor is more than this part of the cycles.
 LOAD_SHARE = 1 / 16
 RESULT = "result"
-
-
-def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, StepCost]:
-    """Return the cycles of a step with its best fold in either orientation, and a lower bound."""
-    sizes = network.sizes
-
-    def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
-        ways = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(best_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
-
-    return cost, step_cycles(Volumes(network), arch)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One way to map a network: a tree, slices, and which operands are in X."""
-
-    node: tree.Node
-    slicing: Slicing = field(default_factory=Slicing)
-    flips: Mapping[int, bool] = field(default_factory=dict)
-
-
-def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slicing]:
-    """Yield the ways to slice a streamed tensor, few and long slices first."""
-    spine = [s for s in node.steps() if streamed in s.leaves()]
-    found = []
-    for index in network.tensors[streamed]:
-        depth = 0
-        while depth < len(spine) and index in spine[depth].indices:
-            depth += 1
-        size = network.sizes[index]
-        for count in (c for c in range(2, min(size, MAX_SLICES) + 1) if size % c == 0):
-            found += [Slicing(index, count, n) for n in range(1, depth + 1)]
-    yield from sorted(found, key=lambda s: (s.count, -s.n_steps, s.index))
-
-
-def attempts(
-    network: Network, trees: Sequence[tree.Ranked], streamed: str, resident: Collection[str]
-) -> Iterator[Attempt]:
-    """Yield ways to map, the quickest first, then those that need less memory."""
-    for ranked in trees:
-        yield Attempt(ranked.node)
-    if streamed not in resident:
-        for slicing in slicings(network, trees[0].node, streamed):
-            yield Attempt(trees[0].node, slicing)
-    n_steps = sum(1 for _ in trees[0].node.steps())
-    if n_steps <= MAX_FLIPS:
-        for flips in itertools.product((False, True), repeat=n_steps):
-            yield Attempt(trees[0].node, Slicing(), dict(enumerate(flips)))
-
-
-def first_fit(tries: Iterator[Attempt], build: Callable[[Attempt, int], Mapped]) -> Mapped:
-    """Return the first attempt that can be built.
-
-    Each is built with its result beside the streamed tensor's scratchpad (1), then in the same (0),
-    since what is written there holds up the loads.
-
-    Raises the MappingError of the attempt that misses by least if none can.
-    """
-    failures: list[MappingError] = []
-    for attempt in tries:
-        for space in (1, 0):
-            try:
-                return build(attempt, space)
-            except MappingError as error:
-                failures.append(error)
-    raise nearest(failures)
-
-
-def quickest_stream(
-    mapped: Mapped,
-    ways: Iterator[Attempt],
-    build: Callable[[Attempt, int], Mapped],
-    streamed: str,
-    arch: Architecture,
-) -> Mapped:
-    """Return `mapped`, or the sliced mapping that takes the fewest estimated cycles.
-
-    A slice is contracted while the next one is loaded, so a long load hides behind the steps. Of
-    the best ways to slice, all ways to swap X and Y in the sliced steps are tried.
-    """
-
-    def tried(attempts: Iterable[Attempt]) -> list[tuple[float, Attempt, Mapped]]:
-        found = []
-        for attempt in attempts:
-            with contextlib.suppress(MappingError):
-                made = build(attempt, 0)
-                found.append((estimate(made, streamed, arch), attempt, made))
-        return sorted(found, key=lambda f: f[0])
-
-    sliced = tried(itertools.islice(ways, MAX_SLICINGS))
-    flipped = [
-        replace(attempt, flips=dict(zip(spine, flips, strict=True)))
-        for _, attempt, _ in sliced[:MAX_FLIPPED]
-        for spine in [sliced_steps(attempt, streamed)]
-        for flips in itertools.product((False, True), repeat=len(spine))
-        if len(spine) <= MAX_FLIPS
-    ]
-    best = (estimate(mapped, streamed, arch), Attempt(tree.Node(())), mapped)
-    return min([best, *sliced, *tried(flipped)], key=lambda f: f[0])[2]
-
-
-def sliced_steps(attempt: Attempt, streamed: str) -> list[int]:
-    """Return the numbers of the steps that run slice by slice."""
-    steps = enumerate(attempt.node.steps())
-    return [k for k, s in steps if streamed in s.leaves()][: attempt.slicing.n_steps]
-
-
-def estimate(mapped: Mapped, streamed: str, arch: Architecture) -> float:
-    """Return predicted cycles, and what loads lose by rows that are drained where they write.
-
-    What a row costs depends on where in a load it falls; `DRAINED_ROW` is little, so that it
-    decides between mappings of nearly equal predictions.
-    """
-    part = mapped.part
-    space = part.tensors[streamed].space
-    rows = 0.0
-    for step in part.steps:
-        result = part.tensors[step.name]
-        if step.executions > 1 and result.space == space:
-            pieces = step.executions if result.sliced else 1
-            rows += pieces * result.layout.elements / prod(f.count for f in step.fold.z_lanes)
-    return mapped.cycles(arch) + DRAINED_ROW * rows
-
-
-@dataclass(frozen=True)
-class Programs:
-    """`setup` loads what stays; `run` does the work, as often as wanted."""
-
-    setup: Program
-    run: Program
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """A part with its buffers placed and its operations in order; `setup` loads the residents."""
-
-    part: Part
-    setup: tuple[op.Op, ...]
-    operations: tuple[op.Op, ...]
-    bases: Mapping[str, int]
-
-    def programs(self, fracs: Mapping[str, int] | None) -> tuple[Program, Program]:
-        """Return the programs of setup and run, with their tokens."""
-        place = op.Place(self.bases, {}, fracs)
-        setup = [i for o in self.setup for i in o.build(place)]
-        masks = straight(self.operations)
-        run: list[Instruction] = []
-        for o, wait, signal in zip(self.operations, masks.wait, masks.signal, strict=True):
-            run += with_tokens(o.build(place), wait, signal)
-        return Program((*setup, Halt())), Program((*run, Halt()))
-
-    def cycles(self, arch: Architecture) -> int:
-        """Return the predicted cycles of a run."""
-        return predict(self.programs(None)[1], arch)
-
-
-def with_tokens(made: list[UnitInstruction], wait: int, signal: int) -> list[Instruction]:
-    """Return an operation's instructions: the first one waits, the last one signals."""
-    made[0] = replace(made[0], wait=wait)
-    made[-1] = replace(made[-1], signal=signal)
-    return list(made)
-
-
-def external_regions(part: Part, sizes: Mapping[str, int], arch: Architecture) -> dict[str, Region]:
-    """Return the places in external memory of all inputs, then of the result."""
-    regions: dict[str, Region] = {}
-    at = 0
-    result = part.tensors[part.result]
-    for t in [t for t in part.tensors.values() if t.is_input] + [result]:
-        if t.name.startswith(tree.ONE):
-            continue
-        whole = {i: sizes[i] for i in t.indices}
-        sliced = (part.slicing.index, part.slicing.count) if t.sliced else ("", 1)
-        regions[t.name] = Region(at, t.indices, whole, t.layout, sliced)
-        at += regions[t.name].n_bytes(arch)
-    return regions
-
-
-def load_op(tensor: Tensor, piece: int, region: Region, arch: Architecture) -> op.Op:
-    """Return the LOAD of an input, or of one slice of it."""
-    n_bytes = region.slice_elements(arch) * arch.element_bytes
-    source = op.External(0, region.offset + piece * n_bytes)
-    return op.load(tensor.buffer(piece), tensor.space, tensor.layout.extent, arch, source)
-
-
-def input_ops(
-    part: Part, regions: Mapping[str, Region], arch: Architecture
-) -> dict[tuple[str, int], op.Op]:
-    """Return what brings each input, or slice of one, into its scratchpad."""
-    found: dict[tuple[str, int], op.Op] = {}
-    for t in part.tensors.values():
-        if t.name.startswith(tree.ONE):
-            found[t.name, 0] = op.fill(t.name, t.space, 1, arch, 1)
-        elif t.is_input:
-            for piece in range(part.slicing.count if t.sliced else 1):
-                found[t.name, piece] = load_op(t, piece, regions[t.name], arch)
-    return found
-
-
-def with_inputs(
-    executions: Sequence[op.Execution], part: Part, inputs: Mapping[tuple[str, int], op.Op]
-) -> list[op.Op]:
-    """Return all executions, each after the loads of what it is the first to read."""
-    left, found = dict(inputs), list[op.Op]()
-    for step, piece, execution in executions:
-        for tensor in (part.tensors[step.x], part.tensors[step.y]):
-            load = left.pop((tensor.name, piece if tensor.sliced else 0), None)
-            found += [load] if load else []
-        found.append(execution)
-    return found
-
-
-def place_network(
-    part: Part, regions: Mapping[str, Region], resident: Collection[str], arch: Architecture
-) -> Mapped:
-    """Order and place a whole program. Raises MappingError when it does not fit."""
-    inputs = input_ops(part, regions, arch)
-    setup = [o for (name, _), o in inputs.items() if name in resident]
-    loaded = {key: o for key, o in inputs.items() if key[0] not in resident}
-    result = part.tensors[part.result]
-    target = op.External(0, regions[result.name].offset)
-    last = op.store(result.name, result.space, result.layout.extent, arch, target)
-    ordered = schedule([*with_inputs(op.executions(part, arch), part, loaded), last])
-    names = {t.name for t in part.tensors.values() if t.is_input and not t.sliced}
-    buffers = [
-        replace(b, permanent=b.permanent and (b.name not in names or b.name in resident))
-        for b in op.part_buffers(part, arch)
-    ]
-    lifetimes = {
-        name: (0 if name in names else first, last)
-        for name, (first, last) in op.touched(ordered).items()
-    }
-    bases = allocate(buffers, lifetimes, arch)
-    return Mapped(part, tuple(setup), tuple(ordered), bases)
 
 
 @dataclass(frozen=True)
@@ -293,7 +52,7 @@ class NetworkMapping:
 
     network: Network
     arch: Architecture
-    mapped: Mapped
+    mapped: PlacedNetwork
     regions: Mapping[str, Region]
     macs_naive: int
     optimal: bool
@@ -329,7 +88,7 @@ class NetworkMapping:
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        return Programs(*self.mapped.programs(fracs))
+        return self.mapped.programs(fracs)
 
     def to_json(self) -> dict[str, Any]:
         """Return the mapping as plain data."""
@@ -393,7 +152,7 @@ def map_network(
     streamed = streamed or max(network.tensors, key=lambda n: network.size(network.tensors[n]))
     trees = tree.search(network, *tree_costs(network, arch), keep=TREES)
 
-    def build(attempt: Attempt, space: int) -> Mapped:
+    def build(attempt: Attempt, space: int) -> PlacedNetwork:
         task = Task(
             attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed,
             attempt.flips,
@@ -401,7 +160,7 @@ def map_network(
         part = fold_tree(task)
         part = part.with_result_in(part.tensors[streamed].space ^ space)
         mapped = place_network(part, external_regions(part, network.sizes, arch), resident, arch)
-        check_words(mapped.programs(None)[1], arch)
+        check_words(mapped.programs(None).run, arch)
         return mapped
 
     mapped = first_fit(attempts(network, trees, streamed, resident), build)
@@ -416,17 +175,6 @@ def map_network(
         tree.macs(tree.in_order(network, streamed), network),
         mapped.part.cycles <= trees[0].cost, bound_of(network, arch, streamed),
     )  # fmt: skip
-
-
-def check_words(program: Program, arch: Architecture) -> None:
-    """Raise MappingError for a program that is larger than program memory."""
-    words = program.n_words
-    if words > arch.program_words:
-        raise MappingError(
-            f"program: found {words} words, expected at most {arch.program_words}; "
-            f"set program_words to {1 << (words - 1).bit_length()}",
-            words - arch.program_words,
-        )
 
 
 def bound_of(network: Network, arch: Architecture, streamed: str) -> int | None:

@@ -11,7 +11,6 @@ from einchip.mapper import ops as op
 from einchip.mapper.cells import CellWork
 from einchip.mapper.image import Region
 from einchip.mapper.nets import CellNets, Net, Nets
-from einchip.mapper.network import with_tokens
 from einchip.mapper.plan import Tensor
 from einchip.mapper.ports import (
     INPUT,
@@ -25,8 +24,9 @@ from einchip.mapper.ports import (
     elements,
     region,
 )
+from einchip.mapper.programs import emitted
 from einchip.mapper.schedule import schedule
-from einchip.mapper.tokens import Masks, Plan, copy_name, ordered
+from einchip.mapper.tokens import Plan, copy_name, ordered
 from einchip.mapper.tree import ONE
 from einchip.mapper.vector import (
     Pointwise,
@@ -326,15 +326,15 @@ class Phase:
         credits = [Give(mask) for mask in plan.credits]
         run: list[Instruction] = list(self._start())
         run += [] if plan.settled else credits
-        run += _emitted(self.before, plan.before, place)
+        run += emitted(self.before, plan.before, place)
         if self.toggled:
             run.append(SetRegister(NEXT_X_REGISTER, SetMode.SET, self.distance))
         run += [Sync(), *credits] if plan.settled else []
         run.append(Loop(arg=STEPS_ARGUMENT))
-        run += _emitted(self.body, plan.body, place)
+        run += emitted(self.body, plan.body, place)
         run += [*self._steps(), *between, EndLoop()]
         run += [Sync()] if plan.closed and self.after else []
-        run += _emitted(self.after, plan.after, place)
+        run += emitted(self.after, plan.after, place)
         return run
 
     def _steps(self) -> Iterator[SetRegister]:
@@ -375,10 +375,3 @@ class Phase:
         if self.work and self.peepholes:
             found[self.peepholes] = self.work.peephole_region()
         return found
-
-
-def _emitted(ops: Sequence[op.Op], masks: Masks, place: op.Place) -> list[Instruction]:
-    found: list[Instruction] = []
-    for o, wait, signal in zip(ops, masks.wait, masks.signal, strict=True):
-        found += with_tokens(o.build(place), wait, signal)
-    return found

@@ -11,7 +11,6 @@ from einchip.mapper import ops as op
 from einchip.mapper.allocate import allocate
 from einchip.mapper.image import Region
 from einchip.mapper.nets import Nets
-from einchip.mapper.network import Programs
 from einchip.mapper.phase import Phase
 from einchip.mapper.plan import Tensor
 from einchip.mapper.ports import (
@@ -26,6 +25,7 @@ from einchip.mapper.ports import (
     region,
 )
 from einchip.mapper.problem import ModelProblem
+from einchip.mapper.programs import Programs
 from einchip.mapper.tree import ONE
 from einchip.program import Halt, Instruction, Program
 

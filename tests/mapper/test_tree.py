@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from einchip.arch import PRESETS, Architecture
 from einchip.mapper import tree
 from einchip.mapper.lanes import Shape, best_cycles
-from einchip.mapper.network import map_network, tree_costs
+from einchip.mapper.network import map_network
+from einchip.mapper.network_search import tree_costs
 from einchip.network import Network
 from tests.mapper.cases import mpo, mps
 

@@ -22,7 +22,7 @@ from einchip.compiler.problem import input_names, problem_of
 from einchip.mapper import MappingError
 from einchip.mapper.model import ModelMapping
 from einchip.mapper.model import map_model as map_problem
-from einchip.mapper.network import Programs
+from einchip.mapper.programs import Programs
 from einchip.models import Model, ModelError, ModelSpec
 from einchip.numeric import Ints, dequantise, quantise
 from einchip.program import ProgramError
