@@ -11,6 +11,7 @@ from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
+from einchip.mapper.phase_networks import PhaseNetworks
 from einchip.mapper.place import Mapped, assemble
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
@@ -84,7 +85,7 @@ class ModelSearch:
         """Return a phase that reads flat vectors where it has no factors in common with writers."""
         stage = asked.chain[0] if asked.chain else None
         if asked.group > 0:
-            before = [s for s in self.searches if s.asked.group == asked.group - 1]
+            before = [s.shared for s in self.searches if s.asked.group == asked.group - 1]
             if stage:
                 modes = stage.network.shape(stage.operands[0])
             else:
@@ -95,8 +96,8 @@ class ModelSearch:
         if asked.copied_in:
             first = asked.behind[0]
             modes = first.network.shape(first.operands[0])
-            own = PhaseSearch(replace(asked, behind=()), self.arch, False).produced
-            others = [s.produced for s in self.searches if s.asked.group == asked.group]
+            own = PhaseNetworks(replace(asked, behind=()), self.arch).produced
+            others = [s.shared.produced for s in self.searches if s.asked.group == asked.group]
             writers = [own] if asked.behind_in_loop else [*others, own]
             asked = replace(asked, flat_behind=not _fits(f"{first.name}.x", modes, writers))
         return asked
