@@ -61,6 +61,14 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(noise: float) 
     assert any((t != other.tensors[n]).any() for n, t in first.tensors.items())
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 5, 9, 10, 11, 20])
+def test_any_number_of_steps_is_trained(epochs: int) -> None:
+    """One step per epoch; PyTorch's schedule divides by zero where a tenth of all is one step."""
+    data = sequences(4)
+    made = finetune(model_of(), data, replace(FAST, epochs=epochs, batch=4))
+    assert any((t != made.tensors[n]).any() for n, t in model_of().tensors.items())
+
+
 def test_no_epochs_leave_the_model_as_it_is() -> None:
     model = model_of()
     made = finetune(model, sequences(), replace(FAST, epochs=0))
