@@ -72,7 +72,7 @@ def test_sizes_and_holders() -> None:
         ("ab->a", [(2,)], "term ab does not fit shape"),
         ("ab,bc->ac", [(2, 3), (4, 4)], "index b has sizes 3 and 4"),
         ("aa->a", [(2, 2)], "traces are not supported"),
-        ("ab->c", [(2, 2)], "index c"),
+        ("ab->c", [(2, 2)], "output: index c is in no tensor, expected one of a, b"),
         ("a->a", [(0,)], "index a has size 0, expected at least 1"),
     ],
 )

@@ -46,6 +46,12 @@ class Network:
             raise NetworkError("network: found no tensor, expected at least one")
         used: set[str] = set()
         for name, indices in (*self.tensors.items(), ("output", self.output)):
+            missing = [i for i in indices if name == "output" and i not in used]
+            if missing:
+                raise NetworkError(
+                    f"output: index {missing[0]} is in no tensor, expected one of "
+                    f"{', '.join(sorted(used)) or 'none'}"
+                )
             if len(set(indices)) != len(indices):
                 raise NetworkError(
                     f"{name}: an index appears twice in {indices}; traces are not supported"
@@ -55,11 +61,7 @@ class Network:
                     raise NetworkError(
                         f"{name}: index {i} has size {self.sizes.get(i)}, expected at least 1"
                     )
-            if name != "output":
-                used.update(indices)
-        missing = [i for i in self.output if i not in used]
-        if missing:
-            raise NetworkError(f"output: index {missing[0]} is in no tensor")
+            used.update(indices)
 
     @classmethod
     def from_einsum(cls, text: str, shapes: Iterable[tuple[int, ...]]) -> Network:
