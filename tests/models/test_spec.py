@@ -52,6 +52,14 @@ def test_dense_matrix_takes_its_sizes_from_the_layer() -> None:
     assert (layer.hidden.out_modes, layer.hidden.in_modes) == ((32,), (8,))
 
 
+@pytest.mark.parametrize("kind", ["lowrank", "cp", "kronecker"])
+def test_list_of_one_rank_is_that_rank(kind: str) -> None:
+    modes = {"format": kind, "in_modes": [3, 2], "out_modes": [4, 2]}
+    listed = MatrixSpec.model_validate(modes | {"ranks": [2]})
+    assert listed == MatrixSpec.model_validate(modes | {"ranks": 2})
+    assert listed.ranks == 2
+
+
 def test_einsum_matrix_takes_its_modes_from_its_sizes() -> None:
     spec = MatrixSpec.model_validate(matrix("einsum", [3, 2], 4))
     assert (spec.in_modes, spec.out_modes) == ((3, 2), (16, 2))
@@ -151,6 +159,12 @@ WIDE = {"format": "mps", "in_modes": [6], "out_modes": [4, 8], "ranks": [1, 2, 2
             "rank 7 for bond r, expected at most 6",
         ),
         ("input", {"format": "lowrank"}, "input", "found no ranks, expected one rank"),
+        (
+            "input",
+            {"format": "lowrank", "ranks": [3, 3]},
+            "input",
+            "one rank for format lowrank; write one number, as ranks: 3",
+        ),
         (
             "input",
             BT | {"ranks": {"tucker": [2], "blocks": 1}},

@@ -22,6 +22,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 #: Names of data tensors where a matrix is used: a weight may not take them.
 RESERVED = re.compile(r"x|h|e[0-9]+")
 PAIRED = ("mpo", "bt", "kronecker")
+#: Formats with a single rank.
+ONE_RANK = ("lowrank", "cp", "kronecker")
 EINSUM_FIELDS = ("tensors", "sizes", "inputs", "outputs")
 
 
@@ -82,11 +84,22 @@ def _kind(ranks: object) -> str:
     return kinds.get(type(ranks), type(ranks).__name__.replace("Ranks", " ranks").lower())
 
 
+#: How ranks are written, by format.
+_EXAMPLES: dict[str, str] = {
+    **dict.fromkeys(ONE_RANK, "write one number, as ranks: 3"),
+    **dict.fromkeys(("mpo", "mps"), "list all bonds with the ends, as ranks: [1, 3, 3, 1]"),
+    "tr": "list a bond for each mode, as ranks: [3, 3, 3, 3]",
+    "tucker": "list two ranks, or one for each mode, as ranks: [3, 3]",
+    "ht": "name both kinds, as ranks: {leaf: 3, inner: 3}",
+    "bt": "name both kinds, as ranks: {tucker: [3, 3], blocks: 2}",
+}
+
+
 def _want(spec: MatrixSpec, kind: type, words: str) -> Any:
     """Return the ranks, which must be of one kind."""
     if not isinstance(spec.ranks, kind):
         found = "no ranks" if spec.ranks == () else _kind(spec.ranks)
-        raise refuse(found, f"{words} for format {spec.format}", "write ranks so")
+        raise refuse(found, f"{words} for format {spec.format}", _EXAMPLES[spec.format])
     return spec.ranks
 
 

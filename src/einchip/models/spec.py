@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from einchip.models.formats import core_shapes, n_weights
-from einchip.models.ranks import check_fields, check_matrix, refuse
+from einchip.models.ranks import ONE_RANK, check_fields, check_matrix, refuse
 
 #: Largest tensor that a model may hold, and largest sum of all: 256 and 512 MiB as float32.
 MAX_TENSOR_ELEMENTS: Final = 2**26
@@ -137,8 +137,14 @@ class MatrixSpec(_Spec):
         check_fields(self)
         if self.format == "einsum":
             self._fill_modes()
+        self._unlist_rank()
         check_matrix(self)
         return self
+
+    def _unlist_rank(self) -> None:
+        """Take a list of one rank for the rank, where a format has one."""
+        if self.format in ONE_RANK and isinstance(self.ranks, tuple) and len(self.ranks) == 1:
+            object.__setattr__(self, "ranks", self.ranks[0])
 
     def _fill_modes(self) -> None:
         """Take the modes of an einsum matrix from its sizes."""
