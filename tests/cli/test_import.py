@@ -78,6 +78,15 @@ def test_options_that_do_not_fit_are_refused(options: list[str], text: str, sour
     assert text in refused(source.parent, "import", source, "-o", target, *options)
 
 
+def test_arrays_of_keras_without_framework_are_told_of_it(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"model/dense/kernel": np.ones((2, 3), np.float32)}
+    np.savez(tmp_path / "k.npz", **arrays)
+    source, target = tmp_path / "k.npz", tmp_path / "model.safetensors"
+    line = refused(tmp_path, "import", source, "-o", target)
+    assert "give --framework keras if these are Keras's" in line
+    succeeded(invoke("import", source, "-o", target, "--framework", "keras"))
+
+
 def test_a_source_that_is_not_there_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "model.safetensors"
     for name, text in (

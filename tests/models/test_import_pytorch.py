@@ -183,6 +183,11 @@ def refused(path: Path, match: str, **options: Any) -> None:
             {},
             "1: found 5 inputs behind the 4 outputs of 0",
         ),
+        (
+            lambda: nn.Sequential(nn.Embedding(9, 3), nn.LSTM(3, 4)),
+            {},
+            r"or say that 0 is a lookup table \(--embedding 0\)",
+        ),
         (lambda: nn.LSTM(5, 4), {"order": ["lstm"]}, "option order: found lstm"),
         (lambda: nn.LSTM(5, 4), {"activations": {"x": "relu"}}, "option activation: found x"),
         (lambda: nn.LSTM(5, 4), {"gru_reset": "before"}, "option gru_reset"),
@@ -199,6 +204,15 @@ def test_an_order_that_safetensors_does_not_keep_is_asked_for(tmp_path: Path) ->
     module = nn.ModuleDict({"b": nn.Linear(4, 4), "a": nn.Linear(4, 4)})
     path = saved(module, tmp_path / "m.safetensors")
     refused(path, "order: found several orders of a, b that fit, expected one; give the layers'")
+
+
+def test_no_order_hints_at_lookup_tables(tmp_path: Path) -> None:
+    module = nn.ModuleDict({"table": nn.Embedding(9, 3), "rnn": nn.LSTM(3, 4)})
+    path = saved(module, tmp_path / "m.safetensors")
+    refused(path, r"no order of .*say which are lookup tables \(--embedding NAME\)")
+    spec = import_model(path, Options(embeddings=("table",))).spec
+    assert spec.embedding is not None
+    assert spec.embedding.vocabulary == 9
 
 
 def test_a_pickled_module_is_refused_without_running_it(tmp_path: Path) -> None:

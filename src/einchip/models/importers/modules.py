@@ -72,6 +72,8 @@ def _order(
     chains = _chains(modules, (), names)
     first, second = next(chains, None), next(chains, None)
     if first is None or second is not None:
+        if first is None:
+            advice += "; say which are lookup tables (--embedding NAME)"
         found = f"{'several orders' if second else 'no order'} of {', '.join(names)} that fit"
         raise model_error(path, "order", found, "one", advice)
     return list(first), [f"order: {', '.join(first)}, the only one whose sizes fit"]

@@ -100,6 +100,8 @@ def _group(path: Path, arrays: Mapping[str, Array], options: Options) -> dict[st
         if match is None:
             expected = "weight, bias, weight_ih.., weight_hh.., bias_ih.., bias_hh.."
             advice = "name the modules to import (--order NAME,NAME,..)"
+            if "/" in name:
+                advice = f"give --framework keras if these are Keras's, or {advice}"
             raise model_error(path, name, "a tensor of an unknown module", expected, advice)
         entry = found.setdefault(module or ROOT, _Module(recurrent))
         place = (int(match["layer"] or 0), bool(match["reverse"])) if recurrent else (0, False)

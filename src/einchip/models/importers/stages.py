@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from einchip.models.errors import model_error
+from einchip.models.io import spec_error
 from einchip.models.spec import (
     GATE_ORDER,
     MAX_TENSOR_ELEMENTS,
@@ -191,6 +192,14 @@ class Imported:
     notes: tuple[str, ...]
 
 
+def _advice(before: Stage | Embedding, stage: Stage) -> str:
+    """Return what to do where a layer does not take what the one before it gives."""
+    advice = "give the layers' order (--order NAME,NAME,..)"
+    if isinstance(before, Linear) and before.in_size == stage.in_size:
+        advice += f", or say that {before.name} is a lookup table (--embedding {before.name})"
+    return advice
+
+
 def assemble(
     where: object,
     name: str,
@@ -214,7 +223,7 @@ def assemble(
                 stage.name,
                 f"{stage.in_size} inputs behind the {before.out_size} outputs of {before.name}",
                 "as many",
-                "give the layers' order (--order NAME,NAME,..)",
+                _advice(before, stage),
             )
         before = stage
     tensors = {
@@ -232,9 +241,7 @@ def assemble(
             output=output,
         )
     except ValidationError as e:
-        first = e.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise model_error(where, field, first["input"], first["msg"], "split the model") from None
+        raise spec_error(e, where) from None
     return Imported(spec, tensors, tuple(notes))
 
 
