@@ -1,7 +1,8 @@
 """The mapper: from a tensor network and an architecture to a program."""
 
+from einchip.mapper.calibration import Evaluation
 from einchip.mapper.errors import MappingError
-from einchip.mapper.model import Evaluation, ModelMapping, map_model
+from einchip.mapper.model import ModelMapping, map_model
 from einchip.mapper.network import (
     CompiledNetwork,
     NetworkMapping,

@@ -10,36 +10,23 @@ record in which each reader has a field in its own layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from einchip import reference
 from einchip.arch import Architecture
 from einchip.mapper import report, tree
+from einchip.mapper.calibration import Evaluation, evaluations, same_scale
 from einchip.mapper.divide import ModelSearch
-from einchip.mapper.image import image
-from einchip.mapper.nets import Cut, Net
-from einchip.mapper.phase import Phase
-from einchip.mapper.place import Mapped
-from einchip.mapper.plan import Part
-from einchip.mapper.ports import (
-    INPUT,
-    OUTPUT,
-    WORKSPACE,
-    Field,
-)
-from einchip.mapper.problem import Linear, ModelProblem, Recurrent
+from einchip.mapper.memory import ModelMemory
+from einchip.mapper.nets import Net
+from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs
 from einchip.mapper.timeline import predict
 from einchip.mapper.vector import MAX_FRAC
 from einchip.network import Network, NetworkError
-from einchip.numeric import Ints
 from einchip.program import Act
 from einchip.reference import Host
 from einchip.roofline import roofline
@@ -48,33 +35,14 @@ from einchip.roofline import roofline
 WARM, MEASURED = 2, 4
 
 
-class Evaluation(NamedTuple):
-    """A network's values over recorded time steps, for a calibrator.
-
-    Contracting `part` with its weights and, for each tensor in `operands`, the rows of that wire,
-    plus `addend` (row-major; elements `addend_from` to `addend_to`, or all if `addend_to` is 0),
-    gives `result` before `act`. The result's axes are those of the network's output.
-    """
-
-    part: Part
-    operands: Mapping[str, str]
-    addend: str
-    act: Act
-    result: str
-    addend_from: int = 0
-    addend_to: int = 0
-
-
 @dataclass(frozen=True)
-class ModelMapping:
+class ModelMapping(ModelMemory):
     """How a model runs on a machine.
 
     Names of tensors and results, for scales and weights, are those of `einchip.mapper.problem`.
     """
 
     problem: ModelProblem
-    arch: Architecture
-    mapped: Mapped
 
     searched = (
         "the quickest tree of each matrix alone, of all trees of connected parts, with the best "
@@ -97,25 +65,9 @@ class ModelMapping:
 
     # --- what a calibrator needs -------------------------------------------------------------
     @cached_property
-    def nets(self) -> list[Net]:
-        """All mapped networks in the order in which they run."""
-        return [net for phase in self.mapped.phases for net in phase.nets.all]
-
-    @cached_property
     def evaluations(self) -> list[Evaluation]:
         """What a calibrator must evaluate, in order."""
-        found = []
-        for phase in self.mapped.phases:
-            size = phase.cell.units.size if phase.cell else 0
-            for n in phase.nets.all:
-                low = n.addend_gate * size
-                found.append(
-                    Evaluation(
-                        n.part, n.operands, n.addend, n.act, n.part.result, low,
-                        low + n.addend_gates * size,
-                    )
-                )  # fmt: skip
-        return found
+        return evaluations(self.mapped.phases)
 
     @property
     def steps(self) -> list[report.Contraction]:
@@ -125,7 +77,7 @@ class ModelMapping:
     @cached_property
     def same_scale(self) -> tuple[tuple[str, ...], ...]:
         """Groups of names whose fractional bits must be equal: copies of one another."""
-        return _merged(_copies(self.mapped.phases))
+        return same_scale(self.mapped.phases)
 
     @property
     def wide(self) -> tuple[str, ...]:
@@ -163,15 +115,8 @@ class ModelMapping:
 
     def _networks(self) -> Iterator[tuple[Network, str]]:
         """Yield the problem's networks of one time step, each with its data tensor."""
-        stages = list(self.problem.stages)
-        if self.problem.output == "last":
-            while isinstance(stages[-1], Linear):
-                stages.pop()
-        for stage in stages:
-            if isinstance(stage, Linear):
-                yield stage.network, stage.operands[0]
-            else:
-                yield from _matrices(stage)
+        for stage in self.problem.per_step:
+            yield from stage.matrices
 
     @property
     def macs_naive(self) -> int:
@@ -227,160 +172,13 @@ class ModelMapping:
         """Return the loop nests as text."""
         return "\n".join(report.explain(net.part, self.arch) for net in self.nets)
 
-    # --- external memory ---------------------------------------------------------------------
-    @cached_property
-    def _inputs(self) -> list[Field]:
-        """The fields of the input sequence's records."""
-        return [f for p in self.mapped.phases for f in p.ports.sources if f.base == INPUT]
-
-    @cached_property
-    def _outputs(self) -> list[Field]:
-        """The fields of the output."""
-        phases = self.mapped.phases
-        sinks = [s.field for p in phases for s in p.ports.sinks if s.field.base == OUTPUT]
-        return sinks or [f for p in phases for f in p.ports.finals]
-
-    @property
-    def input_size(self) -> int:
-        """Elements of one time step's input."""
-        own = self.mapped.phases[0].ports.sources
-        return sum(int(np.prod(f.region.shape)) for f in own)
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of all weights in external memory, at BASE0."""
-        return max(
-            (r.offset + r.n_bytes(self.arch) for _, r in self.mapped.weights.values()), default=0
-        )
-
-    def sequence_bytes(self, n_steps: int) -> int:
-        """Bytes that a run reads at BASE1."""
-        return n_steps * self._inputs[0].record
-
-    def output_bytes(self, n_steps: int) -> int:
-        """Bytes that a run writes at BASE2."""
-        fields = self._outputs
-        once = max(f.region.offset + f.region.n_bytes(self.arch) for f in fields)
-        return n_steps * fields[0].record if fields[0].record else once
-
-    def workspace_bytes(self, n_steps: int) -> int:
-        """Bytes that a run writes and reads at BASE3."""
-        return n_steps * self.mapped.records.get(WORKSPACE, 0)
-
-    @cached_property
-    def cuts(self) -> dict[str, Cut]:
-        """Where every mapped weight comes from."""
-        found = {name: cut for net in self.nets for name, cut in net.cuts.items()}
-        for name, (_, place) in self.mapped.weights.items():
-            found.setdefault(name, Cut(name, place.shape))
-        return found
-
-    def weight_arrays(self, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
-        """Return the problem's arrays as the mapped steps see them, reshaped and cut by gate.
-
-        Raises ValueError for an array that is missing or has another size.
-        """
-        return {name: _cut(cut, arrays) for name, cut in self.cuts.items()}
-
-    def pack_weights(self, arrays: Mapping[str, ArrayLike]) -> bytes:
-        """Return the external memory of all weights and biases, integers under mapped names.
-
-        Raises ValueError for an array that is missing or has another size.
-        """
-        regions = {n: r for n, (_, r) in self.mapped.weights.items()}
-        missing = sorted(set(regions) - set(arrays))
-        if missing:
-            raise ValueError(
-                f"{missing[0]}: found no array, expected shape {regions[missing[0]].shape}"
-            )
-        shaped = {n: np.asarray(arrays[n]).reshape(r.shape) for n, r in regions.items()}
-        return image(regions, shaped, self.weights_bytes, self.arch)
-
-    def pack_sequence(self, steps: ArrayLike | Mapping[str, ArrayLike]) -> bytes:
-        """Return the external memory of a sequence.
-
-        `steps` is an array of integers [n_steps, input size]; or, for several operands, one for
-        each by name.
-        """
-        n = 0
-        rows: list[tuple[Field, Ints]] = []
-        for f in self._inputs:
-            key = f.tensor.name.rsplit(".", 1)[1]
-            given = np.asarray(steps[key] if isinstance(steps, Mapping) else steps, dtype=np.int64)
-            n = len(given)
-            rows.append((f, given.reshape(n, *f.region.shape)))
-        out = np.zeros((n, self._inputs[0].record // self.arch.element_bytes), dtype=np.int64)
-        for f, values in rows:
-            out[:, self._places(f)] = values
-        return reference.to_bytes(out.ravel(), self.arch)
-
-    def unpack(self, output: bytes | bytearray, n_steps: int = 1) -> Ints:
-        """Return the answer from what a run wrote at BASE2: [n_out], or [n_steps, n_out]."""
-        fields = self._outputs
-        n = n_steps if fields[0].record else 1
-        data = reference.from_bytes(bytes(output[: self.output_bytes(n)]), self.arch).reshape(n, -1)
-        rows = np.concatenate([data[:, self._places(f)].reshape(n, -1) for f in fields], axis=1)
-        return rows if fields[0].record else rows[0]
-
-    def _places(self, f: Field) -> Ints:
-        """Return the element numbers of a field within its record."""
-        return f.region.offset // self.arch.element_bytes + f.region.addresses(self.arch)
-
-
-def _cut(cut: Cut, arrays: Mapping[str, ArrayLike]) -> np.ndarray:
-    if cut.source not in arrays:
-        raise ValueError(f"{cut.source}: found no array, expected shape {cut.shape}")
-    whole = np.asarray(arrays[cut.source])
-    if whole.size != int(np.prod(cut.shape)):
-        raise ValueError(f"{cut.source}: found shape {whole.shape}, expected {cut.shape}")
-    whole = whole.reshape(cut.shape)
-    if cut.axis < 0:
-        return whole
-    part = np.take(whole, range(cut.start, cut.stop), axis=cut.axis)
-    return part.squeeze(cut.axis) if cut.drop else part
-
-
-def _matrices(stage: Recurrent) -> Iterator[tuple[Network, str]]:
-    for d in stage.directions:
-        yield d.inputs, "x"
-        yield d.hidden, "h"
-
-
-def _copies(phases: Sequence[Phase]) -> Iterator[tuple[str, ...]]:
-    """Yield names that are copies of one another."""
-    inputs = [f.tensor.name for p in phases for f in p.ports.sources if f.base == INPUT]
-    if len({p.number for p in phases if not p.nets.asked.group}) > 1:
-        yield tuple(inputs)
-    for phase in phases:
-        cell = phase.cell
-        if cell and not phase.state_name:
-            yield cell.hidden.part.result, cell.h.name
-        for sink in phase.ports.sinks:
-            yield phase.produced.name, sink.field.tensor.name
-        if phase.nets.asked.copied_in:
-            states = phase.ports.states or ((cell.h,) if cell else ())
-            yield (next(iter(phase.nets.behind[0].operands)), *(h.name for h in states))
-        elif phase.ports.finals and not phase.nets.behind:
-            yield tuple(h.name for h in phase.ports.states)
-    yield tuple(s.field.tensor.name for p in phases for s in p.ports.sinks if s.piece is None)
-
-
-def _merged(groups: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    """Return disjoint groups of more than one name."""
-    found: list[list[str]] = []
-    for group in groups:
-        touched = [g for g in found if not set(g).isdisjoint(group)]
-        merged = list(dict.fromkeys([n for g in touched for n in g] + list(group)))
-        found = [g for g in found if g not in touched] + [merged]
-    return tuple(tuple(g) for g in found if len(g) > 1)
-
 
 def map_model(problem: ModelProblem, arch: Architecture) -> ModelMapping:
     """Search the quickest mapping of a model.
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
-    return ModelMapping(problem, arch, ModelSearch(problem, arch).run())
+    return ModelMapping(arch, ModelSearch(problem, arch).run(), problem)
 
 
 __all__ = ["Evaluation", "ModelMapping", "map_model"]

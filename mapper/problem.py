@@ -42,6 +42,11 @@ class Linear:
     bias: bool = True
     act: Act = Act.NONE
 
+    @property
+    def matrices(self) -> tuple[tuple[Network, str], ...]:
+        """The network and its first operand."""
+        return ((self.network, self.operands[0]),)
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -79,6 +84,11 @@ class Recurrent:
         """The prefix of each direction's names."""
         return (self.name, f"{self.name}.reverse")[: len(self.directions)]
 
+    @property
+    def matrices(self) -> tuple[tuple[Network, str], ...]:
+        """The networks of all directions, each with its operand."""
+        return tuple(m for d in self.directions for m in ((d.inputs, "x"), (d.hidden, "h")))
+
 
 Stage = Linear | Recurrent
 
@@ -92,3 +102,10 @@ class ModelProblem:
 
     stages: tuple[Stage, ...]
     output: Literal["last", "sequence"] = "last"
+
+    @property
+    def per_step(self) -> tuple[Stage, ...]:
+        """The stages that run in every time step."""
+        recurrent = [k for k, s in enumerate(self.stages) if isinstance(s, Recurrent)]
+        last = recurrent[-1] if recurrent and self.output == "last" else len(self.stages)
+        return self.stages[: last + 1]

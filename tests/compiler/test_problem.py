@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from einchip.arch import PRESETS
-from einchip.compiler.problem import arrays_of, input_names, networks, problem_of
-from einchip.compiler.problem import per_step as stages_of_a_step
+from einchip.compiler.problem import arrays_of, input_names, problem_of
 from einchip.mapper.model import map_model as map_problem
 from einchip.mapper.problem import CellKind, Linear, Recurrent
 from einchip.models import model_matrices, to_dense
@@ -27,7 +26,7 @@ def test_networks_are_the_dense_matrices(name: str) -> None:
     arrays, rng = arrays_of(model), np.random.default_rng(1)
     seen: set[str] = set()
     for stage in problem_of(model.spec).stages:
-        for (network, _), prefix in zip(networks(stage), names_of(stage), strict=True):
+        for (network, _), prefix in zip(stage.matrices, names_of(stage), strict=True):
             data = [t for t in network.tensors if t in ("x", "h") or t.startswith("e")]
             weights = {t: prefix + t for t in network.tensors if t not in data}
             seen |= set(weights.values())
@@ -61,7 +60,7 @@ def dense(name: str, prefix: str) -> np.ndarray:
 def test_no_tensor_has_an_open_end_of_size_one() -> None:
     for name in cases.CASES:
         for stage in problem_of(cases.model(name).spec).stages:
-            for network, _ in networks(stage):
+            for network, _ in stage.matrices:
                 for index, holders in network.holders().items():
                     alone = len(holders) == 1 and index not in network.output
                     assert not alone or network.sizes[index] > 1, (name, index)
@@ -102,4 +101,4 @@ def test_ends_and_steps_of_a_model(
     problem = problem_of(cases.model(name).spec)
     assert input_names(problem) == inputs
     assert map_problem(problem, PRESETS["small"]).outputs[0] == output
-    assert len(stages_of_a_step(problem)) == each_step
+    assert len(problem.per_step) == each_step

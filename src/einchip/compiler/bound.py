@@ -7,7 +7,7 @@ from math import ceil
 
 from einchip import roofline
 from einchip.arch import Architecture
-from einchip.compiler.problem import networks, per_step, problem_of
+from einchip.compiler.problem import problem_of
 from einchip.mapper.problem import Stage
 from einchip.models import ModelSpec, model_matrices, n_weights
 
@@ -17,19 +17,19 @@ def _compute(stages: tuple[Stage, ...], arch: Architecture) -> float:
     return sum(
         roofline.roofline(network, arch, operand).compute_cycles
         for stage in stages
-        for network, operand in networks(stage)
+        for network, operand in stage.matrices
     )
 
 
 def compute_bound(spec: ModelSpec, arch: Architecture) -> float:
     """Return the roofline's compute cycles of one time step: all its networks, weights resident."""
-    return _compute(per_step(problem_of(spec)), arch)
+    return _compute(problem_of(spec).per_step, arch)
 
 
 def once_bound(spec: ModelSpec, arch: Architecture) -> float:
     """Return the roofline's compute cycles of the stages that run once, behind the last step."""
     problem = problem_of(spec)
-    return _compute(problem.stages[len(per_step(problem)) :], arch)
+    return _compute(problem.stages[len(problem.per_step) :], arch)
 
 
 def sequence_bound(spec: ModelSpec, arch: Architecture, n_steps: int) -> int:
@@ -62,7 +62,7 @@ class Weights:
 
 def step_weights(spec: ModelSpec) -> Weights:
     """Return the weights that a time step uses."""
-    names = {stage.name for stage in per_step(problem_of(spec))}
+    names = {stage.name for stage in problem_of(spec).per_step}
     used = {n: m for n, m in model_matrices(spec).items() if _layer(n) in names}
     stored = sum(n_weights(*entry) for entry in used.values())
     macs = sum(

@@ -13,7 +13,8 @@ from einchip.compiler.evaluate import Float
 from einchip.compiler.problem import input_names
 from einchip.compiler.scales import best_frac, snr_db
 from einchip.mapper import MappingError
-from einchip.mapper.model import Evaluation, ModelMapping
+from einchip.mapper.calibration import Evaluation
+from einchip.mapper.model import ModelMapping
 from einchip.mapper.plan import Step
 from einchip.mapper.tree import ONE
 from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS, dequantise, quantise

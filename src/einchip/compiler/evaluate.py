@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from einchip.compiler.problem import arrays_of, preactivations
 from einchip.compiler.scales import thin
-from einchip.mapper.model import Evaluation, ModelMapping
+from einchip.mapper.calibration import Evaluation
+from einchip.mapper.model import ModelMapping
 from einchip.mapper.plan import Part, Step
 from einchip.mapper.tree import ONE
 from einchip.models import Model

@@ -142,20 +142,6 @@ def arrays_of(model: Model) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def per_step(problem: ModelProblem) -> tuple[Stage, ...]:
-    """Return the stages that run in every time step."""
-    recurrent = [k for k, s in enumerate(problem.stages) if isinstance(s, Recurrent)]
-    last = recurrent[-1] if recurrent and problem.output == "last" else len(problem.stages)
-    return problem.stages[: last + 1]
-
-
-def networks(stage: Stage) -> tuple[tuple[Network, str], ...]:
-    """Return a stage's networks, each with its first operand."""
-    if isinstance(stage, Linear):
-        return ((stage.network, stage.operands[0]),)
-    return tuple(n for d in stage.directions for n in ((d.inputs, "x"), (d.hidden, "h")))
-
-
 def preactivations(problem: ModelProblem) -> frozenset[str]:
     """Return the names of results that go nowhere but through an activation, in a cell."""
     ends = {

@@ -19,7 +19,7 @@ from einchip.compiler.calibrate import AFTER
 from einchip.compiler.compiled import Compiled, map_model, quantise_model
 from einchip.compiler.report import WIDTHS, of_width
 from einchip.compiler.scales import snr_db
-from einchip.mapper.model import Evaluation
+from einchip.mapper.calibration import Evaluation
 from einchip.mapper.plan import Step
 from einchip.models import Model
 
