@@ -254,6 +254,13 @@ def test_data_that_is_missing_or_not_certain(here: Path) -> None:
     assert refused(here, "run", "model.safetensors").startswith("model.safetensors: found no .npz")
 
 
+def test_archive_of_other_arrays_beside_the_model_is_no_data(here: Path) -> None:
+    np.savez(here / "weights.npz", kernel=np.ones((2, 3)))
+    assert invoke("compile", "model.safetensors", "--arch", "nano", "-o", "out").exit_code == 0
+    (here / "data.npz").unlink()
+    assert refused(here, "run", "model.safetensors").startswith("model.safetensors: found no .npz")
+
+
 def test_array_of_a_size_that_no_memory_has(here: Path) -> None:
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,), }\n"
     (here / "huge.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,13 +28,24 @@ def models_of(path: Path) -> list[Path]:
 
 
 def data_of(model: Path, data: Path | None) -> Path | None:
-    """Return the data file: the given one, or the only .npz beside the model."""
+    """Return the data file: the given one, or the only .npz with sequences beside the model."""
     if data is not None:
         return data
-    beside = sorted((model if model.is_dir() else model.parent).glob("*.npz"))
+    folder = model if model.is_dir() else model.parent
+    beside = [path for path in sorted(folder.glob("*.npz")) if _may_be_data(path)]
     if len(beside) > 1:
         fail(f"{model}: found {len(beside)} .npz files beside it, expected one; name it by --data")
     return beside[0] if beside else None
+
+
+def _may_be_data(path: Path) -> bool:
+    """Tell whether a file may hold sequences: not an archive of other arrays, such as weights."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return True  # reading it says what is wrong with it
+    return any(f"{split}_frames.npy" in names for split in ("train", "test"))
 
 
 def load_data(path: Path, model: Model, split: str) -> Sequences:
