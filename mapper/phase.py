@@ -1,4 +1,4 @@
-"""The operations of one phase: before, in and after its loop over the time steps."""
+"""One phase: its buffers, its weights, its operations before, in and after the loop over time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from einchip.mapper.image import Region
 from einchip.mapper.nets import CellNets, Net, Nets
 from einchip.mapper.plan import Tensor
 from einchip.mapper.ports import (
-    INPUT,
-    OUTPUT,
-    WORKSPACE,
+    MODULUS,
+    RECORD_REGISTERS,
     Field,
     Piece,
     Ports,
@@ -24,30 +23,10 @@ from einchip.mapper.ports import (
     elements,
     region,
 )
-from einchip.mapper.programs import emitted
 from einchip.mapper.schedule import schedule
-from einchip.mapper.tokens import Plan, copy_name, ordered
+from einchip.mapper.tokens import copy_name
 from einchip.mapper.tree import ONE
-from einchip.mapper.vector import (
-    Pointwise,
-)
-from einchip.program import (
-    REGISTER_BITS,
-    EndLoop,
-    Give,
-    Instruction,
-    Loop,
-    SetMode,
-    SetRegister,
-    Sync,
-)
-
-#: The sequencer register that counts the records of a host register.
-RECORD_REGISTERS: Mapping[int, int] = {INPUT: 1, OUTPUT: 4, WORKSPACE: 5}
-X_REGISTER, NEXT_X_REGISTER = 2, 3
-#: The LOOP's field for host register ARG0: the number of time steps.
-STEPS_ARGUMENT = 1
-MODULUS = 1 << REGISTER_BITS
+from einchip.mapper.vector import Pointwise
 
 
 @dataclass(frozen=True)
@@ -288,78 +267,6 @@ class Phase:
             t = f.tensor
             found.append(op.store(t.name, t.space, t.layout.extent, self.arch, place))
         return found
-
-    @cached_property
-    def tokens(self) -> Plan:
-        """The tokens of all sections."""
-        toggles: dict[str, tuple[str, int]] = {}
-        for name in self.toggled:
-            toggles |= {name: (name, 0), f"{name}.next": (name, 1)}
-        return ordered(self.before, self.body, self.after, toggles)
-
-    def aliases(self, bases: Mapping[str, int]) -> dict[str, int]:
-        """Return the addresses of the other names of toggled buffers."""
-        return {
-            alias: bases[name]
-            for name in self.toggled
-            for alias in (f"{name}.next", copy_name(name, 0))
-        }
-
-    @property
-    def registers(self) -> dict[str, int]:
-        """The registers that are added to the addresses of buffers."""
-        found: dict[str, int] = {}
-        for name in self.toggled:
-            found |= {name: X_REGISTER, f"{name}.next": NEXT_X_REGISTER}
-        return found
-
-    @property
-    def records(self) -> dict[int, int]:
-        """Bytes from one step to the next of each host register that the loop reads or writes."""
-        fields = [*self.ports.sources, *(s.field for s in self.ports.sinks)]
-        return {f.base: f.record for f in fields}
-
-    def instructions(self, place: op.Place) -> list[Instruction]:
-        """Return the phase's part of the program."""
-        plan = self.tokens
-        between = [Sync()] if plan.synced else []
-        credits = [Give(mask) for mask in plan.credits]
-        run: list[Instruction] = list(self._start())
-        run += [] if plan.settled else credits
-        run += emitted(self.before, plan.before, place)
-        if self.toggled:
-            run.append(SetRegister(NEXT_X_REGISTER, SetMode.SET, self.distance))
-        run += [Sync(), *credits] if plan.settled else []
-        run.append(Loop(arg=STEPS_ARGUMENT))
-        run += emitted(self.body, plan.body, place)
-        run += [*self._steps(), *between, EndLoop()]
-        run += [Sync()] if plan.closed and self.after else []
-        run += emitted(self.after, plan.after, place)
-        return run
-
-    def _steps(self) -> Iterator[SetRegister]:
-        """Yield what brings the registers to the next time step."""
-        sign = -1 if self.ports.reverse else 1
-        for base, n in self.records.items():
-            yield SetRegister(RECORD_REGISTERS[base], SetMode.ADD, sign * n % MODULUS)
-        if self.toggled:
-            for register in (X_REGISTER, NEXT_X_REGISTER):
-                yield SetRegister(register, SetMode.TOGGLE, self.distance)
-
-    def _start(self) -> Iterator[Instruction]:
-        """Yield the end of the phase before, and the registers' first values.
-
-        A reverse phase begins where the one before it, over the same records, ended.
-        """
-        if not self.number:
-            return
-        yield Sync()
-        for base, n in self.records.items():
-            reverse = self.ports.reverse
-            mode, value = (SetMode.ADD, -n % MODULUS) if reverse else (SetMode.SET, 0)
-            yield SetRegister(RECORD_REGISTERS[base], mode, value)
-        if self.toggled:
-            yield SetRegister(X_REGISTER, SetMode.SET, 0)
 
     # --- weights -----------------------------------------------------------------------------
     def weights(self) -> dict[str, tuple[Tensor, Region]]:

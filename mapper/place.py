@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -12,6 +13,7 @@ from einchip.mapper.allocate import allocate
 from einchip.mapper.image import Region
 from einchip.mapper.nets import Nets
 from einchip.mapper.phase import Phase
+from einchip.mapper.phase_loop import PhaseLoop
 from einchip.mapper.plan import Tensor
 from einchip.mapper.ports import (
     INPUT,
@@ -48,14 +50,19 @@ class Mapped:
         Raises MappingError for scales that a shift cannot reach.
         """
         registers: dict[str, int] = {}
-        for phase in self.phases:
-            registers |= phase.registers
+        for loop in self._loops:
+            registers |= loop.registers
         place = op.Place(self.bases, registers, fracs)
         setup = [i for o in self._setup(arch) for i in o.build(place)]
         run: list[Instruction] = []
-        for phase in self.phases:
-            run += phase.instructions(place)
+        for loop in self._loops:
+            run += loop.instructions(place)
         return Programs(Program((*setup, Halt())), Program((*run, Halt())))
+
+    @cached_property
+    def _loops(self) -> list[PhaseLoop]:
+        """The programs of the phases, whose tokens are found once."""
+        return [PhaseLoop(phase) for phase in self.phases]
 
     def _setup(self, arch: Architecture) -> Iterator[op.Op]:
         """Yield the LOADs of all weights, and the FILLs of the scalars 1."""
@@ -79,11 +86,10 @@ def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) ->
     spaces = _balanced(trial, arch)
     phases = _phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch)
     bases = allocate(*_lifetimes(phases), arch)
-    for phase in phases:
-        bases |= phase.aliases(bases)
     records: dict[int, int] = {}
-    for phase in phases:
-        records |= phase.records
+    for loop in map(PhaseLoop, phases):
+        bases |= loop.aliases(bases)
+        records |= loop.records
     return Mapped(tuple(phases), bases, _weights(phases, arch), records)
 
 

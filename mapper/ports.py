@@ -24,9 +24,14 @@ from einchip.mapper.wires import (
     refined,
     view,
 )
+from einchip.program import REGISTER_BITS
 
 #: Host registers: weights, the input sequence, the output, sequences between phases.
 WEIGHTS, INPUT, OUTPUT, WORKSPACE = range(4)
+#: The sequencer register that counts the records of a host register.
+RECORD_REGISTERS = {INPUT: 1, OUTPUT: 4, WORKSPACE: 5}
+#: Registers and offsets wrap here.
+MODULUS = 1 << REGISTER_BITS
 
 
 def elements(tensor: Tensor, arch: Architecture) -> int:
