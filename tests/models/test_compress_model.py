@@ -155,6 +155,13 @@ def test_whole_model_is_compressed_in_both_directions(format_: Any) -> None:
     assert np.isfinite(made.run(tokens)).all()
 
 
+def test_more_weights_than_dense_are_warned_of() -> None:
+    _, reports = compress_model(stack(), Plan("cp", Target(rank=(60,)), only=("layers.0.hidden",)))
+    (report,) = reports
+    assert report.weights_after > report.dense_weights
+    assert f"the dense matrix {report.dense_weights:,}" in report.warning
+
+
 @pytest.mark.parametrize("format_", ["mpo", "mps", "ht", "lowrank", "tucker"])
 def test_full_ranks_change_nothing(format_: Any) -> None:
     model, tokens = stack(), np.arange(9)

@@ -173,6 +173,14 @@ def test_flipped_header_byte_raises_nothing_but_model_error(tmp_path: Path) -> N
             load_model(flipped)
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".keras", ".pt", ".npz"])
+def test_file_of_another_framework_is_to_be_imported(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(b"anything, 8 bytes and more")
+    assert f"found a {suffix} file" in message_of(path)
+    assert "einchip import FILE" in message_of(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -39,6 +39,8 @@ METADATA_KEY = "einchip"
 MAX_HEADER_BYTES = 2**20
 MAX_YAML_BYTES = 2**20
 YAML_SUFFIXES = (".yaml", ".yml")
+#: Files of other frameworks that `einchip import` reads; never a model file.
+FOREIGN_SUFFIXES = (".onnx", ".keras", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -73,6 +75,9 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if path.suffix.lower() in YAML_SUFFIXES:
         return _load_yaml(path)
+    if path.suffix.lower() in FOREIGN_SUFFIXES and path.is_file():
+        advice = "turn it into one: einchip import FILE -o MODEL.safetensors"
+        raise model_error(path, "file", f"a {path.suffix} file", "a model file of einchip", advice)
     header = _header(path)
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or METADATA_KEY not in metadata:

@@ -84,7 +84,12 @@ class MatrixReport:
 
     @property
     def warning(self) -> str:
-        """A sentence where an SVD would do better, else nothing."""
+        """A sentence where an SVD, or no compression, would do better, else nothing."""
+        if self.ratio < 1:
+            return (
+                f"{self.name}: {self.after.format} has {self.weights_after:,} weights, the dense "
+                f"matrix {self.dense_weights:,}"
+            )
         if self.error <= self.svd_error + 1e-9:
             return ""
         return (
