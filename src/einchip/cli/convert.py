@@ -28,7 +28,7 @@ def names(text: str | None) -> tuple[str, ...]:
 
 def activations(entries: list[str] | None) -> dict[str, Any]:
     """Return the activation of each layer that --activation names."""
-    from einchip.models.importers.stages import Activation
+    from einchip.models.spec import Activation
 
     found = {}
     for entry in entries or []:
@@ -89,8 +89,7 @@ def import_(
 ) -> None:
     """Turn a model of PyTorch, ONNX or Keras into einchip's file; says what it had to assume."""
     from einchip.models.importers import Framework, Options
-    from einchip.models.importers.options import Reset, RnnActivation
-    from einchip.models.importers.stages import Output
+    from einchip.models.spec import Output, Reset, RnnActivation
 
     require_writable(output)
     options = Options(

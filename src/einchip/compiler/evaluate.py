@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from einchip.compiler.problem import arrays_of, preactivations
+from einchip.compiler.problem import ACTS, arrays_of, preactivations
 from einchip.compiler.scales import thin
 from einchip.mapper.calibration import Evaluation
 from einchip.mapper.model import ModelMapping
 from einchip.mapper.plan import Part, Step
 from einchip.mapper.tree import ONE
-from einchip.models import Model
+from einchip.models import Model, cells
 from einchip.numeric import ACT_IN_FRAC, WIDE_BITS
-from einchip.program import Act
 
 Float = NDArray[np.float64]
 #: Most elements of one tensor over all rows; rows beyond are left out, evenly spaced.
 MAX_ELEMENTS = 1 << 25
 #: An activation's input is in [-8, 8).
 ACT_LIMIT: Final = 2.0 ** (WIDE_BITS - 1 - ACT_IN_FRAC)
-ACTIVATIONS: dict[Act, Callable[[Float], Float]] = {
-    Act.NONE: lambda v: v,
-    Act.SIGMOID: lambda v: np.asarray(0.5 * (1 + np.tanh(0.5 * v))),
-    Act.TANH: lambda v: np.asarray(np.tanh(v)),
-    Act.RELU: lambda v: np.maximum(v, 0.0),
-}
+#: What the drain path's activations compute in float.
+ACTIVATIONS: Final = {ACTS[name]: function for name, function in cells.ACTIVATIONS.items()}
 
 
 def weights(model: Model, mapping: ModelMapping) -> dict[str, Float]:

@@ -197,6 +197,10 @@ def fitted(
 
 
 Cell = Literal["lstm", "gru", "rnn"]
+Activation = Literal["none", "sigmoid", "tanh", "relu"]
+RnnActivation = Literal["tanh", "relu"]
+Reset = Literal["after", "before"]
+Output = Literal["last", "sequence"]
 #: Gates of each cell, in the order of rows in its matrices and biases.
 GATE_ORDER: Final[dict[str, str]] = {"lstm": "ifgo", "gru": "rzn", "rnn": "h"}
 
@@ -221,8 +225,8 @@ class RecurrentSpec(_Spec):
     hidden_size: Size
     gate_order: Annotated[str, Field(validate_default=True)] = ""
     peepholes: Flag = False
-    reset: Literal["after", "before"] = "after"
-    activation: Literal["tanh", "relu"] = "tanh"
+    reset: Reset = "after"
+    activation: RnnActivation = "tanh"
     bidirectional: Flag = False
     input: MatrixSpec | None = None
     hidden: MatrixSpec | None = None
@@ -305,7 +309,7 @@ class LinearSpec(_Spec):
     out_size: Size
     weight: MatrixSpec
     bias: Flag = True
-    activation: Literal["none", "sigmoid", "tanh", "relu"] = "none"
+    activation: Activation = "none"
 
     @field_validator("weight")
     @classmethod
@@ -369,7 +373,7 @@ class ModelSpec(_Spec):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     embedding: EmbeddingSpec | None = None
     layers: Annotated[tuple[LayerSpec, ...], Field(min_length=1, max_length=64)]
-    output: Literal["last", "sequence"] = "last"
+    output: Output = "last"
     data_bits: Literal[8, 16] | None = None
     scales: Annotated[dict[str, FractionalBits], Field(max_length=4096)] | None = None
 

@@ -27,6 +27,8 @@ Bonds = dict[str, int]
 
 #: Formats whose ranks follow singular values, one by one.
 SPECTRAL: Final = frozenset({"lowrank", "mpo", "mps", "ht", "tucker"})
+#: Formats whose ranks are one number.
+ONE_RANK: Final = frozenset({"lowrank", "cp", "kronecker"})
 #: Indices that stand in more than two tensors: a number of terms, which no tensor's size limits.
 TERMS: Final = frozenset({("cp", "r"), ("bt", "n"), ("kronecker", "s")})
 #: Block terms where nobody says how many (Ye et al., CVPR 2018, take two).
@@ -141,7 +143,7 @@ class Site:
         if self.template.format == "ht":
             n_leaves = sum(not node.children for node in ht_nodes(_plain_ht(self.template)))
             return HtRanks(leaf=ranks[:n_leaves], inner=ranks[n_leaves:] or 1)
-        return ranks[0] if self.template.format in ("lowrank", "cp", "kronecker") else ranks
+        return ranks[0] if self.template.format in ONE_RANK else ranks
 
     def _by_weights(self, ratio: float) -> MatrixSpec:
         budget = self.dense_weights / ratio
@@ -274,7 +276,7 @@ def _bond_names(spec: MatrixSpec) -> tuple[str, ...]:
 def _ranks_of(spec: MatrixSpec, bonds: Bonds) -> Any:
     """Return sizes of bonds as the field `ranks` of a spec."""
     sizes = [bonds[b] for b in _bond_names(spec)]
-    if spec.format in ("lowrank", "cp", "kronecker"):
+    if spec.format in ONE_RANK:
         return sizes[0]
     if spec.format in ("mpo", "mps"):
         return (1, *sizes, 1)

@@ -12,15 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from einchip.models.errors import model_error
 from einchip.models.importers import modules
-from einchip.models.importers.options import Options, Reset
+from einchip.models.importers.options import Options
 from einchip.models.importers.stages import (
-    Activation,
     Array,
     Embedding,
     Float32,
@@ -33,7 +32,7 @@ from einchip.models.importers.stages import (
     float32,
     gate_rows,
 )
-from einchip.models.spec import Cell
+from einchip.models.spec import Activation, Cell, Reset, RnnActivation
 
 KINDS: Final = ("kernel", "recurrent_kernel", "bias", "embeddings")
 CELLS: Final[dict[int, Cell]] = {4: "lstm", 3: "gru", 1: "rnn"}
@@ -125,7 +124,7 @@ def plain(path: Path, layer: Layer, activation: Activation) -> Linear | Embeddin
 
 
 def recurrent(
-    path: Path, layer: Layer, reset: Reset | None, activation: Literal["tanh", "relu"]
+    path: Path, layer: Layer, reset: Reset | None, activation: RnnActivation
 ) -> Recurrent:
     """Return a recurrent layer; `reset` is for a GRU whose bias does not tell.
 

@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from einchip.models.errors import ModelError, model_error
 from einchip.models.extras import library
@@ -20,14 +20,13 @@ from einchip.models.importers.arrays import ZIP_ERRORS, check_zip, read_bytes
 from einchip.models.importers.keras_arrays import Layer, plain, recurrent
 from einchip.models.importers.options import Options
 from einchip.models.importers.stages import (
-    Activation,
     Embedding,
     Imported,
-    Output,
     Stage,
     assemble,
     float32,
 )
+from einchip.models.spec import Activation, Output, Reset, RnnActivation
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.weights.h5"
@@ -184,8 +183,8 @@ def _recurrent(path: Path, layer: Layer, kind: str, fields: Config) -> tuple[Sta
             found = f"{field} {fields.get(field)}"
             expected = " or ".join(str(v) for v in values if v is not None)
             raise model_error(path, layer.name, found, expected, "save a model with it")
-    activation: Literal["tanh", "relu"] = "relu" if fields["activation"] == "relu" else "tanh"
-    reset: Literal["after", "before"] = "after" if fields.get("reset_after", True) else "before"
+    activation: RnnActivation = "relu" if fields["activation"] == "relu" else "tanh"
+    reset: Reset = "after" if fields.get("reset_after", True) else "before"
     made = recurrent(path, layer, reset if kind == "GRU" else None, activation)
     cell = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}.get(kind)
     if made.cell != cell or len(made.directions) != 1 + both:

@@ -14,7 +14,7 @@ import numpy as np
 from einchip.models.importers.onnx_file import Node
 from einchip.models.importers.onnx_moves import Operand, UnfitError, integer
 from einchip.models.importers.stages import Array, Float32, Recurrent, Weights, float32, gate_rows
-from einchip.models.spec import GATE_ORDER, Cell
+from einchip.models.spec import GATE_ORDER, Cell, Reset, RnnActivation
 
 CELLS: Final[dict[str, Cell]] = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
 #: Places of the inputs of each operator; X is input 0.
@@ -63,7 +63,7 @@ def read_cell(where: object, node: Node, operands: list[Operand], n_steps: int) 
     return CellNode(stage, direction)
 
 
-def _reset(node: Node) -> Literal["after", "before"]:
+def _reset(node: Node) -> Reset:
     if node.op == "GRU" and not integer(node, "linear_before_reset", 0):
         return "before"
     return "after"
@@ -87,7 +87,7 @@ def _check_states(named: dict[str, Operand], n_steps: int) -> None:
         raise UnfitError("sequence_lens other than the number of steps")
 
 
-def _activation(node: Node, n_directions: int) -> Literal["tanh", "relu"]:
+def _activation(node: Node, n_directions: int) -> RnnActivation:
     """Return the activation of a plain RNN; refuse others than a cell's own."""
     default = DEFAULT_ACTIVATIONS[node.op]
     given = node.attributes.get("activations")

@@ -24,12 +24,11 @@ from einchip.models.importers.stages import (
     Embedding,
     Imported,
     Linear,
-    Output,
     Stage,
     assemble,
     dense,
 )
-from einchip.models.spec import MatrixSpec
+from einchip.models.spec import MatrixSpec, Output
 
 #: Most output modes whose order is looked for in all orders.
 MAX_PERMUTED_MODES: Final = 6

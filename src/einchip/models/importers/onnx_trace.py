@@ -31,7 +31,6 @@ from einchip.models.importers.onnx_signals import (
     Vectors,
 )
 from einchip.models.importers.stages import (
-    Activation,
     Array,
     Embedding,
     Float32,
@@ -40,6 +39,7 @@ from einchip.models.importers.stages import (
     dense,
     float32,
 )
+from einchip.models.spec import Activation
 
 ACTIVATIONS: Final[dict[str, Activation]] = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
 #: Most elements that all tensors of a trace may have: 512 MiB.

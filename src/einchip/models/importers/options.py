@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from einchip.models.errors import model_error
-from einchip.models.importers.stages import Activation, Output
+from einchip.models.spec import Activation, Output, Reset, RnnActivation
 
 Framework = Literal["pytorch", "keras"]
-Reset = Literal["after", "before"]
-RnnActivation = Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True)

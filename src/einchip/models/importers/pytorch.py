@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from einchip.models.importers.stages import (
     float32,
     gate_rows,
 )
-from einchip.models.spec import Cell
+from einchip.models.spec import Cell, RnnActivation
 
 _RECURRENT: Final = re.compile(
     r"(?:(?P<module>.*)\.)?(?P<kind>weight|bias)_(?P<part>ih|hh|hr)"
@@ -131,7 +131,7 @@ def _linear(
 
 
 def _recurrent(
-    path: Path, name: str, module: _Module, activation: Literal["tanh", "relu"]
+    path: Path, name: str, module: _Module, activation: RnnActivation
 ) -> list[Recurrent]:
     """Return the layers of one module."""
     n_layers = 1 + max(layer for layer, _ in module.parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +18,25 @@ from einchip.models.io import spec_error
 from einchip.models.spec import (
     GATE_ORDER,
     MAX_TENSOR_ELEMENTS,
+    Activation,
     Cell,
     EmbeddingSpec,
     LinearSpec,
     MatrixSpec,
     ModelSpec,
+    Output,
     RecurrentSpec,
+    Reset,
+    RnnActivation,
 )
 
 Float32 = NDArray[np.float32]
 Array = NDArray[Any]
-Activation = Literal["none", "sigmoid", "tanh", "relu"]
-Output = Literal["last", "sequence"]
 
 #: Order of the gates in the rows of each framework, by the letters of `GATE_ORDER` (g is the cell
 #: candidate that ONNX and Keras call c; n the candidate that they call h).
-FRAMEWORK_ORDER: Final[dict[str, dict[Cell, str]]] = {
-    "pytorch": {"lstm": "ifgo", "gru": "rzn", "rnn": "h"},
+FRAMEWORK_ORDER: Final[dict[str, dict[str, str]]] = {
+    "pytorch": GATE_ORDER,
     "onnx": {"lstm": "iofg", "gru": "zrn", "rnn": "h"},
     "keras": {"lstm": "ifgo", "gru": "zrn", "rnn": "h"},
 }
@@ -70,8 +72,8 @@ class Recurrent:
     name: str
     cell: Cell
     directions: tuple[Weights, ...]
-    reset: Literal["after", "before"] = "after"
-    activation: Literal["tanh", "relu"] = "tanh"
+    reset: Reset = "after"
+    activation: RnnActivation = "tanh"
 
     @property
     def hidden_size(self) -> int:
