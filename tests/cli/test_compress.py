@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from einchip.cli.compress import FORMATS
 from einchip.models import load_model
+from einchip.models.spec import Format
 from tests.cli.helpers import ROOT, VOWELS, invoke, refused, succeeded
 
 pytest.importorskip("tensorly")
@@ -16,6 +19,10 @@ pytest.importorskip("tensap")
 DENSE = VOWELS / "dense.safetensors"
 DATA = VOWELS / "japanese_vowels.npz"
 FIXTURES = ROOT / "tests" / "models" / "fixtures"
+
+
+def test_every_format_but_einsum_can_be_asked_for() -> None:
+    assert set(FORMATS) == set(get_args(Format)) - {"einsum"}
 
 
 def test_compress_writes_a_model_and_says_what_it_cost(tmp_path: Path) -> None:
@@ -76,6 +83,9 @@ def test_modes_ranks_and_gates_can_be_given(tmp_path: Path) -> None:
         (["--format", "mpo", "--ratio", 8, "--in-modes", "5,5,5"], "expected product 12"),
         (["--format", "mpo", "--ratio", 8, "--only", "layers.7"], "layers.7: found no such matrix"),
         (["--format", "mpo", "--rank", "1,9,9"], "layers.0.input: found 3 ranks"),
+        (["--format", "tr", "--rank", 5000], "layers.0.input: tr: found "),
+        (["--format", "kronecker", "--rank", 16777215], "weights with these ranks, expected at"),
+        (["--format", "bt", "--rank", 6, "--blocks", 1024], "lower --rank or --blocks"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -33,7 +33,7 @@ MEANT: Final = {
     "--arch base": "--arch nano",
 }
 #: Options of other programs that the pages name.
-OTHER_OPTIONS: Final = {"--nightly", "--validate", "--fold"}
+OTHER_OPTIONS: Final = {"--no-deps", "--nightly", "--validate", "--fold"}
 N_CHANNELS, N_UNITS, N_CLASSES = 6, 16, 3
 
 
