@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from einchip.files import YamlError, read_yaml
 
 #: Cycles from a read's grant to the cycle in which its data stand in the port's output register:
 #: lane addresses, bank, crossbar.
@@ -191,7 +193,7 @@ def _build(fields: Mapping[str, object], source: str) -> Architecture:
         where = ".".join(str(part) for part in first["loc"])
         what = str(first["msg"]).removeprefix("Value error, ")
         if where:
-            found = f"found {first['input']!r}, " if first["type"] != "missing" else ""
+            found = f"found {reprlib.repr(first['input'])}, " if first["type"] != "missing" else ""
             what = f"{where}: {found}{what[0].lower()}{what[1:]}"
             if first["type"] == "extra_forbidden":
                 known = ", ".join(Architecture.model_fields)
@@ -225,21 +227,19 @@ def load(text: str, overrides: Mapping[str, object] | None = None) -> Architectu
         machine = PRESETS[text]
     elif Path(text).suffix in (".yaml", ".yml"):
         try:
-            fields = yaml.safe_load(Path(text).read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArchError(f"{text}: cannot read the file: {error}") from None
-        except yaml.YAMLError as error:
-            line = " ".join(str(error).split())
-            raise ArchError(f"{text}: not a YAML file: {line}") from None
+            fields = read_yaml(Path(text))
+        except OSError as error:
+            raise ArchError(f"{text}: cannot read the file: {error.strerror}") from None
+        except YamlError as error:
+            raise ArchError(f"{text}: not a YAML file: {error}") from None
         if not isinstance(fields, dict):
             raise ArchError(f"{text}: found {type(fields).__name__}, expected a mapping of fields")
         if not all(isinstance(key, str) for key in fields):
             raise ArchError(f"{text}: found a field that is no text, expected names of fields")
         preset = fields.pop("preset", None)
         if preset is not None and preset not in list(PRESETS):
-            raise ArchError(
-                f"{text}: preset: found {preset!r}, expected one of {', '.join(PRESETS)}"
-            )
+            found = reprlib.repr(preset)
+            raise ArchError(f"{text}: preset: found {found}, expected one of {', '.join(PRESETS)}")
         if preset:
             fields.setdefault("name", f"{preset}*")
             machine = PRESETS[preset].override(text, **fields)

@@ -282,7 +282,7 @@ def test_wrong_dimensions_in_the_header_are_one_line(
         ("? [1]\n: 2\n", "line 1: found found unhashable key"),
         ("a: !!python/object:os.system {}", "line 1: found could not determine a constructor"),
         ("a: \x00", "file: found"),
-        ("a: &a [1]\nb: *a", "line 2: found an alias"),
+        ("a: &a [*a]", "line 1: found a value that holds itself"),
         ("[" * 5000, "found"),
         ("nmae: x\nweights: {random: 1}", "nmae: found 'x', expected no field of this name"),
         ("name: x", "layers: found nothing, expected this field; add it"),

@@ -12,8 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from einchip.files import YamlError, read_yaml
 
 _HERE: Final = Path(__file__).parent
 
@@ -195,16 +196,16 @@ def load(name: str) -> Table:
     """Return the table of that name, or of that YAML file. Raises EnergyError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else _HERE / f"{name}.yaml"
     try:
-        return Table.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError) as error:
+        return Table.model_validate(read_yaml(path))
+    except OSError as error:
         if path.parent == _HERE:
             raise EnergyError(
                 f"energy table: found {name!r}, expected one of {', '.join(tables())} "
                 "or a .yaml file"
             ) from None
-        raise EnergyError(f"{name}: cannot read the file: {error}") from None
-    except yaml.YAMLError as error:
-        raise EnergyError(f"{name}: not a YAML file: {' '.join(str(error).split())}") from None
+        raise EnergyError(f"{name}: cannot read the file: {error.strerror}") from None
+    except YamlError as error:
+        raise EnergyError(f"{name}: not a YAML file: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

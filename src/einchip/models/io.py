@@ -17,12 +17,11 @@ from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.numpy import save as save_safetensors
 
-from einchip.files import write_bytes
+from einchip.files import MAX_YAML_BYTES, YamlError, parse_yaml, write_bytes
 from einchip.models.errors import ModelError, model_error, one_line
 from einchip.models.formats import matrix_network
 from einchip.models.model import Model, check_shapes, check_tensors
@@ -37,7 +36,6 @@ from einchip.models.spec import (
 
 METADATA_KEY = "einchip"
 MAX_HEADER_BYTES = 2**20
-MAX_YAML_BYTES = 2**20
 YAML_SUFFIXES = (".yaml", ".yml")
 #: Files of other frameworks that `einchip import` reads; never a model file.
 FOREIGN_SUFFIXES = (".onnx", ".keras", ".pt", ".pth", ".bin", ".ckpt", ".npz")
@@ -236,37 +234,11 @@ def _load_yaml(path: Path) -> Model:
     )
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses keys given twice, and aliases, which can grow without end."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key.value!r} twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _parse_yaml(path: Path, data: bytes) -> object:
     try:
-        return yaml.load(data.decode(), Loader=_StrictLoader)
-    except yaml.MarkedYAMLError as e:
-        mark = e.problem_mark
-        line = f"line {mark.line + 1}" if mark is not None else "file"
-        found = e.problem or "a syntax error"
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        line, found = "file", str(e) or type(e).__name__
-    raise model_error(path, line, found, "YAML text", "correct the syntax")
+        return parse_yaml(data)
+    except YamlError as e:
+        raise model_error(path, e.where, e.found, "YAML text", "correct the syntax") from None
 
 
 def _size(path: Path) -> int:

@@ -8,14 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
+from einchip.files import YamlError, parse_yaml, read_yaml
 from einchip.models import MatrixSpec, ModelError
 from einchip.models.errors import model_error, one_line
 from einchip.models.io import spec_error
 
-MAX_FILE_BYTES: Final = 1 << 24
 #: What an entry is made of; all other keys are facts that nothing is computed from.
 SHAPE_KEYS: Final = ("format", "in_modes", "out_modes", "ranks")
 #: Keys of formats that the four above do not describe fully.
@@ -54,7 +53,9 @@ class Entry:
 def published() -> list[Entry]:
     """Return the published workloads that come with einchip."""
     text = files("einchip.workloads").joinpath("workloads.yaml").read_text(encoding="utf-8")
-    return [_entry(raw, k) for k, raw in enumerate(yaml.safe_load(text))]
+    found = parse_yaml(text)
+    assert isinstance(found, list)
+    return [_entry(raw, k) for k, raw in enumerate(found)]
 
 
 def read(path: Path) -> list[Entry]:
@@ -63,20 +64,15 @@ def read(path: Path) -> list[Entry]:
     Raises ModelError for a file that is no YAML list.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        found = read_yaml(path)
     except OSError as error:
         raise model_error(
             path, "file", error.strerror or error, "a file that can be read", "check the path"
         ) from None
-    if len(data) > MAX_FILE_BYTES:
+    except YamlError as error:
         raise model_error(
-            path, "file", "more bytes", f"at most {MAX_FILE_BYTES} bytes", "split the file"
-        )
-    try:
-        found = yaml.safe_load(data.decode())
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise model_error(path, "file", error, "YAML text", "correct the file") from None
+            path, error.where, error.found, "YAML text", "correct or split the file"
+        ) from None
     if not isinstance(found, list) or not found:
         raise model_error(
             path, "file", _kind(found), "a list of workloads", "begin each with '- name: ..'"
