@@ -91,7 +91,7 @@ def test_a_resident_operand_is_not_loaded_by_the_run(tmp_path: Path) -> None:
         (["ab->ba", "--shapes", "3000x3000"], "scratchpad"),
         (["a->a"], "expected a file of tensors or --shapes"),
         (["a->a", "--shapes", "3", "--resident", "T7"], "--resident: found T7, expected one of T0"),
-        (["a->a", "none.npz"], "none.npz: cannot read the file"),
+        (["a->a", "none.npz"], "none.npz: file: found nothing, expected an .npz file"),
     ],
 )
 def test_senseless_input_is_one_line_and_status_2(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import tokenize
-import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einchip.models.errors import model_error
+from einchip.models.npz import read_npz
 
 Split = Literal["train", "test"]
-
-#: Largest array of a data file, uncompressed.
-MAX_ARRAY_BYTES: Final = 2**28
+#: Elements that are normalised at a time.
+BLOCK_ELEMENTS: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,63 +61,11 @@ def load_npz(path: str | Path, split: Split = "test") -> Sequences:
     """
     names = [f"{split}_frames", f"{split}_lengths", f"{split}_labels", "mean", "std", "clip"]
     path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # a pipe would never end
-            raise OSError("no regular file")
-        with zipfile.ZipFile(path) as file:
-            arrays = {name: _array(file, f"{name}.npy") for name in names if _holds(file, name)}
-    except FileNotFoundError:
-        raise model_error(path, "file", "nothing", "an .npz file", "check the path") from None
-    except _UNREADABLE as e:
-        expected = "an .npz file without pickled objects"
-        raise model_error(path, "file", e, expected, "write it with numpy.savez") from None
+    arrays = read_npz(path, names)
     for name in names:
         if name not in arrays:
-            raise model_error(path, name, "no such array", "an array", "add it, or change split")
-    return _cut(path, split, arrays)
-
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
-
-
-def _holds(file: zipfile.ZipFile, name: str) -> bool:
-    return f"{name}.npy" in file.namelist()
-
-
-def _array(file: zipfile.ZipFile, member: str) -> NDArray[Any]:
-    """Return one array; the sizes that its headers claim are checked before memory is taken."""
-    info = file.getinfo(member)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member} compressed by method {info.compress_type}")
-    if info.file_size > MAX_ARRAY_BYTES:
-        raise ValueError(f"{member} of {info.file_size} bytes, more than {MAX_ARRAY_BYTES}")
-    with file.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}
-        read[2, 0] = np.lib.format.read_array_header_2_0
-        if version not in read:
-            raise ValueError(f"{member} in version {version} of the .npy format")
-        with warnings.catch_warnings(action="ignore"):  # of headers written by Python 2
-            shape, fortran, dtype = read[version](stream)
-        if dtype.hasobject:
-            raise ValueError(f"{member} holds object arrays")
-        if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize > info.file_size:
-            raise ValueError(f"{member} of shape {shape} in {info.file_size} bytes")
-        data = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype)
-    return data.reshape(shape, order="F" if fortran else "C")
+            raise model_error(path, name, "no such array", "an array", "add it (docs/data.md)")
+    return _cut(path, split, {name: arrays[name] for name in names})
 
 
 def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Sequences:
@@ -165,10 +107,18 @@ def _cut(path: str | Path, split: str, arrays: dict[str, NDArray[Any]]) -> Seque
         )
     if (labels.astype(np.int64) < 0).any():
         raise model_error(path, f"{split}_labels", "a negative label", "labels from 0", "renumber")
-    limit = float(clip.item())
+    whole = _normalised(frames, mean, std, float(clip.item()))
+    return Sequences(tuple(np.split(whole, np.cumsum(n_steps)[:-1])), labels.astype(np.int64))
+
+
+def _normalised(
+    frames: NDArray[Any], mean: NDArray[Any], std: NDArray[Any], limit: float
+) -> NDArray[np.float32]:
+    """Return ``clip((frames - mean) / std)``, computed in float64, some rows at a time."""
+    found = np.empty(frames.shape, np.float32)
+    n_rows = max(1, BLOCK_ELEMENTS // frames.shape[1])
     with np.errstate(over="ignore"):  # an infinite quotient is clipped
-        sequences = [
-            np.clip((part.astype(np.float64) - mean) / std, -limit, limit).astype(np.float32)
-            for part in np.split(frames, np.cumsum(n_steps)[:-1])
-        ]
-    return Sequences(tuple(sequences), labels.astype(np.int64))
+        for k in range(0, len(frames), n_rows):
+            rows = (frames[k : k + n_rows].astype(np.float64) - mean) / std
+            found[k : k + n_rows] = np.clip(rows, -limit, limit)
+    return found

@@ -10,18 +10,17 @@ import struct
 import warnings
 import zipfile
 import zlib
-from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
-from numpy.lib import format as npy_format
 from safetensors import SafetensorError, deserialize
 
 from einchip.models.errors import ModelError, model_error
 from einchip.models.extras import library
 from einchip.models.importers.stages import Array
+from einchip.models.npz import MAX_BYTES, check_size, read_npz
 
 MAX_FILE_BYTES: Final = 2**30
 MAX_HEADER_BYTES: Final = 2**24
@@ -70,7 +69,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if suffix == ".safetensors":
         return _read_safetensors(path)
     if suffix == ".npz":
-        return _read_npz(path)
+        return read_npz(path)
     if suffix in TORCH_SUFFIXES:
         return _read_torch(path)
     expected = ".safetensors, .npz, .pt, .pth, .onnx or .keras"
@@ -107,42 +106,12 @@ def _tensor(path: Path, name: str, entry: dict[str, Any]) -> Array:
 
 
 def check_zip(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise ModelError where an archive would unpack to more than a model file may hold."""
-    size = sum(entry.file_size for entry in archive.infolist())
-    if size > MAX_FILE_BYTES:
-        raise model_error(
-            path, "file", f"{size} bytes unpacked", f"at most {MAX_FILE_BYTES}", "split the model"
-        )
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    expected = "an .npz file without pickled objects"
+    """Raise ModelError where an archive would unpack to much more than its own size."""
     try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
-            check_zip(path, archive)
-            names = [n for n in archive.namelist() if n.endswith(".npy")]
-            return {n.removesuffix(".npy"): _npy(archive.read(n)) for n in names}
-    except ModelError:
-        raise
-    except (ValueError, OSError, EOFError, KeyError, *ZIP_ERRORS) as e:
-        raise model_error(path, "file", e, expected, "write it with numpy.savez") from None
-
-
-def _npy(data: bytes) -> Array:
-    """Return the array of one .npy file; its header's shape is held against the data's size."""
-    stream = io.BytesIO(data)
-    version = npy_format.read_magic(stream)
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else _header_2_0
-    shape, fortran, dtype = read(stream)
-    rest = memoryview(data)[stream.tell() :]
-    if dtype.hasobject or min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(rest):
-        raise ValueError(f"an array of type {dtype}, shape {shape} in {len(rest)} bytes")
-    array = np.frombuffer(rest, dtype=dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
-
-
-def _header_2_0(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    return npy_format.read_array_header_2_0(stream)
+        check_size(path, archive.infolist(), MAX_BYTES)
+    except ValueError as e:
+        expected = "an archive of weights, which hardly compress"
+        raise model_error(path, "file", e, expected, "save the model again") from None
 
 
 def _read_torch(path: Path) -> dict[str, Array]:
@@ -167,7 +136,10 @@ def _read_torch(path: Path) -> dict[str, Array]:
     if not state:
         found = f"a {type(loaded).__name__} without tensors"
         raise model_error(path, "file", found, expected, advice)
-    return {name: _numpy(path, name, tensor, torch) for name, tensor in state.items()}
+    try:
+        return {name: _numpy(path, name, tensor, torch) for name, tensor in state.items()}
+    except (RuntimeError, TypeError) as e:  # of kinds of tensors that NumPy does not have
+        raise model_error(path, "file", e, "plain float tensors", advice) from None
 
 
 def _state(loaded: Any) -> dict[str, Any]:
@@ -190,4 +162,4 @@ def _numpy(path: Path, name: str, tensor: Any, torch: ModuleType) -> Array:
         raise model_error(path, name, found, "a contiguous tensor", "save it with .contiguous()")
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.to(torch.float32)
-    return np.asarray(tensor.detach().numpy())
+    return np.asarray(tensor.detach().resolve_conj().resolve_neg().numpy())
