@@ -25,6 +25,9 @@ from einchip.models.spec import Format, MatrixSpec, ModelSpec, RecurrentSpec
 
 #: Largest dense matrix that is decomposed, in elements: 512 MiB in float64.
 MAX_ELEMENTS: Final = 2**26
+#: Weights that given ranks may lead to: so many times the dense ones, or so many at least.
+MAX_GROWTH: Final = 8
+MIN_LIMIT: Final = 2**12
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,7 @@ def _compress(
     padded = tuple(np.pad(W, ((0, 0), (0, template.in_size - W.shape[1]))) for W in dense)
     site = Site(place.name, padded, template, place.n_gates, plan.blocks)
     after = _validated(place.name, site.choose(plan.target))
+    _check_weights(site, after)
     found = [site.cores(W, after) for W in padded]
     report = _report(place, after, padded, found)
     named = zip(place.copies, found, strict=True)
@@ -231,6 +235,17 @@ def _validated(name: str, spec: MatrixSpec) -> MatrixSpec:
         entry = e.errors()[0]
         said = entry.get("ctx", {}).get("error", entry["msg"])
         raise ModelError(f"{name}: {one_line(said, 300)}") from None
+
+
+def _check_weights(site: Site, spec: MatrixSpec) -> None:
+    """Refuse ranks that multiply the weights: formats without a largest useful rank take any."""
+    limit = max(MAX_GROWTH * site.dense_weights, MIN_LIMIT)
+    if site.weights(spec) > limit:
+        raise ModelError(
+            f"{site.name}: {spec.format}: found {site.weights(spec)} weights with these ranks, "
+            f"expected at most {limit} for a matrix of {site.dense_weights}; lower --rank or "
+            "--blocks"
+        )
 
 
 def _report(
