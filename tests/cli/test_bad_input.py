@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,8 +200,9 @@ def test_bad_architecture_option(here: Path, command: str, options: list[str], l
         ("preset: nano\n1: 2\n", "found a field that is no text"),
         ("preset: nano\nx_dept: 64\n", "x_dept: unknown field, expected one of name, rows"),
         ("rows: 8\n", "cols: field required"),
-        ("preset: nano\nrows: 2001-99-99\n", "cannot use it: "),
-        ("[" * 5000, "cannot use it: "),
+        ("preset: nano\nrows: 2001-99-99\n", "not a YAML file: file: found "),
+        ("[" * 5000, "not a YAML file: file: found "),
+        ("preset: nano\nrows: 8\nrows: 4\n", "not a YAML file: line 3: found key 'rows' twice"),
         ("preset: nano\nrows: {a: 1}\n", "rows: found {'a': 1}, input should be"),
         ("\x00", "not a YAML file"),
     ],
@@ -208,7 +215,7 @@ def test_bad_architecture_file(here: Path, text: str, found: str) -> None:
 
 def test_architecture_file_that_is_no_text(here: Path) -> None:
     (here / "bad.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    assert refused(here, "generate", "--arch", "bad.yaml").startswith("bad.yaml: cannot read the")
+    assert refused(here, "generate", "--arch", "bad.yaml").startswith("bad.yaml: not a YAML file")
     (here / "dir.yaml").mkdir()
     assert refused(here, "generate", "--arch", "dir.yaml").startswith("dir.yaml: cannot read the")
 
@@ -290,7 +297,7 @@ def test_data_that_are_no_tokens(here: Path) -> None:
         ("../table", None, "../table: cannot read the file"),
         ("bad.yaml", "a: [", "bad.yaml: not a YAML file"),
         ("bad.yaml", "- 1", "bad.yaml: "),
-        ("bad.yaml", "name: 2001-99-99", "bad.yaml: cannot use it"),
+        ("bad.yaml", "name: 2001-99-99", "bad.yaml: not a YAML file"),
         ("bad.yaml", "name: x\nnode_nm: 45\nsource: y\nsrm: {}\n", "bad.yaml: srm: "),
         ("bad.yaml", "name: x\nnode_nm: 45\nsource: y\n", "x: no coefficient for "),
     ],
@@ -375,8 +382,147 @@ def test_process_ends_with_status_2_and_one_line(here: Path, arguments: list[str
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_unknown_options_and_commands_end_with_status_2(here: Path) -> None:
-    for arguments in (["runn"], ["run"], ["run", "x", "--sequences", "0"], ["simulate", "--no"]):
-        result = invoke(*arguments)
-        assert result.exit_code == 2
-        assert isinstance(result.exception, SystemExit)
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["runn"], "No such command 'runn'"),
+        (["run"], "Missing argument 'model'; see 'einchip run --help'"),
+        (["run", "x", "y"], "Got unexpected extra argument"),
+        (["run", "x", "--sequences", "0"], "Invalid value for '--sequences': "),
+        (["compile", "x", "-o", "y", "--steps", 10**9], "Invalid value for '--steps': "),
+        (["compress", "x", "-o", "y", "--format", "ht", "--ratio", ""], "Invalid value for '--ra"),
+        (["simulate", "--no"], "No such option: --no"),
+        (["compress", "x", "--format"], "Option '--format' requires an argument"),
+    ],
+)
+def test_options_that_cannot_be_read_are_one_line(
+    here: Path, arguments: list[object], line: str
+) -> None:
+    result = run(*arguments, cwd=here)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    [found] = result.stderr.splitlines()
+    assert found.startswith(line)
+    assert found.endswith("--help'")
+
+
+def test_no_arguments_print_the_help_and_end_with_status_2(here: Path) -> None:
+    result = run(cwd=here)
+    assert result.returncode == 2
+    assert "quantise" in result.stdout + result.stderr
+
+
+#: Ten lines that written out are 10^10 values.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compile", "bomb.yaml", "-o", "out"],
+        ["generate", "--arch", "bomb.yaml", "-o", "top.v"],
+        ["run", "model.safetensors", "--energy", "bomb.yaml"],
+        ["workloads", "--file", "bomb.yaml"],
+    ],
+    ids=lambda a: a[0],
+)
+def test_yaml_that_grows_without_end_is_refused(here: Path, arguments: list[str]) -> None:
+    (here / "bomb.yaml").write_text(f"{BOMB}name: *a9\npreset: *a9\nrows: *a9\n")
+    assert "values, aliases written out" in refused(here, *arguments)
+    (here / "bomb.yaml").write_text("- 1\n" * 2**18 + "- 1")
+    assert "found more than 1048576 bytes" in refused(here, *arguments) or arguments[0] == "compile"
+
+
+def test_yaml_aliases_are_values(here: Path) -> None:
+    (here / "mine.yaml").write_text("x_depth: &d 4096\ny_depth: *d\npreset: small\n")
+    succeeded(invoke("generate", "--arch", "mine.yaml", "-o", "top.v"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "model.safetensors", "--data", "bad.npz"],
+        ["finetune", "model.safetensors", "-o", "out", "--data", "bad.npz"],
+        ["import", "bad.npz", "-o", "out"],
+        ["contract", "a->a", "bad.npz"],
+    ],
+    ids=lambda a: a[0],
+)
+@pytest.mark.parametrize(
+    "header",
+    [
+        "\n\n  '''", "  x\n y\n  z", "((((", "{[]: 1}", "(" * 9000,
+        "{'descr': ',,', 'fortran_order': False, 'shape': (1,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1L,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (True,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (0, 99999999999999999999), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_headers_of_arrays_that_make_no_sense(here: Path, command: list[str], header: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(4)
+    with zipfile.ZipFile(here / "bad.npz", "w") as archive:
+        for name in np.load(here / "data.npz").files if command[0] != "contract" else ["a"]:
+            archive.writestr(f"{name}.npy", content)
+    assert refused(here, *command).startswith("bad.npz: ")
+
+
+@pytest.mark.parametrize("command", [["import", "-o", "out"], ["contract", "a->a"]])
+def test_archive_that_unpacks_to_much_more_is_refused(here: Path, command: list[str]) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (83886080,), }"
+    with (
+        zipfile.ZipFile(here / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("a.npy", "w") as member,
+    ):
+        member.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+        for _ in range(320):
+            member.write(bytes(2**20))
+    assert "bytes unpacked, more than 268435456" in refused(here, *command, "bomb.npz")
+
+
+def test_what_controls_a_terminal_is_not_printed(here: Path) -> None:
+    line = refused(here, "generate", "--set", "\x1b[31m[red]=3")
+    assert line.startswith("--set: ?[31m[red]: unknown field")
+    succeeded(invoke("generate", "--arch", "nano", "-o", "a\x1b[31m[red].v"))
+    put_model(here / "a\x1b[31m.safetensors")
+    text = succeeded(invoke("compile", "a\x1b[31m.safetensors", "-o", "o\x1b[0m[/red]"))
+    assert text.startswith("o?[0m[/red]: mpo on small")
+
+
+def test_names_that_are_no_utf8_are_shown(here: Path) -> None:
+    name = b"\xff.v".decode(errors="surrogateescape")
+    result = run("generate", "--arch", "nano", "-o", name, cwd=here)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (here / name).stat().st_size > 0
+
+
+def test_interrupt_ends_with_130_and_writes_nothing(here: Path) -> None:
+    pytest.importorskip("torch")
+    before = files(here)
+    arguments = ["--data", "data.npz", "-o", "out", "--epochs", "100000", "--json", "out.json"]
+    command = [sys.executable, "-m", "einchip.cli", "finetune", "model.safetensors", *arguments]
+    with subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE) as process:
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1] == b""
+    # Python ends by the signal itself, for which shells say 130, where it was in `exec` just then.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert files(here) == before
+
+
+def test_full_or_closed_output_ends_without_a_traceback(here: Path) -> None:
+    command = [sys.executable, "-m", "einchip.cli", "workloads"]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert result.returncode != 0
+    assert b"standard output: cannot write: No space left" in result.stderr
+    assert b"Traceback" not in result.stderr
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, b"")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from einchip.arch import Architecture
@@ -21,7 +24,39 @@ _T = TypeVar("_T")
 BAD_INPUT: Final = 2
 FAILED: Final = 1
 
+
+class Commands(TyperGroup):
+    """The commands; what is wrong with options and arguments is one line, as everything else is."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if not extra.pop("standalone_mode", True):
+            return super().main(*args, **extra | {"standalone_mode": False})
+        for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot show
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            status = super().main(*args, **extra | {"standalone_mode": False})
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            print(f"standard output: cannot write: {error.strerror}", file=sys.stderr)
+            os._exit(FAILED)  # without another try to write the rest
+        except Exception as error:
+            tell = getattr(error, "format_message", None)
+            context = getattr(error, "ctx", None)
+            if tell is None:
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":  # `einchip` alone: its message is help
+                error.show()  # type: ignore[attr-defined]
+                sys.exit(BAD_INPUT)
+            verb = "" if context is None or context.parent is None else f" {context.info_name}"
+            print(f"{printable(tell()).rstrip('.')}; see 'einchip{verb} --help'", file=sys.stderr)
+            sys.exit(BAD_INPUT)
+        sys.exit(status or 0)
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Compressed recurrent networks from model to silicon.",
     no_args_is_help=True,
     add_completion=False,
@@ -43,15 +78,22 @@ Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wr
 Latency = Annotated[int, typer.Option(min=1, help="memory latency in cycles")]
 
 
+def printable(text: object) -> str:
+    """Return text on one line, without what would control a terminal."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "?" for c in line)
+
+
 def fail(message: object, status: int = BAD_INPUT) -> NoReturn:
     """Say in one line what is wrong, and leave."""
-    print(" ".join(str(message).split()), file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     raise typer.Exit(status)
 
 
 def say(text: str) -> None:
-    """Print a line as it is, however wide the terminal."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print a line as it is, however wide the terminal; what would control it is `?`."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    console.print(shown, markup=False, soft_wrap=True)
 
 
 def user_errors() -> tuple[type[Exception], ...]:
@@ -78,7 +120,9 @@ def command(function: Callable[..., None], name: str | None = None) -> Callable[
             function(**arguments)
         except typer.Exit:
             raise
-        except user_errors() as error:
+        except Exception as error:
+            if not isinstance(error, user_errors()):
+                raise
             fail(error)
 
     return app.command(name)(guarded)
