@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -22,6 +23,9 @@ from einchip.cli.common import (
     write_json,
 )
 from einchip.cli.inputs import data_of, load_data, stand_in
+
+if TYPE_CHECKING:
+    from einchip.compiler.quantisation import Noise
 
 
 @command
@@ -68,12 +72,7 @@ def quantise(
             loaded, machine, calibration, sequences, lambda t: status.update(escape(t))
         )
     name = f"{loaded.spec.name} on {machine.name}"
-    console.print(tables.tensor_table(found))
-    console.print(tables.sum_table(found))
-    console.print(tables.step_table(found))
-    for n in found:
-        answer = f"answers {tables.decibels(n.answer_snr_db)} dB"
-        say(f"{name}, {n.data_bits} bit: {answer}; {tables.drift(n.steps)}")
+    report(name, found)
     if output is not None:
         made = compile_model(loaded, machine, calibration)
         save_model(quantisation.with_scales(loaded, made), output)
@@ -86,3 +85,14 @@ def quantise(
         "widths": [n.to_json() for n in found],
     }
     write_json(json_file, content)
+
+
+def report(name: str, found: Sequence[Noise]) -> None:
+    """Print the tables, and a line for each width."""
+    from einchip.compiler import quantisation_table as tables
+
+    for table in (tables.tensor_table, tables.sum_table, tables.step_table):
+        console.print(table(found))
+    for n in found:
+        answer = f"answers {tables.decibels(n.answer_snr_db)} dB"
+        say(f"{name}, {n.data_bits} bit: {answer}; {tables.drift(n.steps)}")

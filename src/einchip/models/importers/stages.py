@@ -217,17 +217,7 @@ def assemble(
     """
     if not stages:
         raise model_error(where, "layers", "none", "at least one layer", "name another file")
-    before: Stage | Embedding | None = embedding
-    for stage in stages:
-        if before is not None and before.out_size != stage.in_size:
-            raise model_error(
-                where,
-                stage.name,
-                f"{stage.in_size} inputs behind the {before.out_size} outputs of {before.name}",
-                "as many",
-                _advice(before, stage),
-            )
-        before = stage
+    _check_chain(where, stages, embedding)
     tensors = {
         f"layers.{k}.{part}": array
         for k, stage in enumerate(stages)
@@ -245,6 +235,16 @@ def assemble(
     except ValidationError as e:
         raise spec_error(e, where) from None
     return Imported(spec, tensors, tuple(notes))
+
+
+def _check_chain(where: object, stages: Sequence[Stage], embedding: Embedding | None) -> None:
+    """Raise ModelError where a stage does not take what the one before it gives."""
+    before: Stage | Embedding | None = embedding
+    for stage in stages:
+        if before is not None and before.out_size != stage.in_size:
+            found = f"{stage.in_size} inputs behind the {before.out_size} outputs of {before.name}"
+            raise model_error(where, stage.name, found, "as many", _advice(before, stage))
+        before = stage
 
 
 def gate_rows(array: Array, cell: Cell, framework: str) -> Array:
