@@ -328,6 +328,43 @@ def test_folder_that_is_damaged(here: Path, command: str) -> None:
         (here / "out" / name).write_bytes(content)
 
 
+def test_pipes_and_devices_in_a_folder_are_refused(here: Path) -> None:
+    succeeded(invoke("compile", "model.safetensors", "-o", "out"))
+    for name in ("manifest.json", "run.bin", "weights.bin"):
+        kept = (here / "out" / name).rename(here / "kept")
+        (here / "out" / name).symlink_to("/dev/zero")
+        assert refused(here, "simulate", "out").startswith(f"out/{name}: cannot read: ")
+        kept.replace(here / "out" / name)
+
+
+def test_two_processes_may_write_one_folder_at_once(here: Path) -> None:
+    command = [sys.executable, "-c", PUT_50_TIMES, str(here / "out")]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        assert (one.wait(60), other.wait(60)) == (0, 0)
+    assert sorted(os.listdir(here / "out")) == ["manifest.json", "run.bin"]
+    assert sorted(os.listdir(here)) == ["data.npz", "model.safetensors", "out"]
+
+
+PUT_50_TIMES = """
+import sys
+from pathlib import Path
+from einchip.compiler import folder
+for _ in range(50):
+    folder._replace(Path(sys.argv[1]), {"manifest.json": b"x", "run.bin": b"y"})
+"""
+
+
+@pytest.mark.parametrize("command", ["compress", "finetune", "quantise", "import"])
+def test_models_go_to_files_that_can_be_read_again(here: Path, command: str) -> None:
+    more = {"compress": ["--format", "ht", "--rank", 1], "finetune": ["--data", "data.npz"]}
+    arguments = [command, "model.safetensors", *more.get(command, [])]
+    line = refused(here, *arguments, "-o", "x.yaml")
+    assert line.startswith("x.yaml: found a suffix of YAML, expected .safetensors")
+    if command != "import":
+        line = refused(here, *arguments, "-o", "x", "--json", "./x")
+        assert line.startswith("x: found the model and the figures in one file")
+
+
 @pytest.mark.parametrize("command", ["simulate", "verify"])
 def test_program_that_leaves_memory_is_told(here: Path, command: str) -> None:
     succeeded(invoke("compile", "model.safetensors", "-o", "out", "--sequences", 1))

@@ -75,7 +75,7 @@ EnergyTable = Annotated[
     str, typer.Option("--energy", help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file")
 ]
 Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wrote")]
-Latency = Annotated[int, typer.Option(min=1, help="memory latency in cycles")]
+Latency = Annotated[int, typer.Option(min=1, max=1 << 20, help="memory latency in cycles")]
 
 
 def printable(text: object) -> str:
@@ -175,6 +175,21 @@ def require_writable(path: Path | None) -> None:
             check_writable(path)
         except OSError as error:
             fail(f"{path}: cannot write: {error.strerror}")
+
+
+def require_model_path(path: Path | None, *others: Path | None) -> None:
+    """Fail early where a model could not be written, or not be read again, or be overwritten."""
+    require_writable(path)
+    if path is None:
+        return
+    if path.suffix.lower() in (".yaml", ".yml"):
+        fail(f"{path}: found a suffix of YAML, expected .safetensors; name another file")
+    for other in others:
+        require_writable(other)
+        if other is not None and other.resolve() == path.resolve():
+            fail(
+                f"{other}: found the model and the figures in one file, expected two; name another"
+            )
 
 
 def write(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from einchip.cli.common import (
     console,
     fail,
     loaded,
-    require_writable,
+    require_model_path,
     say,
     write_json,
 )
@@ -101,8 +101,7 @@ def compress(
         only=tuple(only or ()),
         keep=tuple(keep or ()),
     )
-    require_writable(output)
-    require_writable(json_file)
+    require_model_path(output, json_file)
     found = load_model(model)
     with console.status("decomposing") as status:
         made, reports = loaded(
@@ -218,8 +217,7 @@ def finetune(
     """Train a model on in its format: the train split is learnt, the test split is judged."""
     from einchip.models import load_model, save_model
 
-    require_writable(output)
-    require_writable(json_file)
+    require_model_path(output, json_file)
     start = load_model(model)
     teacher = None if distill is None else load_model(distill)
     train, test = load_data(data, start, "train"), load_data(data, start, "test")

@@ -67,7 +67,7 @@ def random_arrays(shapes: str) -> Arrays:
     found_shapes = []
     for text in shapes.replace(" ", "").split(","):
         sizes = text.split("x") if text else []
-        if not all(s.isascii() and s.isdigit() and 0 < int(s) <= MAX_ELEMENTS for s in sizes):
+        if not all(s.isascii() and s.isdigit() and len(s) < 20 and int(s) > 0 for s in sizes):
             fail(f"--shapes: found {text!r}, expected sizes such as 4x5")
         found_shapes.append(tuple(int(s) for s in sizes))
     check_elements("--shapes", sum(np.prod(shape, dtype=float) for shape in found_shapes))

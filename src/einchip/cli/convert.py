@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from einchip.cli.common import command, fail, loaded, require_writable, say
+from einchip.cli.common import command, fail, loaded, require_model_path, say
 
 if TYPE_CHECKING:
     from einchip.models.importers import Options
@@ -91,7 +91,7 @@ def import_(
     from einchip.models.importers import Framework, Options
     from einchip.models.spec import Output, Reset, RnnActivation
 
-    require_writable(output)
+    require_model_path(output)
     options = Options(
         name=name,
         framework=one_of("--framework", framework, Framework),

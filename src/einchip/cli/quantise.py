@@ -17,6 +17,7 @@ from einchip.cli.common import (
     architecture,
     command,
     console,
+    require_model_path,
     require_writable,
     say,
     write,
@@ -58,7 +59,7 @@ def quantise(
     machine = architecture(arch, overrides)
     require_writable(json_file)
     require_writable(plot)
-    require_writable(output)
+    require_model_path(output, json_file, plot)
     loaded = load_model(model)
     source = data_of(model, data)
     if source is None:

@@ -39,6 +39,9 @@ BINARIES: Final = ("setup.bin", "run.bin", "weights.bin", "sequences.bin")
 TEXTS: Final = ("mapping.json", "mapping.txt")
 #: Most bytes of external memory that a folder may ask for.
 MAX_MEMORY: Final = 1 << 30
+MAX_MANIFEST: Final = 1 << 24
+#: Tries to take a place that other processes take at the same time, too.
+TRIES: Final = 20
 _Size = Annotated[int, Field(ge=0, le=1 << 32)]
 
 
@@ -223,16 +226,28 @@ def _replace(target: Path, contents: dict[str, bytes]) -> None:
             fresh.mkdir()
             for name, content in contents.items():
                 (fresh / name).write_bytes(content)
-            if target.exists():
-                target.rename(old)
-            try:
-                fresh.rename(target)
-            except BaseException:
-                if old.exists():
-                    old.rename(target)
-                raise
+            for k in range(TRIES):
+                if _taken(fresh, target, old / str(k), last=k == TRIES - 1):
+                    break
     except OSError as error:
         raise FolderError(f"{target}: cannot write: {error.strerror}") from None
+
+
+def _taken(fresh: Path, target: Path, old: Path, last: bool) -> bool:
+    """Put `fresh` at `target`, what is there at `old`; False where others were quicker."""
+    old.parent.mkdir(exist_ok=True)
+    try:
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
+    except BaseException as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raced = getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
+        if last or not raced:
+            raise
+        return False
+    return True
 
 
 def read(source: Path) -> Folder:
@@ -257,7 +272,7 @@ def read(source: Path) -> Folder:
 
 def _manifest(path: Path) -> Manifest:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _bytes(path, MAX_MANIFEST).decode()
     except (OSError, UnicodeDecodeError) as error:
         found = getattr(error, "strerror", None) or error
         raise FolderError(
@@ -319,10 +334,19 @@ def _sequences(path: Path, manifest: Manifest, data: bytes) -> tuple[tuple[int, 
     return tuple(found)
 
 
+def _bytes(path: Path, limit: int) -> bytes:
+    """Return a file's bytes, one more than `limit` at most. Raises OSError."""
+    if path.exists() and not path.is_file():  # a pipe or a device would never end
+        kind = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(kind, os.strerror(kind))
+    with path.open("rb") as file:
+        return file.read(limit + 1)
+
+
 def _binary(path: Path, manifest: Manifest) -> bytes:
     entry = manifest.files[path.name]
     try:
-        data = path.read_bytes()
+        data = _bytes(path, entry.n_bytes)
     except OSError as error:
         raise FolderError(f"{path}: cannot read: {error.strerror}; compile again") from None
     if len(data) != entry.n_bytes:
