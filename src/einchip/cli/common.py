@@ -187,9 +187,7 @@ def require_model_path(path: Path | None, *others: Path | None) -> None:
     for other in others:
         require_writable(other)
         if other is not None and other.resolve() == path.resolve():
-            fail(
-                f"{other}: found the model and the figures in one file, expected two; name another"
-            )
+            fail(f"{other}: found figures and model in one file, expected two; name another")
 
 
 def write(path: Path, text: str) -> None:
