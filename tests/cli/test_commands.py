@@ -175,6 +175,14 @@ def test_simulate_prints_and_writes_cycles_counters_and_energy(made: Path) -> No
     assert "…" not in out
 
 
+def test_memory_latency_is_bounded(made: Path) -> None:
+    for latency in (0, 2**20 + 1, 10**30):
+        found = invoke("simulate", "made", "--latency", latency)
+        assert found.exit_code == 2
+        assert "--latency" in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+
 def test_memory_latency_costs_cycles(made: Path) -> None:
     for latency in (1, 100):
         name = f"{latency}.json"

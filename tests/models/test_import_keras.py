@@ -148,6 +148,18 @@ def test_a_cut_archive_is_refused(folder: Path, tmp_path: Path) -> None:
             import_model(path)
 
 
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for member in ("config.json", "metadata.json"):
+            archive.writestr(member, "{}")
+        with archive.open("model.weights.h5", "w") as file:
+            for _ in range(320):
+                file.write(bytes(2**20))
+    with pytest.raises(ModelError, match="bytes unpacked, more than"):
+        import_model(path)
+
+
 def lstm_arrays() -> dict[str, Any]:
     def array(*shape: int) -> Any:
         return np.ones(shape, np.float32)

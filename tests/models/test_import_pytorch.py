@@ -229,6 +229,23 @@ def test_a_damaged_state_dict_is_refused(tmp_path: Path) -> None:
         refused(path, "file: found")
 
 
+def test_negated_views_are_read_as_their_values(tmp_path: Path) -> None:
+    state = seeded(lambda: nn.LSTM(N_IN, HIDDEN)).state_dict()
+    expected = imported(saved(seeded(lambda: nn.LSTM(N_IN, HIDDEN)), tmp_path / "a.pt"))
+    state = {name: torch._neg_view(-tensor) for name, tensor in state.items()}
+    torch.save(state, tmp_path / "b.pt")
+    found = imported(tmp_path / "b.pt")
+    assert all(np.array_equal(found.tensors[n], t) for n, t in expected.tensors.items())
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+def test_nested_tensors_are_refused_in_one_line(tmp_path: Path) -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
+    torch.save({"fc.weight": nested}, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"^[^\n]*m\.pt: [^\n]*expected"):
+        import_model(tmp_path / "m.pt")
+
+
 def test_a_tensor_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(1).expand(2**15, 2**15)}, tmp_path / "m.pt")
     refused(tmp_path / "m.pt", "fc.weight: found 4294967296 bytes in a storage of 4")
