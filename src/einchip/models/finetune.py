@@ -186,7 +186,7 @@ def _train(
         for batch in batches.epoch():
             loss = _loss(module(batch.x, batch.lengths), batch, settings, module.spec.output)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
             schedule.step()

@@ -116,8 +116,8 @@ def check_zip(path: Path, archive: zipfile.ZipFile) -> None:
 
 def _read_torch(path: Path) -> dict[str, Array]:
     """Return the tensors of a state dict, read with ``weights_only``: no code in the file runs."""
-    torch = library("torch", "train")
     data = read_bytes(path)
+    torch = library("torch", "train")
     expected = "a state dict that torch.save wrote"
     advice = "save model.state_dict() with torch.save, or as safetensors"
     try:
