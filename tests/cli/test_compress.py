@@ -133,20 +133,23 @@ def test_finetune_refuses_what_it_cannot_train(tmp_path: Path) -> None:
         ("tensap", ["compress", DENSE, "--format", "ht", "--rank", 2]),
         ("onnx", ["import", FIXTURES / "torch_export_lstm.onnx"]),
         ("h5py", ["import", FIXTURES / "bilstm.keras"]),
-        ("torch", ["import", "model.pt"]),
+        ("torch", ["import", "there.pt"]),
     ],
 )
 def test_missing_libraries_are_one_line(
     tmp_path: Path, library: str, arguments: list[object]
 ) -> None:
-    words = [str(a) for a in [*arguments, "-o", tmp_path / "m.safetensors"]]
+    (tmp_path / "there.pt").write_bytes(b"PK")
+    words = [str(a) for a in [*arguments, "-o", "m.safetensors"]]
     code = (
         f"import sys; sys.modules[{library!r}] = None; sys.argv = ['einchip', *{words!r}]; "
         "from einchip.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     assert f"python: {library}: found no such library" in line
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == ["there.pt"]
