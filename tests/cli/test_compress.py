@@ -14,8 +14,6 @@ from einchip.models import load_model
 from einchip.models.spec import Format
 from tests.cli.helpers import ROOT, VOWELS, invoke, refused, succeeded
 
-pytest.importorskip("tensorly")
-pytest.importorskip("tensap")
 DENSE = VOWELS / "dense.safetensors"
 DATA = VOWELS / "japanese_vowels.npz"
 FIXTURES = ROOT / "tests" / "models" / "fixtures"

@@ -8,9 +8,6 @@ import pytest
 from einchip.models import MatrixSpec, ModelError, core_shapes, matrix_network, to_dense
 from einchip.models.compress import decompose
 
-pytest.importorskip("tensorly")
-pytest.importorskip("tensap")
-
 IN, OUT = [4, 2, 3], [6, 4, 2]
 SPECS: dict[str, dict[str, Any]] = {
     "dense": {"format": "dense"},

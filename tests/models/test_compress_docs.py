@@ -43,8 +43,6 @@ def test_dense_row_is_the_committed_model() -> None:
 
 def test_errors_of_the_table_are_found_again() -> None:
     """Decomposed anew, of the formats without random starts."""
-    pytest.importorskip("tensorly")
-    pytest.importorskip("tensap")
     from einchip.models.compress import Plan, Target, compress_model
 
     script_ratios = json.loads((VOWELS / "results" / "formats.json").read_text())["ratios"]

@@ -21,9 +21,6 @@ from einchip.models.compress import (
 from einchip.models.compress.modes import joint_modes, padded_factors
 from einchip.models.spec import MatrixSpec
 
-pytest.importorskip("tensorly")
-pytest.importorskip("tensap")
-
 FORMATS = ("lowrank", "mpo", "mps", "ht", "tr", "bt", "tucker", "cp", "kronecker")
 DENSE: dict[str, Any] = {"format": "dense"}
 

@@ -41,13 +41,13 @@ class Commands(TyperGroup):
                 raise
             print(f"standard output: cannot write: {error.strerror}", file=sys.stderr)
             os._exit(FAILED)  # without another try to write the rest
-        except Exception as error:
+        except Exception as error:  # typer brings click inside it; its errors tell by these names
             tell = getattr(error, "format_message", None)
             context = getattr(error, "ctx", None)
             if tell is None:
                 raise
             if type(error).__name__ == "NoArgsIsHelpError":  # `einchip` alone: its message is help
-                error.show()  # type: ignore[attr-defined]
+                error.show()  # type: ignore[attr-defined] # as said above
                 sys.exit(BAD_INPUT)
             verb = "" if context is None or context.parent is None else f" {context.info_name}"
             print(f"{printable(tell()).rstrip('.')}; see 'einchip{verb} --help'", file=sys.stderr)
@@ -120,7 +120,7 @@ def command(function: Callable[..., None], name: str | None = None) -> Callable[
             function(**arguments)
         except typer.Exit:
             raise
-        except Exception as error:
+        except Exception as error:  # whose classes are imported only when there is one
             if not isinstance(error, user_errors()):
                 raise
             fail(error)

@@ -99,11 +99,11 @@ def _dense(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, Si
 
 def _lowrank(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, Sizes]:
     """``W = U V``: ``U[O.., r] V[r, I..]`` (Eckart and Young, Psychometrika 1, 1936)."""
-    return {"U": (*outputs, "r"), "V": ("r", *inputs)}, {"r": _rank(spec)}
+    return {"U": (*outputs, "r"), "V": ("r", *inputs)}, {"r": one_rank(spec)}
 
 
 def _train(spec: MatrixSpec) -> Sizes:
-    return {f"r{k}": rank for k, rank in enumerate(_ranks(spec))}
+    return {f"r{k}": rank for k, rank in enumerate(rank_list(spec))}
 
 
 def _mpo(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, Sizes]:
@@ -221,7 +221,7 @@ def _tucker(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, S
     matrix shapes of TedNet, Pan et al., Neurocomputing 2022. All factors and modes:
     ``core[q_0, ..] prod_m U_m[m, q_m]``, m over the inputs, then the outputs.
     """
-    ranks = _ranks(spec)
+    ranks = rank_list(spec)
     bonds = {f"q{k}": q for k, q in enumerate(ranks)}
     if len(ranks) == 2:
         core, v = ("q0", *inputs[1:], "q1"), ("q1", *outputs)
@@ -235,7 +235,7 @@ def _cp(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, Sizes
 
     Hitchcock, J. Math. Phys. 6, 1927; Kolda and Bader, SIAM Review 51(3), 2009.
     """
-    return {f"U_{m}": (m, "r") for m in inputs + outputs}, {"r": _rank(spec)}
+    return {f"U_{m}": (m, "r") for m in inputs + outputs}, {"r": one_rank(spec)}
 
 
 def _kronecker(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, Sizes]:
@@ -243,7 +243,7 @@ def _kronecker(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors
 
     One term has no s. Van Loan and Pitsianis, 1993; in LSTMs Thakker et al., arXiv 1906.02876.
     """
-    terms = _rank(spec)
+    terms = one_rank(spec)
     first = ("s",) if terms > 1 else ()
     pairs = enumerate(zip(inputs, outputs, strict=True))
     return {f"A{k}": (*first, o, i) for k, (i, o) in pairs}, dict.fromkeys(first, terms)
@@ -254,13 +254,15 @@ def _einsum(spec: MatrixSpec, inputs: Names, outputs: Names) -> tuple[Tensors, S
     return dict(spec.tensors or {}), dict(spec.sizes or {})
 
 
-def _rank(spec: MatrixSpec) -> int:
+def one_rank(spec: MatrixSpec) -> int:
+    """Return the rank of a format that has one. Raises TypeError for another."""
     if not isinstance(spec.ranks, int):
         raise TypeError(f"format {spec.format}: one rank expected")
     return spec.ranks
 
 
-def _ranks(spec: MatrixSpec) -> tuple[int, ...]:
+def rank_list(spec: MatrixSpec) -> tuple[int, ...]:
+    """Return the ranks of a format that lists them. Raises TypeError for another."""
     if not isinstance(spec.ranks, tuple):
         raise TypeError(f"format {spec.format}: a list of ranks expected")
     return spec.ranks

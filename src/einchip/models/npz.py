@@ -23,20 +23,25 @@ from einchip.models.errors import model_error
 MAX_BYTES: Final = 1 << 28
 MAX_GROWTH: Final = 4
 MAX_FILE_BYTES: Final = 1 << 30
+#: What a damaged archive raises. A compression that Python does not know is a NotImplementedError,
+#: a password a RuntimeError.
+ZIP_ERRORS: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,  # RecursionError, too
+    struct.error,
+)
 #: What damaged archives and headers raise.
 DAMAGE: Final = (
+    *ZIP_ERRORS,
     OSError,
     ValueError,
     TypeError,
     EOFError,
     KeyError,
-    NotImplementedError,
-    RuntimeError,  # RecursionError, too
     MemoryError,
     SyntaxError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
     tokenize.TokenError,
 )
 

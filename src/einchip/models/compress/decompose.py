@@ -27,7 +27,15 @@ from numpy.typing import ArrayLike, NDArray
 from einchip.models.compress.als import Cores, Fit, Float
 from einchip.models.errors import model_error
 from einchip.models.extras import library
-from einchip.models.formats import HtNode, MatrixNetwork, core_shapes, ht_nodes, matrix_network
+from einchip.models.formats import (
+    HtNode,
+    MatrixNetwork,
+    core_shapes,
+    ht_nodes,
+    matrix_network,
+    one_rank,
+    rank_list,
+)
 from einchip.models.spec import BtRanks, MatrixSpec
 
 #: Alternating least squares: starts, sweeps after which the best goes on alone, sweeps at most.
@@ -148,7 +156,7 @@ def _dense(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cor
 
 
 def _lowrank(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:
-    u, v = _svd(T.reshape(spec.out_size, spec.in_size), _integer(spec))
+    u, v = _svd(T.reshape(spec.out_size, spec.in_size), one_rank(spec))
     u = u.reshape(*spec.out_modes, -1)
     return _named(network, (u, v.reshape(-1, *spec.in_modes)))
 
@@ -157,13 +165,14 @@ def _mpo(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores
     tensorly = _library("tensorly.decomposition")
     n_out = len(spec.out_modes)
     return _named(
-        network, tensorly.tensor_train_matrix(_inputs_first(T, n_out), list(_ranks(spec))).factors
+        network,
+        tensorly.tensor_train_matrix(_inputs_first(T, n_out), list(rank_list(spec))).factors,
     )
 
 
 def _mps(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:
     tensorly = _library("tensorly.decomposition")
-    return _named(network, tensorly.tensor_train(T, list(_ranks(spec))).factors)
+    return _named(network, tensorly.tensor_train(T, list(rank_list(spec))).factors)
 
 
 def _tr(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:
@@ -218,7 +227,7 @@ def _tree_tensors(T: Float, nodes: Sequence[HtNode]) -> list[Float]:
 
 def _tucker(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:
     tensorly = _library("tensorly.decomposition")
-    ranks = list(_ranks(spec))
+    ranks = list(rank_list(spec))
     tensor = _inputs_first(T, len(spec.out_modes))
     if len(ranks) != 2:
         core, factors = tensorly.tucker(tensor, _useful(ranks, tensor.shape), tol=1e-7)
@@ -236,7 +245,7 @@ def _useful(ranks: Sequence[int], sizes: Sequence[int]) -> list[int]:
 
 
 def _cp(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) -> Cores:
-    return _named(network, _parafac(_inputs_first(T, len(spec.out_modes)), _integer(spec), seed))
+    return _named(network, _parafac(_inputs_first(T, len(spec.out_modes)), one_rank(spec), seed))
 
 
 def _parafac(T: Float, rank: int, seed: int) -> list[Float]:
@@ -283,7 +292,7 @@ def _kronecker(T: Float, spec: MatrixSpec, network: MatrixNetwork, seed: int) ->
 
     For two factors that is the SVD of Van Loan's rearranged matrix.
     """
-    factors = _parafac(_pairs(T, inputs_slow=False), _integer(spec), seed)
+    factors = _parafac(_pairs(T, inputs_slow=False), one_rank(spec), seed)
     names = list(network.tensors)
     return {n: f.T.reshape(network.shape(n)) for n, f in zip(names, factors, strict=True)}
 
@@ -339,19 +348,9 @@ def _best(fit: Fit, starts: Iterable[Cores]) -> Cores:
 
 def _ring(spec: MatrixSpec) -> list[int]:
     """Return the ranks of a tensor ring, the first repeated at the end."""
-    ranks = list(_ranks(spec))
+    ranks = list(rank_list(spec))
     n = len(spec.in_modes) + len(spec.out_modes)
     return ranks if len(ranks) == n + 1 else [*ranks, ranks[0]]
-
-
-def _ranks(spec: MatrixSpec) -> tuple[int, ...]:
-    assert isinstance(spec.ranks, tuple)
-    return spec.ranks
-
-
-def _integer(spec: MatrixSpec) -> int:
-    assert isinstance(spec.ranks, int)
-    return spec.ranks
 
 
 _METHODS: Final[dict[str, Callable[[Float, MatrixSpec, MatrixNetwork, int], Cores]]] = {

@@ -21,6 +21,7 @@ from einchip.models.errors import ModelError, one_line
 from einchip.models.formats import n_weights
 from einchip.models.io import parse_spec
 from einchip.models.model import Model
+from einchip.models.ranks import PAIRED
 from einchip.models.spec import Format, MatrixSpec, ModelSpec, RecurrentSpec
 
 #: Largest dense matrix that is decomposed, in elements: 512 MiB in float64.
@@ -299,7 +300,7 @@ def _template(place: Place, plan: Plan, shape: tuple[int, ...]) -> MatrixSpec:
 
 
 def _check_pairs(name: str, format_: Format, ins: tuple[int, ...], outs: tuple[int, ...]) -> None:
-    if format_ in ("mpo", "ht", "bt", "kronecker") and len(ins) != len(outs):
+    if format_ in (*PAIRED, "ht") and len(ins) != len(outs):
         raise ModelError(
             f"{name}: found {len(ins)} input and {len(outs)} output modes, expected as many of one "
             f"as of the other for {format_}; give both --in-modes and --out-modes"

@@ -9,7 +9,6 @@ import io
 import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -33,14 +32,6 @@ KINDS: Final = {
     **{"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "?", "U8": "u1", "I8": "i1"},
     **{"I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4", "I64": "<i8", "U64": "<u8"},
 }
-#: What a damaged archive raises.
-ZIP_ERRORS: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
 
 
 def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
@@ -85,7 +76,7 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
             path, "header", found, "a whole safetensors file", "copy or save it again"
         )
     try:
-        entries = dict(deserialize(data))  # type: ignore[no-untyped-call]
+        entries = dict(deserialize(data))  # type: ignore[no-untyped-call] # safetensors has no types for it
     except (SafetensorError, ValueError, TypeError, KeyError) as e:
         raise model_error(
             path, "file", e, "a whole safetensors file", "copy or save it again"

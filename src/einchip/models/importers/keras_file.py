@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from einchip.models.errors import ModelError, model_error
 from einchip.models.extras import library
-from einchip.models.importers.arrays import ZIP_ERRORS, check_zip, read_bytes
+from einchip.models.importers.arrays import check_zip, read_bytes
 from einchip.models.importers.keras_arrays import Layer, plain, recurrent
 from einchip.models.importers.options import Options
 from einchip.models.importers.stages import (
@@ -26,6 +26,7 @@ from einchip.models.importers.stages import (
     assemble,
     float32,
 )
+from einchip.models.npz import ZIP_ERRORS
 from einchip.models.spec import Activation, Output, Reset, RnnActivation
 
 CONFIG: Final = "config.json"
