@@ -297,3 +297,8 @@ def candidates(
         )
         for c in chosen
     ]
+
+
+def steady_cycles(shape: Shape, arch: Architecture) -> int:
+    """Return the least cycles for which a step holds the array in the steady state."""
+    return _choices(_Sizes.of(shape).ordered(), Machine.of(arch), False, 1, 1)[0].cycles

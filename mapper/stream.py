@@ -1,0 +1,455 @@
+"""Streams: one network, its weights on the chip, executed for one input after the other.
+
+The steps that follow the input form a chain, and each is the input of the next: one after the
+other they would wait for each other's drain. A stream is a software pipeline instead: in iteration
+t of the program's loop, step j works on execution t - stage(j), later stages first, so that between
+a step and the one that reads its result other work fills the array.
+
+    lag 0   same iteration, the step before comes directly before: the drain is waited for
+    lag 1   one iteration later; the reader comes before the writer, one buffer serves both
+    lag 2   two iterations later: a whole iteration lies between, and the buffer is doubled
+
+The first iterations compute with what they find, the last ones with records behind the input; what
+they store lies in front of the first answer. So the program has a constant size for any number of
+executions, and nothing in it is conditional.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from einchip import check, reference
+from einchip.arch import Architecture
+from einchip.mapper import ops as op
+from einchip.mapper import tree
+from einchip.mapper.allocate import allocate
+from einchip.mapper.choose import Naming, Task, fold_tree
+from einchip.mapper.errors import MappingError, nearest
+from einchip.mapper.image import Region, image
+from einchip.mapper.lanes import Shape, steady_cycles
+from einchip.mapper.network_search import TREES
+from einchip.mapper.plan import Part, Slicing, Step, Tensor
+from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
+from einchip.mapper.programs import Programs, check_words, emitted
+from einchip.mapper.timeline import predict
+from einchip.mapper.tokens import Plan, copy_name, ordered, straight
+from einchip.network import Network
+from einchip.numeric import Ints
+from einchip.program import EndLoop, Give, Halt, Instruction, Loop, Program, SetMode, SetRegister
+from einchip.program import Sync as SyncInstruction
+from einchip.reference import Host
+from einchip.roofline import Volumes, step_cycles
+
+#: The LOOP's field for host register ARG0: the number of iterations.
+ITERATIONS_ARGUMENT = 1
+#: Registers that toggle between the two copies of the input, and of all other doubled buffers: of
+#: this iteration, and of the next (which is also the one before).
+INPUT_TOGGLES, OTHER_TOGGLES = (2, 3), (6, 7)
+#: Steps in the chain up to which every combination of lags is tried; longer ones get equal lags.
+MAX_COMBINED = 4
+#: Iterations after which a predicted pipeline is in its steady state, and over which it is measured.
+WARM_UP, MEASURED = 6, 8
+#: Fewest trees' worth of placements that are tried for the operands of the chain.
+MAX_FLIPS = 6
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which iteration each step of the chain works for: `lags[j]` between steps j and j + 1.
+
+    `doubled_input`, `doubled_result`: the next input is loaded (the last result is stored) while
+    this one is used; else they wait for each other.
+    """
+
+    lags: tuple[int, ...]
+    doubled_input: bool = True
+    doubled_result: bool = True
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """By how many iterations each step comes after the first one, for one execution."""
+        return (0, *itertools.accumulate(self.lags))
+
+    @property
+    def lag(self) -> int:
+        """By how many iterations the store comes after the first step."""
+        return self.stages[-1] + self.doubled_result
+
+    @property
+    def order(self) -> list[int]:
+        """The steps of the chain in the order of an iteration: later stages first."""
+        return sorted(range(len(self.stages)), key=lambda j: (-self.stages[j], j))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of executions, placed.
+
+    Executions differ in the input `streamed` and the result only. External memory: weights at
+    BASE0, a record for each input at BASE1 (`lag` more behind the last), a record for each result
+    at BASE2 (`lag` more in front of the first, where BASE2 points behind them).
+    """
+
+    network: Network
+    arch: Architecture
+    part: Part
+    streamed: str
+    schedule: Schedule
+    bases: Mapping[str, int]
+
+    @property
+    def lag(self) -> int:
+        """Iterations beyond the number of executions."""
+        return self.schedule.lag
+
+    # --- what runs -------------------------------------------------------------------------
+    @property
+    def chain(self) -> list[Step]:
+        """The steps that depend on the input, in order."""
+        return chain_of(self.part, self.streamed)
+
+    @cached_property
+    def setup(self) -> list[op.Op]:
+        """What runs once: weights are loaded, and what depends on weights only is contracted."""
+        part, arch = self.part, self.arch
+        found = [
+            op.fill(t.name, t.space, 1, arch, 1)
+            if t.name.startswith(tree.ONE)
+            else op.load(
+                t.name, t.space, t.layout.extent, arch,
+                op.External(WEIGHTS, self.regions[t.name].offset),
+            )
+            for t in part.tensors.values()
+            if t.is_input and t.name != self.streamed
+        ]  # fmt: skip
+        names = {s.name for s in self.chain}
+        constant = [s for s in part.steps if s.name not in names]
+        return found + [op.contract(part, s, 0, None, arch) for s in constant]
+
+    @cached_property
+    def body(self) -> list[op.Op]:
+        """One iteration: the next input is loaded, the last result stored, all steps run."""
+        part, arch, chain = self.part, self.arch, self.chain
+        x, result = part.tensors[self.streamed], part.tensors[part.result]
+        source = op.External(INPUT, 0, RECORD_REGISTERS[INPUT])
+        target = op.External(OUTPUT, 0, RECORD_REGISTERS[OUTPUT])
+        ahead = f"{x.name}.next" if self.schedule.doubled_input else x.name
+        load = op.load(
+            ahead, x.space, x.layout.extent, arch, source, int(self.schedule.doubled_input)
+        )
+        behind = f"{result.name}.last" if self.schedule.doubled_result else result.name
+        store = op.store(behind, result.space, result.layout.extent, arch, target)
+        steps = [op.contract(part, chain[j], 0, None, arch) for j in self.schedule.order]
+        if self.schedule.doubled_result:
+            return [load, store, *steps]
+        return [load, *steps, store]
+
+    @property
+    def before(self) -> list[op.Op]:
+        """What runs before the loop: the first input is loaded."""
+        if not self.schedule.doubled_input:
+            return []
+        x = self.part.tensors[self.streamed]
+        source = op.External(INPUT, -self.record(self.streamed) % MODULUS, RECORD_REGISTERS[INPUT])
+        return [op.load(copy_name(x.name, 0), x.space, x.layout.extent, self.arch, source)]
+
+    @property
+    def doubled(self) -> dict[str, tuple[str, int]]:
+        """The names that stand for one of two copies of a buffer, as `tokens.Toggles`."""
+        found: dict[str, tuple[str, int]] = {}
+        if self.schedule.doubled_input:
+            found |= {self.streamed: (self.streamed, 0), f"{self.streamed}.next": (self.streamed, 1)}
+        result = self.part.result
+        if self.schedule.doubled_result:
+            found |= {result: (result, 0), f"{result}.last": (result, 1)}
+        steps = self.chain
+        for lag, step in zip(self.schedule.lags, steps, strict=False):
+            if lag == 2:
+                found[step.name] = (step.name, 0)
+        return found
+
+    @cached_property
+    def tokens(self) -> Plan:
+        """The tokens of the loop and of what comes before it."""
+        return ordered(self.before, self.body, [], self.doubled)
+
+    def programs(self, fracs: Mapping[str, int] | None = None) -> Programs:
+        """Return the programs of setup and run. Raises MappingError for scales out of reach."""
+        place = op.Place(self._names(), self._registers(), fracs)
+        setup = emitted(self.setup, straight(self.setup), place)
+        return Programs(Program((*setup, Halt())), Program(tuple(self._run(place))))
+
+    def _run(self, place: op.Place) -> Iterator[Instruction]:
+        plan, doubled = self.tokens, bool(self.doubled)
+        credits = [Give(mask) for mask in plan.credits]
+        lag = self.lag
+        yield SetRegister(RECORD_REGISTERS[INPUT], SetMode.SET, self._first_record % MODULUS)
+        yield SetRegister(
+            RECORD_REGISTERS[OUTPUT], SetMode.SET, -lag * self.record(self.part.result) % MODULUS
+        )
+        yield from [] if plan.settled else credits
+        yield from emitted(self.before, plan.before, place)
+        for (now, other), distance in self._toggles():
+            yield SetRegister(now, SetMode.SET, 0)
+            yield SetRegister(other, SetMode.SET, distance)
+        yield from [SyncInstruction(), *credits] if plan.settled else []
+        yield Loop(arg=ITERATIONS_ARGUMENT)
+        yield from emitted(self.body, plan.body, place)
+        yield SetRegister(RECORD_REGISTERS[INPUT], SetMode.ADD, self.record(self.streamed))
+        yield SetRegister(RECORD_REGISTERS[OUTPUT], SetMode.ADD, self.record(self.part.result))
+        if doubled:
+            for registers, distance in self._toggles():
+                for register in registers:
+                    yield SetRegister(register, SetMode.TOGGLE, distance)
+        yield from [SyncInstruction()] if plan.synced else []
+        yield EndLoop()
+        yield Halt()
+
+    @property
+    def _first_record(self) -> int:
+        """The input record, in bytes, that the first iteration's load begins at."""
+        return self.record(self.streamed) if self.schedule.doubled_input else 0
+
+    def _toggles(self) -> list[tuple[tuple[int, int], int]]:
+        """Return the pairs of registers that alternate, each with the distance of the copies."""
+        found = []
+        if self.schedule.doubled_input:
+            found.append((INPUT_TOGGLES, self.buffers[self.streamed].elements))
+        others = {b for b, _ in self.doubled.values()} - {self.streamed}
+        if others:
+            found.append((OTHER_TOGGLES, max(self.buffers[n].elements for n in others)))
+        return found
+
+    def _registers(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name, (buffer, phase) in self.doubled.items():
+            pair = INPUT_TOGGLES if buffer == self.streamed else OTHER_TOGGLES
+            found[name] = pair[phase]
+        return found
+
+    def _names(self) -> dict[str, int]:
+        """Return the addresses of buffers under all their names."""
+        found = dict(self.bases)
+        for name, (buffer, _) in self.doubled.items():
+            found[name] = self.bases[buffer]
+        if self.schedule.doubled_input:
+            found[copy_name(self.streamed, 0)] = self.bases[self.streamed]
+        return found
+
+    # --- scratchpads -----------------------------------------------------------------------
+    @cached_property
+    def buffers(self) -> dict[str, op.Buffer]:
+        """All buffers; doubled ones of a group have the size of the largest."""
+        return stream_buffers(self)
+
+    # --- external memory -------------------------------------------------------------------
+    @cached_property
+    def regions(self) -> dict[str, Region]:
+        """Weights at BASE0 one behind the other; records of input and result at their bases."""
+        found: dict[str, Region] = {}
+        at = 0
+        for t in self.part.tensors.values():
+            if t.name == self.part.result or (t.is_input and not t.name.startswith(tree.ONE)):
+                sizes = {i: self.network.sizes[i] for i in t.indices}
+                own = t.name in (self.streamed, self.part.result)
+                found[t.name] = Region(0 if own else at, t.indices, sizes, t.layout)
+                at += 0 if own else found[t.name].n_bytes(self.arch)
+        return found
+
+    def record(self, name: str) -> int:
+        """Return the bytes of a record of the input or of the result."""
+        return self.regions[name].n_bytes(self.arch)
+
+    def host(self, n: int) -> Host:
+        """Return the host's registers for `n` executions in the memory that `pack` makes."""
+        weights, inputs = self._weights_bytes, (n + self.lag) * self.record(self.streamed)
+        answers = weights + inputs + self.lag * self.record(self.part.result)
+        return Host(bases=(0, weights, answers, 0), args=(n + self.lag, 1, 1, 1))
+
+    def external_bytes(self, n: int) -> int:
+        """Return the size of the external memory for `n` executions."""
+        return self.host(n).bases[OUTPUT] + n * self.record(self.part.result)
+
+    @property
+    def _weights_bytes(self) -> int:
+        own = (self.streamed, self.part.result)
+        ends = [r.offset + r.n_bytes(self.arch) for k, r in self.regions.items() if k not in own]
+        return -(-max(ends, default=0) // 4096) * 4096
+
+    def pack(self, weights: Mapping[str, ArrayLike], inputs: ArrayLike) -> bytes:
+        """Return the external memory: arrays of integers, `inputs` with one axis more in front."""
+        given = np.asarray(inputs)
+        own = {n: r for n, r in self.regions.items() if n in weights}
+        n = len(given)
+        out = bytearray(self.external_bytes(n))
+        packed = image(own, weights, self._weights_bytes, self.arch)
+        out[: len(packed)] = packed
+        at, size = self.host(n).bases[INPUT], self.record(self.streamed)
+        for k, values in enumerate(given):
+            data = self.regions[self.streamed].pack(values, self.arch)
+            out[at + k * size : at + (k + 1) * size] = data
+        return bytes(out)
+
+    def unpack(self, external: bytes | bytearray, n: int) -> Ints:
+        """Return the results of `n` executions, axes after the first as the network's output."""
+        at, size = self.host(n).bases[OUTPUT], self.record(self.part.result)
+        region = self.regions[self.part.result]
+        order = [region.indices.index(i) for i in self.network.output]
+        found = [
+            region.unpack(external[at + k * size : at + (k + 1) * size], self.arch) for k in range(n)
+        ]
+        return np.stack([f.transpose(order) for f in found])
+
+    # --- figures ---------------------------------------------------------------------------
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one execution."""
+        return sum(s.macs for s in self.chain)
+
+    @cached_property
+    def predicted(self) -> float:
+        """Predicted cycles of one execution in the steady state."""
+        run = self.programs().run
+        ends = [predict(run, self.arch, n) for n in (WARM_UP, WARM_UP + MEASURED)]
+        return (ends[1] - ends[0]) / MEASURED
+
+
+def chain_of(part: Part, streamed: str) -> list[Step]:
+    """Return the steps that depend on a tensor, each after the one that it needs."""
+    live, found = {streamed}, []
+    for step in part.steps:
+        if live & {step.x, step.y}:
+            live.add(step.name)
+            found.append(step)
+    return found
+
+
+def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
+    """Return the buffers of a stream: weights and what depends on them only stay."""
+    part, arch = stream.part, stream.arch
+    doubled = {buffer for buffer, _ in stream.doubled.values()}
+    sizes = {t.name: op.whole_vectors(t.layout.extent, arch) for t in part.tensors.values()}
+    largest = max((sizes[n] for n in doubled - {stream.streamed}), default=0)
+    found: dict[str, op.Buffer] = {}
+    for t in part.tensors.values():
+        size = sizes[t.name]
+        if t.name in doubled and t.name != stream.streamed:
+            size = largest
+        found[t.name] = op.Buffer(t.name, t.space, size, toggled=t.name in doubled)
+    return found
+
+
+def _lifetimes(stream: Stream) -> dict[str, tuple[int, int]]:
+    """Return when intermediates with lag 0 must hold their data, within an iteration."""
+    lags = dict(zip((s.name for s in stream.chain), stream.schedule.lags, strict=False))
+    spans = op.touched(stream.body)
+    return {n: spans[n] for n, lag in lags.items() if lag == 0}
+
+
+def placed(
+    network: Network, arch: Architecture, part: Part, streamed: str, schedule: Schedule
+) -> Stream:
+    """Return a stream with its addresses. Raises MappingError when it does not fit."""
+    made = Stream(network, arch, part, streamed, schedule, {})
+    spans = _lifetimes(made)
+    buffers = [replace(b, permanent=b.name not in spans) for b in made.buffers.values()]
+    made = replace(made, bases=allocate(buffers, spans, arch))
+    check_words(made.programs().run, arch)
+    return made
+
+
+def schedules(n_steps: int) -> Iterator[Schedule]:
+    """Yield the schedules of a chain, those that need least memory last."""
+    if n_steps <= MAX_COMBINED:
+        lags = list(itertools.product((1, 2, 0), repeat=n_steps - 1))
+    else:
+        lags = [(k,) * (n_steps - 1) for k in (1, 2, 0)]
+    for doubled in (True, False):
+        for chosen in lags:
+            yield Schedule(chosen, True, doubled)
+    for chosen in lags:
+        yield Schedule(chosen, False, False)
+
+
+def parts_of(network: Network, arch: Architecture, streamed: str) -> Iterator[Part]:
+    """Yield folded trees: the quickest in the steady state first, their chains in both ways."""
+    sizes = network.sizes
+
+    def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
+        if streamed not in {*a.leaves(), *b.leaves()}:
+            return 0.0
+        ways = ((a.indices, b.indices), (b.indices, a.indices))
+        return float(min(steady_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
+
+    bound = step_cycles(Volumes(network), arch)
+    for ranked in tree.search(network, cost, bound, keep=TREES):
+        n_steps = sum(1 for _ in ranked.node.steps())
+        ways: list[dict[int, bool]] = [{}]
+        if n_steps <= MAX_FLIPS:
+            ways += [
+                dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)
+            ]
+        for flips in ways:
+            task = Task(ranked.node, sizes, arch, Naming("result"), Slicing(), streamed, flips)
+            with contextlib.suppress(MappingError):
+                part = fold_tree(task)
+                for space in (1, 0):
+                    yield part.with_result_in(part.tensors[streamed].space ^ space)
+
+
+#: Folded trees that are looked at after the first that fits.
+PARTS = 24
+
+
+def map_stream(
+    network: Network, arch: Architecture, streamed: str, weights: Collection[str] = ()
+) -> Stream:
+    """Search the stream with the fewest predicted cycles per execution in the steady state.
+
+    Raises MappingError when nothing fits.
+    """
+    failures: list[MappingError] = []
+    best: Stream | None = None
+    seen = 0
+    for part in parts_of(network, arch, streamed):
+        found = _quickest(network, arch, part, streamed, failures)
+        if found and (best is None or found.predicted < best.predicted):
+            best = found
+        seen += found is not None
+        if seen >= PARTS:
+            break
+    if best is None:
+        raise nearest(failures) if failures else MappingError("stream: no fold was found")
+    for program in (best.programs().setup, best.programs().run):
+        for violation in check.verify(program, arch, best.host(WARM_UP)):
+            raise MappingError(f"program: {violation}; change the scales or the architecture")
+    return best
+
+
+def _quickest(
+    network: Network,
+    arch: Architecture,
+    part: Part,
+    streamed: str,
+    failures: list[MappingError],
+) -> Stream | None:
+    best: Stream | None = None
+    target = sum(s.cycles for s in chain_of(part, streamed))
+    for schedule in schedules(len(chain_of(part, streamed))):
+        try:
+            made = placed(network, arch, part, streamed, schedule)
+        except MappingError as error:
+            failures.append(error)
+            continue
+        if best is None or made.predicted < best.predicted:
+            best = made
+        if best.predicted <= target * 0.8:
+            break
+    return best
