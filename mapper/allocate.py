@@ -36,7 +36,8 @@ def allocate(
     spans = [_span(b, lifetimes) for b in buffers]
     failed: list[int] = []
     for space in (0, 1):
-        found = _pack([s for s in spans if s.buffer.space == space], arch.capacity(space))
+        window = arch.window_base if space else arch.capacity(space)
+        found = _pack([s for s in spans if s.buffer.space == space], arch.capacity(space), window)
         if found is None:
             failed.append(space)
         else:
@@ -52,8 +53,11 @@ def _span(buffer: Buffer, lifetimes: Mapping[str, tuple[int, int]]) -> Span:
     return Span(buffer, *lifetimes[buffer.name])
 
 
-def _pack(spans: list[Span], capacity: int) -> dict[str, int] | None:
-    """Place by first fit, in several orders; None when none fits."""
+def _pack(spans: list[Span], capacity: int, window: int) -> dict[str, int] | None:
+    """Place by first fit, in several orders; None when none fits.
+
+    What is stored goes to the places from `window` on, as far as these suffice.
+    """
     orders = (
         sorted(spans, key=lambda s: (s.first - s.last, -s.elements)),
         sorted(spans, key=lambda s: -s.elements),
@@ -61,8 +65,10 @@ def _pack(spans: list[Span], capacity: int) -> dict[str, int] | None:
     )
     for order in orders:
         placed: list[tuple[int, Span]] = []
-        for span in order:
-            at = _first_fit(span, placed)
+        for span in sorted(order, key=lambda s: not s.buffer.stored):
+            at = _first_fit(span, placed, window if span.buffer.stored else 0)
+            if at + span.elements > capacity and span.buffer.stored:
+                at = _first_fit(span, placed, 0)
             if at + span.elements > capacity:
                 break
             placed.append((at, span))
@@ -71,14 +77,15 @@ def _pack(spans: list[Span], capacity: int) -> dict[str, int] | None:
     return None
 
 
-def _first_fit(span: Span, placed: list[tuple[int, Span]]) -> int:
-    at = 0
-    for start, other in sorted(placed, key=lambda p: p[0]):
+def _first_fit(span: Span, placed: list[tuple[int, Span]], start: int) -> int:
+    """Return the first free place from `start` on."""
+    at = start
+    for first, other in sorted(placed, key=lambda p: p[0]):
         if other.first > span.last or other.last < span.first:
             continue
-        if start >= at + span.elements:
+        if first >= at + span.elements:
             break
-        at = max(at, start + other.elements)
+        at = max(at, first + other.elements)
     return at
 
 

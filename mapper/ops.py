@@ -23,13 +23,17 @@ MAX_SHIFT = 63
 
 @dataclass(frozen=True)
 class Buffer:
-    """A range of a scratchpad. A toggled one exists twice and alternates by iteration."""
+    """A range of a scratchpad. A toggled one exists twice and alternates by iteration.
+
+    `stored`: a STORE reads it, so its place is in Y's window if it is in Y and there is room.
+    """
 
     name: str
     space: int
     elements: int
     toggled: bool = False
     permanent: bool = True
+    stored: bool = False
 
 
 @dataclass(frozen=True)

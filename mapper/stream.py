@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -33,6 +33,7 @@ from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
+from einchip.mapper.cost import latency
 from einchip.mapper.lanes import Shape, steady_cycles
 from einchip.mapper.network_search import TREES
 from einchip.mapper.plan import Part, Slicing, Step, Tensor
@@ -55,7 +56,7 @@ INPUT_TOGGLES, OTHER_TOGGLES = (2, 3), (6, 7)
 #: Steps in the chain up to which every combination of lags is tried; longer ones get equal lags.
 MAX_COMBINED = 4
 #: Iterations after which a predicted pipeline is in its steady state, and over which it is measured.
-WARM_UP, MEASURED = 6, 8
+WARM_UP, MEASURED = 4, 4
 #: Fewest trees' worth of placements that are tried for the operands of the chain.
 MAX_FLIPS = 6
 
@@ -165,7 +166,10 @@ class Stream:
         """The names that stand for one of two copies of a buffer, as `tokens.Toggles`."""
         found: dict[str, tuple[str, int]] = {}
         if self.schedule.doubled_input:
-            found |= {self.streamed: (self.streamed, 0), f"{self.streamed}.next": (self.streamed, 1)}
+            found |= {
+                self.streamed: (self.streamed, 0),
+                f"{self.streamed}.next": (self.streamed, 1),
+            }
         result = self.part.result
         if self.schedule.doubled_result:
             found |= {result: (result, 0), f"{result}.last": (result, 1)}
@@ -303,7 +307,8 @@ class Stream:
         region = self.regions[self.part.result]
         order = [region.indices.index(i) for i in self.network.output]
         found = [
-            region.unpack(external[at + k * size : at + (k + 1) * size], self.arch) for k in range(n)
+            region.unpack(external[at + k * size : at + (k + 1) * size], self.arch)
+            for k in range(n)
         ]
         return np.stack([f.transpose(order) for f in found])
 
@@ -342,7 +347,9 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
         size = sizes[t.name]
         if t.name in doubled and t.name != stream.streamed:
             size = largest
-        found[t.name] = op.Buffer(t.name, t.space, size, toggled=t.name in doubled)
+        found[t.name] = op.Buffer(
+            t.name, t.space, size, toggled=t.name in doubled, stored=t.name == part.result
+        )
     return found
 
 
@@ -393,44 +400,53 @@ def parts_of(network: Network, arch: Architecture, streamed: str) -> Iterator[Pa
         n_steps = sum(1 for _ in ranked.node.steps())
         ways: list[dict[int, bool]] = [{}]
         if n_steps <= MAX_FLIPS:
-            ways += [
-                dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)
-            ]
+            ways += [dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)]
         for flips in ways:
             task = Task(ranked.node, sizes, arch, Naming("result"), Slicing(), streamed, flips)
             with contextlib.suppress(MappingError):
                 part = fold_tree(task)
-                for space in (1, 0):
-                    yield part.with_result_in(part.tensors[streamed].space ^ space)
+                yield part.with_result_in(part.tensors[streamed].space ^ 1)
 
 
-#: Folded trees that are looked at after the first that fits.
-PARTS = 24
+#: Folded trees that are looked at, and how near the least possible ends the search.
+PARTS, NEAR = 24, 1.01
 
 
-def map_stream(
-    network: Network, arch: Architecture, streamed: str, weights: Collection[str] = ()
-) -> Stream:
+def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
     """Search the stream with the fewest predicted cycles per execution in the steady state.
 
-    Raises MappingError when nothing fits.
+    All tensors but `streamed` are weights, and stay on the chip. Raises MappingError when nothing
+    fits.
     """
     failures: list[MappingError] = []
     best: Stream | None = None
-    seen = 0
-    for part in parts_of(network, arch, streamed):
-        found = _quickest(network, arch, part, streamed, failures)
+    for part in itertools.islice(parts_of(network, arch, streamed), PARTS):
+        least = least_cycles(part, streamed, arch)
+        if best is not None and best.predicted <= least * NEAR:
+            continue
+        found = _quickest(network, arch, part, streamed, least, failures)
         if found and (best is None or found.predicted < best.predicted):
             best = found
-        seen += found is not None
-        if seen >= PARTS:
+        if best is not None and best.predicted <= least * NEAR:
             break
     if best is None:
         raise nearest(failures) if failures else MappingError("stream: no fold was found")
     for program in (best.programs().setup, best.programs().run):
-        for violation in check.verify(program, arch, best.host(WARM_UP)):
+        for violation in check.verify(program, arch, best.host(1)):
             raise MappingError(f"program: {violation}; change the scales or the architecture")
     return best
+
+
+def least_cycles(part: Part, streamed: str, arch: Architecture) -> int:
+    """Return cycles that no schedule of a part can go below: those of the array, of the loads."""
+    array = sum(steady_step_cycles(step, arch) for step in chain_of(part, streamed))
+    moved = (part.tensors[n].layout.extent for n in (streamed, part.result))
+    return max(array, *(op.beats(n, arch) for n in moved))
+
+
+def steady_step_cycles(step: Step, arch: Architecture) -> int:
+    """Return the cycles for which a step holds the array, its last drain left out."""
+    return step.cycles - latency(step.fold.n_m, arch)
 
 
 def _quickest(
@@ -438,10 +454,11 @@ def _quickest(
     arch: Architecture,
     part: Part,
     streamed: str,
+    least: int,
     failures: list[MappingError],
 ) -> Stream | None:
+    """Return the quickest schedule of a part, None where none fits."""
     best: Stream | None = None
-    target = sum(s.cycles for s in chain_of(part, streamed))
     for schedule in schedules(len(chain_of(part, streamed))):
         try:
             made = placed(network, arch, part, streamed, schedule)
@@ -450,6 +467,6 @@ def _quickest(
             continue
         if best is None or made.predicted < best.predicted:
             best = made
-        if best.predicted <= target * 0.8:
+        if best.predicted <= least * NEAR:
             break
     return best

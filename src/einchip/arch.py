@@ -79,6 +79,11 @@ class Architecture(BaseModel):
     acc_bits: int = Field(default=0, description="width of an accumulator; 0 = 2 * data_bits + 16")
     x_depth: int = Field(ge=16, description="rows of scratchpad X (elements per bank)")
     y_depth: int = Field(ge=16, description="rows of scratchpad Y (elements per bank)")
+    y_window: int = Field(
+        default=0,
+        ge=0,
+        description="last rows of scratchpad Y that STOREs read through a port of their own; 0: none",
+    )
     port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
     program_words: int = Field(
         default=512, ge=32, le=65536, description="128-bit words of program memory"
@@ -101,6 +106,11 @@ class Architecture(BaseModel):
             n = getattr(self, field)
             if n & (n - 1):
                 raise ValueError(f"{field}: found {n}, expected a power of two")
+        if self.y_window & (self.y_window - 1) or self.y_window > self.y_depth // 2:
+            raise ValueError(
+                f"y_window: found {self.y_window}, expected 0 or a power of two up to half of the "
+                f"{self.y_depth} rows of Y"
+            )
         for field in ("rows", "cols"):
             if getattr(self, field) > self.lanes:
                 raise ValueError(
@@ -149,6 +159,15 @@ class Architecture(BaseModel):
     def capacity(self, space: int) -> int:
         """Elements of scratchpad X (0) or Y (1)."""
         return self.lanes * (self.y_depth if space else self.x_depth)
+
+    @property
+    def window_base(self) -> int:
+        """First address of Y's window: STOREs from there on do not compete for its read port."""
+        return (self.y_depth - self.y_window) * self.lanes
+
+    def in_window(self, space: int, address: int) -> bool:
+        """Whether a STORE from this first address reads through the window's port."""
+        return space == 1 and self.window_base <= address < self.capacity(1)
 
     def address_bits(self, space: int) -> int:
         """Bits of an element address in scratchpad X (0) or Y (1)."""
@@ -208,10 +227,24 @@ PRESETS: Final[dict[str, Architecture]] = {
             name="nano", rows=4, cols=4, lanes=4, x_depth=2048, y_depth=2048, port_bytes=4
         ),
         Architecture(
-            name="small", rows=8, cols=8, lanes=8, x_depth=4096, y_depth=4096, port_bytes=8
+            name="small",
+            rows=8,
+            cols=8,
+            lanes=8,
+            x_depth=4096,
+            y_depth=4096,
+            y_window=512,
+            port_bytes=8,
         ),
         Architecture(
-            name="base", rows=16, cols=16, lanes=16, x_depth=8192, y_depth=32768, port_bytes=16
+            name="base",
+            rows=16,
+            cols=16,
+            lanes=16,
+            x_depth=8192,
+            y_depth=32768,
+            y_window=1024,
+            port_bytes=16,
         ),
     )
 }

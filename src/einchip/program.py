@@ -257,7 +257,11 @@ class Load(_Transfer):
 
 @dataclass(frozen=True)
 class Store(_Transfer):
-    """external[...] := scratchpad[addr + i] for `beats` beats of consecutive elements."""
+    """external[...] := scratchpad[addr + i] for `beats` beats of consecutive elements.
+
+    Where the first element lies in the last `y_window` rows of Y, the beats are read through a port
+    of their own, and wait for nobody.
+    """
 
     OPCODE: ClassVar[int] = 9
 
