@@ -18,25 +18,25 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from einchip import check, reference
+from einchip import check
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
+from einchip.mapper.cost import latency
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
-from einchip.mapper.cost import latency
 from einchip.mapper.lanes import Shape, steady_cycles
 from einchip.mapper.network_search import TREES
-from einchip.mapper.plan import Part, Slicing, Step, Tensor
+from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
 from einchip.mapper.programs import Programs, check_words, emitted
 from einchip.mapper.timeline import predict
@@ -55,7 +55,7 @@ ITERATIONS_ARGUMENT = 1
 INPUT_TOGGLES, OTHER_TOGGLES = (2, 3), (6, 7)
 #: Steps in the chain up to which every combination of lags is tried; longer ones get equal lags.
 MAX_COMBINED = 4
-#: Iterations after which a predicted pipeline is in its steady state, and over which it is measured.
+#: Iterations until a predicted pipeline is steady, and those over which it is then measured.
 WARM_UP, MEASURED = 4, 4
 #: Fewest trees' worth of placements that are tried for the operands of the chain.
 MAX_FLIPS = 6
@@ -372,17 +372,18 @@ def placed(
     return made
 
 
-def schedules(n_steps: int) -> Iterator[Schedule]:
-    """Yield the schedules of a chain, those that need least memory last."""
-    if n_steps <= MAX_COMBINED:
-        lags = list(itertools.product((1, 2, 0), repeat=n_steps - 1))
-    else:
-        lags = [(k,) * (n_steps - 1) for k in (1, 2, 0)]
-    for doubled in (True, False):
-        for chosen in lags:
-            yield Schedule(chosen, True, doubled)
-    for chosen in lags:
-        yield Schedule(chosen, False, False)
+def schedules(n_steps: int) -> list[Schedule]:
+    """Return schedules with equal lags, those that need least memory last."""
+    ways = ((1, True, True), (2, True, True), (0, True, True), (1, True, False), (1, False, False))
+    made = [Schedule((lag,) * (n_steps - 1), x, z) for lag, x, z in ways]
+    return list(dict.fromkeys(made))
+
+
+def finer(schedule: Schedule) -> Iterator[Schedule]:
+    """Yield all other schedules with the same doubled ends, for chains that are not too long."""
+    if len(schedule.lags) < MAX_COMBINED:
+        for lags in itertools.product((1, 2, 0), repeat=len(schedule.lags)):
+            yield replace(schedule, lags=lags)
 
 
 def parts_of(network: Network, arch: Architecture, streamed: str) -> Iterator[Part]:
@@ -405,11 +406,11 @@ def parts_of(network: Network, arch: Architecture, streamed: str) -> Iterator[Pa
             task = Task(ranked.node, sizes, arch, Naming("result"), Slicing(), streamed, flips)
             with contextlib.suppress(MappingError):
                 part = fold_tree(task)
-                yield part.with_result_in(part.tensors[streamed].space ^ 1)
+                yield part.with_result_in(1 if arch.y_window else part.tensors[streamed].space ^ 1)
 
 
 #: Folded trees that are looked at, and how near the least possible ends the search.
-PARTS, NEAR = 24, 1.01
+PARTS, NEAR = 12, 1.01
 
 
 def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
@@ -420,17 +421,19 @@ def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
     """
     failures: list[MappingError] = []
     best: Stream | None = None
+    least = 0
     for part in itertools.islice(parts_of(network, arch, streamed), PARTS):
         least = least_cycles(part, streamed, arch)
-        if best is not None and best.predicted <= least * NEAR:
-            continue
-        found = _quickest(network, arch, part, streamed, least, failures)
-        if found and (best is None or found.predicted < best.predicted):
-            best = found
+        if best is None or best.predicted > least * NEAR:
+            ways = schedules(len(chain_of(part, streamed)))
+            best = _quickest(best, part, ways, network, arch, streamed, failures)
         if best is not None and best.predicted <= least * NEAR:
             break
     if best is None:
         raise nearest(failures) if failures else MappingError("stream: no fold was found")
+    if best.predicted > least_cycles(best.part, streamed, arch) * NEAR:
+        more = finer(best.schedule)
+        best = _quickest(best, best.part, more, network, arch, streamed, failures) or best
     for program in (best.programs().setup, best.programs().run):
         for violation in check.verify(program, arch, best.host(1)):
             raise MappingError(f"program: {violation}; change the scales or the architecture")
@@ -450,16 +453,17 @@ def steady_step_cycles(step: Step, arch: Architecture) -> int:
 
 
 def _quickest(
+    best: Stream | None,
+    part: Part,
+    ways: Iterable[Schedule],
     network: Network,
     arch: Architecture,
-    part: Part,
     streamed: str,
-    least: int,
     failures: list[MappingError],
 ) -> Stream | None:
-    """Return the quickest schedule of a part, None where none fits."""
-    best: Stream | None = None
-    for schedule in schedules(len(chain_of(part, streamed))):
+    """Return `best`, or a schedule of a part that is predicted to be quicker."""
+    least = least_cycles(part, streamed, arch)
+    for schedule in ways:
         try:
             made = placed(network, arch, part, streamed, schedule)
         except MappingError as error:

@@ -186,7 +186,9 @@ class _Machine:
         array.advance(t, end, vector_reads)
         work = dma.work
         taken: list[Span] = []
-        if work is not None and storing:
+        if work is not None and work.windowed:
+            pass  # a port of its own
+        elif work is not None and storing:
             taken = array.addends[work.space].within(t, end)
             taken += vector.read_spans[work.space].within(t, end)
             taken += array.issues.within(t, end)

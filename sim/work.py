@@ -109,6 +109,7 @@ class TransferWork(Work):
     bursts: tuple[Burst, ...]
     fault: Fault
     bus_fault: int
+    windowed: bool = False  # a STORE that reads through the window's port
 
 
 def split_bursts(address: int, beats: int, arch: Architecture) -> tuple[Burst, ...]:
@@ -230,6 +231,7 @@ def _transfer(
     return TransferWork(
         step.pc, i, i.space, split_bursts(external, i.beats, arch), fault,
         bus_fault if bus_fault < i.beats else NEVER,
+        isinstance(i, Store) and arch.in_window(i.space, address),
     )  # fmt: skip
 
 
