@@ -19,6 +19,7 @@ VERBS: Final = (
     "generate",
     "quantise",
     "workloads",
+    "bench",
     "contract",
     "convert",
     "compress",
