@@ -82,7 +82,7 @@ class Architecture(BaseModel):
     y_window: int = Field(
         default=0,
         ge=0,
-        description="last rows of scratchpad Y that STOREs read through a port of their own; 0: none",
+        description="last rows of scratchpad Y that STOREs read through a port of their own",
     )
     port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
     program_words: int = Field(
