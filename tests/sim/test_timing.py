@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
+from einchip.arch import COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
 from einchip.program import (
     Act,
     Cell,
@@ -83,13 +83,13 @@ def test_launch_comes_words_slot_and_lanes_after_the_fetch() -> None:
 @pytest.mark.parametrize(("iterations", "tiles"), [(5, 1), (5, 3), (4, 7), (20, 2)])
 def test_lone_contract_takes_what_the_formula_says(iterations: int, tiles: int) -> None:
     found = run(contract(iterations, tiles))
-    expected = tiles * iterations + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    expected = tiles * iterations + NANO.accumulate_latency + 4 - 1 + NANO.drain_latency
     assert span(found.timeline[0]) == expected
     assert found.cycles == found.timeline[0].launch + expected + 2
 
 
 def test_a_million_cycles_follow_the_formula() -> None:
-    expected = 50_000 * 20 + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    expected = 50_000 * 20 + NANO.accumulate_latency + 4 - 1 + NANO.drain_latency
     assert span(run(contract(20, 50_000)).timeline[0]) == expected
 
 
