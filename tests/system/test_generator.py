@@ -205,7 +205,7 @@ def some() -> list[Instruction]:
 
 @pytest.mark.parametrize("name", HELD_BY_FOLD)
 def test_programs_hold_operands_in_every_way(name: str) -> None:
-    programs = (random_case(seed, MACHINES[name]).program for seed in range(200))
+    programs = (random_case(seed, MACHINES[name]).program for seed in range(100))
     found = [i for p in programs for i in p.instructions if isinstance(i, Contract)]
     features = HELD | HELD_BY_FOLD[name]
     if name == "inner":  # of 4 columns, 3 are the only number
