@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from einchip.arch import ACCUMULATE_LATENCY, Architecture
+from einchip.arch import Architecture
 
 
 def issue_cycles(tiles: int, iterations: int, n_m: int, addend: bool = False) -> int:
@@ -16,4 +16,4 @@ def issue_cycles(tiles: int, iterations: int, n_m: int, addend: bool = False) ->
 
 def latency(n_m: int, arch: Architecture) -> int:
     """Cycles from a step's last issue to the first issue of one that needs its result."""
-    return ACCUMULATE_LATENCY + n_m + arch.drain_latency
+    return arch.accumulate_latency + n_m + arch.drain_latency

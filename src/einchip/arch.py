@@ -24,8 +24,8 @@ READ_LATENCY: Final = 3
 WRITE_LATENCY: Final = 2
 #: Cycles of the multiplier.
 MULTIPLY_LATENCY: Final = 1
-#: Cycles from an iteration's issue to the cycle in which the accumulators hold its products.
-ACCUMULATE_LATENCY: Final = READ_LATENCY + MULTIPLY_LATENCY + 1
+#: Cycles of the register that holds a row operand, on machines whose fold holds operands.
+HOLD_LATENCY: Final = 1
 #: Cycles of a requantiser: shift, then round and saturate.
 REQUANTISE_LATENCY: Final = 2
 #: Cycles of an activation: table address, table, interpolation, sign.
@@ -45,6 +45,9 @@ COPY_LATENCY: Final = READ_LATENCY
 #: Writes that the vector unit may have between issue and grant, a power of two. 16 cover the three
 #: writes of each vector in LSTM_LATENCY cycles; with 8 an LSTM takes twice as long.
 VECTOR_WRITES: Final = 16
+#: Accumulators of a PE whose fold holds operands, if not said otherwise, and at most.
+USUAL_ACCUMULATORS: Final = 16
+MAX_ACCUMULATORS: Final = 64
 #: Read bursts that the DMA may have in flight.
 READ_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.
@@ -72,6 +75,15 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "custom"
+    fold: Literal["ip", "op", "hybrid", "flex"] = Field(
+        default="hybrid",
+        description="how CONTRACTs may fold the array: inner product only, outer product only, "
+        "diagonal blocks between the two, diagonal blocks and held row operands",
+    )
+    accumulators: int = Field(
+        default=0,
+        description="accumulators of a PE, half of them for a tile; 0 = the fold's usual number",
+    )
     rows: int = Field(ge=4, le=64, description="rows of PEs, fed from X")
     cols: int = Field(ge=4, le=64, description="columns of PEs, fed from Y")
     lanes: int = Field(ge=4, le=64, description="elements per scratchpad access = banks")
@@ -117,6 +129,14 @@ class Architecture(BaseModel):
                     f"{field}: found {getattr(self, field)}, expected at most the {self.lanes} "
                     "lanes that feed it; raise lanes or lower it"
                 )
+        if self.accumulators == 0:
+            object.__setattr__(self, "accumulators", USUAL_ACCUMULATORS if self.holds else 2)
+        n, most = self.accumulators, MAX_ACCUMULATORS if self.holds else 2
+        if not 2 <= n <= most or n & (n - 1):
+            raise ValueError(
+                f"accumulators: found {n}, expected a power of two from 2 to {most} "
+                f"with fold {self.fold}"
+            )
         if self.acc_bits == 0:
             object.__setattr__(self, "acc_bits", 2 * self.data_bits + 16)
         low, high = 2 * self.data_bits + 1, 62
@@ -174,13 +194,35 @@ class Architecture(BaseModel):
         return clog2(self.capacity(space))
 
     @property
+    def holds(self) -> bool:
+        """Whether the array can hold row operands while column operands pass."""
+        return self.fold in ("ip", "flex")
+
+    @property
+    def tile_accumulators(self) -> int:
+        """Accumulators of a PE that one tile may use."""
+        return self.accumulators // 2
+
+    @property
+    def accumulate_latency(self) -> int:
+        """Cycles from an iteration's issue to the cycle in which accumulators hold its products.
+
+        Read, hold register (where there is one), multiplier, adder tree over the rows (inner
+        product only), accumulator.
+        """
+        tree = clog2(self.rows) if self.fold == "ip" else 0
+        return READ_LATENCY + HOLD_LATENCY * self.holds + MULTIPLY_LATENCY + tree + 1
+
+    @property
     def drain_latency(self) -> int:
         """Cycles from a drained row's issue to its write's grant.
 
-        Accumulator select, one stage per level of the adder tree, addend, requantise, activation,
-        requantise of the activation's result.
+        Accumulator select, one stage per level of the adder tree over blocks (where the fold has
+        blocks), addend, requantise, activation, requantise of the activation's result. An addend
+        takes READ_LATENCY cycles, so there are at least as many stages before it is added.
         """
-        return 1 + clog2(self.cols) + 1 + 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
+        tree = clog2(self.cols) if self.fold in ("hybrid", "flex") else 0
+        return max(1 + tree, READ_LATENCY) + 1 + 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
 
     @property
     def setup_cycles(self) -> int:
@@ -201,6 +243,8 @@ class Architecture(BaseModel):
         base = self.model_dump()
         if "data_bits" in fields and "acc_bits" not in fields:
             base["acc_bits"] = 0
+        if "fold" in fields and "accumulators" not in fields:
+            base["accumulators"] = 0
         return _build({**base, **fields}, source)
 
 

@@ -40,6 +40,7 @@ REGISTERS: Final = 8
 REGISTER_BITS: Final = 32
 LOOP_DEPTH: Final = 4
 ARRAY_LOOPS: Final = 6
+HOLD_LOOPS: Final = 2
 VECTOR_LOOPS: Final = 4
 HOST_BASES: Final = 4
 HOST_ARGS: Final = 4
@@ -270,28 +271,47 @@ class Store(_Transfer):
 class Contract(UnitInstruction):
     """One pairwise contraction: Z[b, m, n] = finish( sum_k X[b, m, k] * Y[b, k, n] ).
 
-    Rows of the array hold (k, b, m), columns (k, b, n); the lanes of one iteration are
+    The lanes of one iteration are
 
-        m = m0 + nm0 * m1,  n = n0 + nn0 * n1,  k = k0 + nk0 * k1,  b
+        m = m0 + nm0 * m1,  n = n0 + nn0 * n1,  k = k0 + nk0 * k1,  b,  h
 
-    and the PE (row, column) multiplies when its k and its b agree. With K = 2**ceil(log2(nk0*nk1))
-    and B = 2**ceil(log2(nb)) blocks, lane (k, b, m) is row (k*B + b) * (rows/(K*B)) + m; columns
-    alike. Six temporal loops run around that, loop 0 innermost; the `n_reduce` innermost ones are
-    reductions (their z strides must be 0). One pass through the reduction loops is a *tile*:
+    Rows of the array hold (k, b, m), columns (k, b, n, h); the PE (row, column) multiplies when its
+    k and its b agree. With K = 2**ceil(log2(nk0*nk1)), B = 2**ceil(log2(nb)) and
+    H = 2**ceil(log2(nh)), lane (k, b, m) is row (k*B + b) * (rows/(K*B)) + m, and column
+    ((k*B + b) * (cols/(H*K*B)) + n) * H + h. Six temporal loops run around that, loop 0 innermost:
+    first `n_hold` loops that move Y and the result only, then `n_reduce` that reduce, then the
+    others. One pass through holding and reducing loops is a *tile*; q numbers the Q iterations of
+    the holding loops, loop 0 fastest. An instruction *holds* if nh > 1 or n_hold > 0:
 
-        for i5.. for i_{n_reduce}:                                    # tiles
-            acc[:, :, :] = 0
-            for i_{n_reduce - 1}.. for i0:                            # iterations, one a cycle
-                acc[b, m, n] += sum_k X[x + m0*xs_m0 + m1*xs_m1 + k0*xs_k0 + k1*xs_k1 + b*xs_b]
-                                    * Y[y + n0*ys_n0 + n1*ys_n1 + k0*ys_k0 + k1*ys_k1 + b*ys_b]
-            for m:                                                    # drained rows, one a cycle
-                Z[z + m0*zs_m0 + m1*zs_m1 + n0*zs_n0 + n1*zs_n1 + b*zs_b] = finish(acc[b, m, n])
+        for i5.. for i_{n_hold + n_reduce}:                           # tiles
+            acc[:, :, :, :, :] = 0
+            for i_{n_hold + n_reduce - 1}.. for i_{n_hold}:           # iterations
+                for h:                                                # held, one a cycle
+                    held[h, k, b, m] = X[x + h*xs_h + m0*xs_m0 + m1*xs_m1
+                                           + k0*xs_k0 + k1*xs_k1 + b*xs_b]
+                for q:                                                # issues, one a cycle
+                    acc[q, h, b, m, n] += sum_k held[h, k, b, m]
+                        * Y[y + n0*ys_n0 + n1*ys_n1 + k0*ys_k0 + k1*ys_k1 + b*ys_b]
+            for q: for m:                                             # drained rows, one a cycle
+                Z[z + m0*zs_m0 + m1*zs_m1 + n0*zs_n0 + n1*zs_n1 + b*zs_b + h*zs_h] =
+                    finish(acc[q, h, b, m, n])
 
-    where x = x_base + r[x_reg] + sum_i i * loop_x[i], and so on. `finish` adds, with `has_addend`,
-    the element of space d at the same offsets from d_base (shifted left by d_shift), requantises
-    by `shift` and, with SIGMOID or TANH, requantises to 16 bit (12 fractional bits), applies it and
-    requantises its 15 fractional bits by `act_shift`; RELU makes what is negative 0 after
-    requantising (`act_shift` has no effect). Accumulation wraps at `acc_bits`.
+    where x = x_base + r[x_reg] + sum_i i * loop_x[i] over the loops that do not hold (the loop_x of
+    those that do has no effect), y alike over all loops, z over those that do not reduce. `finish`
+    adds, with `has_addend`, the element of space d at the same offsets from d_base (shifted left by
+    d_shift), requantises by `shift` and, with SIGMOID or TANH, requantises to 16 bit (12 fractional
+    bits), applies it and requantises its 15 fractional bits by `act_shift`; RELU makes what is
+    negative 0 after requantising (`act_shift` has no effect). Accumulation wraps at `acc_bits`.
+
+    What fits depends on the fold of the machine (`Architecture.fold`); n_m = nm0*nm1 and so on:
+
+    * `op`: n_k = nb = nh = 1, n_hold = 0, n_m <= rows, n_n <= cols;
+    * `hybrid`: nh = 1, n_hold = 0, K*B*n_m <= rows, K*B*n_n <= cols;
+    * `flex`: K*B*n_m <= rows, H*K*B*n_n <= cols, Q <= tile_accumulators;
+    * `ip`: n_m = n_n = nb = 1, n_k <= rows, nh <= cols, Q <= tile_accumulators. Lane k is row k,
+      lane h column h: Y goes to all columns, products are summed over the rows.
+
+    Else, and where a count is 0, n_hold > 2 or n_hold + n_reduce > 6, it is a FIELD error.
     """
 
     OPCODE: ClassVar[int] = 16
@@ -304,6 +324,7 @@ class Contract(UnitInstruction):
     nk0: int = f(7, "lanes of the first reduced factor", 1)
     nk1: int = f(7, "lanes of the second reduced factor", 1)
     nb: int = f(7, "lanes of the factor that X, Y and Z share", 1)
+    nh: int = f(7, "vectors of X that are held, one for each group of columns", 1)
     x_base: int = f(ADDRESS_BITS, "address in X")
     x_reg: int = f(3, "register added to it")
     xs_m0: int = f(ADDRESS_BITS, "stride in X")
@@ -311,6 +332,7 @@ class Contract(UnitInstruction):
     xs_k0: int = f(ADDRESS_BITS, "stride in X")
     xs_k1: int = f(ADDRESS_BITS, "stride in X")
     xs_b: int = f(ADDRESS_BITS, "stride in X")
+    xs_h: int = f(ADDRESS_BITS, "stride in X from one held vector to the next")
     y_base: int = f(ADDRESS_BITS, "address in Y")
     y_reg: int = f(3, "register added to it")
     ys_n0: int = f(ADDRESS_BITS, "stride in Y")
@@ -326,7 +348,9 @@ class Contract(UnitInstruction):
     zs_n0: int = f(ADDRESS_BITS, "stride of the result")
     zs_n1: int = f(ADDRESS_BITS, "stride of the result")
     zs_b: int = f(ADDRESS_BITS, "stride of the result")
-    n_reduce: int = f(3, "how many of the innermost loops reduce, 0 to 6")
+    zs_h: int = f(ADDRESS_BITS, "stride of the result from one held vector to the next")
+    n_hold: int = f(2, "how many of the innermost loops keep X, 0 to 2")
+    n_reduce: int = f(3, "how many loops behind those reduce, 0 to 6 - n_hold")
     loop_count: tuple[int, ...] = words(ARRAY_LOOPS, 16, "iterations, at least 1", 1)
     loop_x: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in X per iteration")
     loop_y: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in Y per iteration")
@@ -356,19 +380,50 @@ class Contract(UnitInstruction):
         return self.nk0 * self.nk1
 
     @property
+    def holds(self) -> bool:
+        """Whether vectors of X are held while vectors of Y pass."""
+        return self.nh > 1 or self.n_hold > 0
+
+    @property
+    def held_issues(self) -> int:
+        """Q: vectors of Y that pass while X is held, each with an accumulator of its own."""
+        return _product(self.loop_count[: self.n_hold])
+
+    @property
+    def first_slots(self) -> int:
+        """Slots before the first issue: those that read what is held first (docs/timing.md)."""
+        return self.nh if self.holds else 0
+
+    @property
+    def iteration_slots(self) -> int:
+        """P: slots of an iteration, enough to pass Y and to read what the next one holds."""
+        return max(self.held_issues, self.nh)
+
+    @property
+    def n_tile_loops(self) -> int:
+        """How many of the innermost loops make a tile."""
+        return self.n_hold + self.n_reduce
+
+    @property
     def tile_iterations(self) -> int:
         """Iterations of one tile."""
-        return _product(self.loop_count[: self.n_reduce])
+        return _product(self.loop_count[self.n_hold : self.n_tile_loops])
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows drained per tile."""
+        return self.held_issues * self.n_m
 
     @property
     def tiles(self) -> int:
         """Tiles of the instruction."""
-        return _product(self.loop_count[self.n_reduce :])
+        return _product(self.loop_count[self.n_tile_loops :])
 
     @property
     def macs(self) -> int:
         """Useful multiply-adds."""
-        return self.tiles * self.tile_iterations * self.n_m * self.n_n * self.n_k * self.nb
+        lanes = self.n_m * self.n_n * self.n_k * self.nb * self.nh
+        return self.tiles * self.tile_iterations * self.held_issues * lanes
 
 
 class Read(NamedTuple):
