@@ -1,0 +1,145 @@
+"""`einchip bench`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from einchip.cli.common import (
+    FAILED,
+    Arch,
+    Overrides,
+    architecture,
+    command,
+    console,
+    fail,
+    require_writable,
+    write,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from einchip.arch import Architecture
+    from einchip.workloads import Entry
+    from einchip.workloads.bench import StreamFigures
+    from einchip.workloads.catalogue import Refused
+
+#: Columns that the table needs at least, however narrow the terminal.
+TABLE_WIDTH: Final = 190
+MAX_BATCH: Final = 1024
+RESULTS: Final = Path("bench/results.json")
+
+
+def measured(
+    entries: list[Entry], arch: Architecture, batch: int, cold: bool, jobs: int
+) -> list[StreamFigures | Refused]:
+    """Measure all matrices, with a bar on a terminal."""
+    from einchip.workloads.bench import Case, measure_all
+
+    cases = [Case(m, arch, batch, cold) for entry in entries for m in entry.matrices]
+    columns = (
+        TextColumn("{task.description:40.40}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    rows = []
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=len(cases))
+        for row in measure_all(cases, jobs):
+            bar.update(task, description=f"batch {batch}: {row.name}", advance=1)
+            rows.append(row)
+    return rows
+
+
+def show(run: dict[str, Any]) -> None:
+    """Print the table of one run."""
+    from einchip.workloads.bench_page import TITLES, numbers, summary, title
+
+    grid = Table(title=Text(title(run)))
+    grid.add_column("workload", no_wrap=True)
+    for name in TITLES:
+        grid.add_column(name, justify="right", no_wrap=True)
+    for row in run["rows"]:
+        if "error" not in row:
+            grid.add_row(Text(row["name"]), *numbers(row))
+    grid.caption = summary(run)
+    Console(width=max(console.width, TABLE_WIDTH)).print(grid)
+
+
+@command
+def bench(
+    file: Annotated[
+        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
+    ] = None,
+    arch: Arch = "base",
+    fold: Annotated[
+        str | None, typer.Option(help="ip, op, hybrid or flex, in place of the architecture's")
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, max=MAX_BATCH, help="inputs side by side, 1 if not said; may be repeated"
+        ),
+    ] = None,
+    port: Annotated[
+        list[int] | None,
+        typer.Option(help="bytes a cycle at the port, in place of the architecture's; repeatable"),
+    ] = None,
+    overrides: Overrides = None,
+    cold: Annotated[bool, typer.Option(help="measure one batch alone, too")] = True,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="processes [default: one a core]")
+    ] = None,
+    json_file: Annotated[
+        Path, typer.Option("--json", help="where to write the figures; a table comes beside it")
+    ] = RESULTS,
+) -> None:
+    """Cycles of compressed matrices in a stream against their roofline, by cause.
+
+    Writes the figures as JSON and a table in Markdown beside them. The exit status is 1 where an
+    entry was refused.
+    """
+    from einchip.workloads import published, read
+    from einchip.workloads.bench import StreamFigures, Summary, with_port
+    from einchip.workloads.bench_page import page
+
+    machine = architecture(arch, [*(overrides or []), *([f"fold={fold}"] if fold else [])])
+    table_file = json_file.with_suffix(".md")
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(json_file)
+    require_writable(table_file)
+    entries = published() if file is None else read(file)
+    processes = jobs or os.cpu_count() or 1
+    runs: list[dict[str, Any]] = []
+    refused: list[Refused] = []
+    for n in batch or [1]:
+        for width in port or [machine.port_bytes]:
+            rows = measured(entries, with_port(machine, width), n, cold, processes)
+            found = [r for r in rows if isinstance(r, StreamFigures)]
+            refused = [r for r in rows if not isinstance(r, StreamFigures)]
+            run: dict[str, Any] = {
+                "arch": machine.name, "fold": machine.fold, "batch": n, "port_bytes": width,
+                "rows": [r.to_json() for r in rows],
+            }  # fmt: skip
+            if found:
+                run["summary"] = vars(Summary.of([r.ratio for r in found]))
+                show(run)
+                runs.append(run)
+    results = {"architecture": machine.model_dump(), "runs": runs}
+    if runs:
+        write_json(json_file, results)
+        write(table_file, page(results))
+    for row in refused[:-1]:
+        typer.echo(f"{row.name}: {row.error}", err=True)
+    if refused:
+        fail(f"{refused[-1].name}: {refused[-1].error}", FAILED)
