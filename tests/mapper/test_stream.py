@@ -1,0 +1,133 @@
+"""Streams of executions against `numpy.einsum`, the simulator and a race oracle."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from einchip import reference
+from einchip.arch import PRESETS
+from einchip.check import verify
+from einchip.mapper.errors import MappingError
+from einchip.mapper.stream import Schedule, Stream, chain_of, map_stream, parts_of, placed
+from einchip.network import Network
+from einchip.program import Store
+from einchip.sim import simulate
+from tests.mapper.cases import WIDE, mpo
+from tests.mapper.order import races
+
+LAGS = (0, 1, 2)
+
+
+def answers(stream: Stream, weights: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    """Return what the reference leaves, which does not know time."""
+    n = len(inputs)
+    memory = reference.Memory.empty(stream.arch, stream.external_bytes(n))
+    memory.external[:] = stream.pack(weights, inputs)
+    programs = stream.programs()
+    for program in (programs.setup, programs.run):
+        reference.run(program, stream.arch, memory, stream.host(n))
+    return stream.unpack(memory.external, n)
+
+
+def signs(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice([-1, 1], shape)
+
+
+def check(stream: Stream, n: int) -> None:
+    network = stream.network
+    weights = {
+        name: signs(network.shape(name), k)
+        for k, name in enumerate(network.tensors)
+        if name != stream.streamed
+    }
+    inputs = signs((n, *network.shape(stream.streamed)), 99)
+    wanted = [network.contract({**weights, stream.streamed: x}) for x in inputs]
+    np.testing.assert_array_equal(answers(stream, weights, inputs), wanted)
+    programs = stream.programs()
+    for program in (programs.setup, programs.run):
+        assert verify(program, stream.arch, stream.host(n)) == []
+        assert races(program, stream.arch, stream.host(n)) == []
+
+
+def small(sizes: dict[str, int], **tensors: str) -> Network:
+    output = tensors.pop("out")
+    return Network({n: tuple(t) for n, t in tensors.items()}, sizes, tuple(output))
+
+
+CHAIN = small({"a": 6, "b": 5, "c": 7, "d": 4, "e": 9}, x="ab", P="ac", Q="bcd", R="de", out="e")
+
+
+@pytest.mark.parametrize("lags", list(itertools.product(LAGS, repeat=2)))
+@pytest.mark.parametrize(("x", "z"), [(True, True), (True, False), (False, False)])
+def test_every_schedule_computes_the_same(lags: tuple[int, ...], x: bool, z: bool) -> None:
+    arch = WIDE["small"]
+    part = next(p for p in parts_of(CHAIN, arch, "x") if len(chain_of(p, "x")) == 3)
+    check(placed(CHAIN, arch, part, "x", Schedule(lags, x, z)), 5)
+
+
+@pytest.mark.parametrize("preset", sorted(WIDE))
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_a_stream_equals_einsum_execution_by_execution(preset: str, n: int) -> None:
+    network = mpo("x", (4, 3, 5), (2, 4, 3), 3)
+    check(map_stream(network, WIDE[preset], "x"), n)
+
+
+@given(data=st.data())
+def test_random_streams_equal_einsum(data: st.DataObject) -> None:
+    ins = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
+    outs = data.draw(st.lists(st.integers(1, 6), min_size=len(ins), max_size=len(ins)))
+    rank, preset = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["nano", "small"]))
+    check(map_stream(mpo("x", tuple(ins), tuple(outs), rank), WIDE[preset], "x"), 3)
+
+
+def test_weight_only_steps_run_once() -> None:
+    """A tree whose weights are contracted first has a chain of one step: its macs are those."""
+    sizes = {"a": 4, "b": 2, "c": 32}
+    network = small(sizes, x="a", P="ab", Q="bc", out="c")
+    streams = [
+        placed(network, WIDE["small"], part, "x", Schedule(()))
+        for part in parts_of(network, WIDE["small"], "x")
+        if len(chain_of(part, "x")) == 1
+    ]
+    for stream in streams[:1]:
+        assert stream.macs == 4 * 32
+        check(stream, 3)
+
+
+def test_the_steady_state_is_predicted() -> None:
+    """The oracle is the simulator; what is not predicted are conflicts at write ports."""
+    network = mpo("x", (8, 5, 6), (4, 4, 4), 4)
+    stream = map_stream(network, PRESETS["small"], "x")
+    run = stream.programs().run
+    cycles = [simulate(run, stream.arch, fetch=False, host=stream.host(n)).cycles for n in (8, 24)]
+    assert (cycles[1] - cycles[0]) / 16 == pytest.approx(stream.predicted, rel=0.05)
+
+
+def test_results_are_stored_from_the_window() -> None:
+    """Where Y has a window, no STORE waits for the array's reads."""
+    arch = PRESETS["base"]
+    stream = map_stream(mpo("x", (4, 8), (8, 8), 4), arch, "x")
+    stores = [i for i in stream.programs().run.instructions if isinstance(i, Store)]
+    assert stores
+    assert all(arch.in_window(i.space, i.addr) for i in stores)
+
+
+def test_what_does_not_fit_is_refused_with_the_way_out() -> None:
+    arch = PRESETS["nano"].override(x_depth=16, y_depth=16)
+    with pytest.raises(MappingError, match="expected at most 64; set ._depth to"):
+        map_stream(mpo("x", (8, 8), (8, 8), 4), arch, "x")
+
+
+def test_external_memory_has_room_for_what_runs_ahead() -> None:
+    """Records in front of the first answer and behind the last input, `lag` of each."""
+    stream = map_stream(CHAIN, WIDE["small"], "x")
+    host = stream.host(3)
+    x, z = stream.record("x"), stream.record(stream.part.result)
+    assert host.args[0] == 3 + stream.lag
+    assert host.bases[2] - host.bases[1] == (3 + stream.lag) * x + stream.lag * z
+    assert stream.external_bytes(3) == host.bases[2] + 3 * z
