@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator
 
-from einchip.arch import ACCUMULATE_LATENCY, VECTOR_WRITES, Architecture
+from einchip.arch import VECTOR_WRITES, Architecture
 from einchip.program import (
     TOKENS,
     Contract,
@@ -173,13 +173,17 @@ class _Array:
 
     def run(self, i: Contract, launch: int) -> tuple[int, int]:
         """Return (cycle of the last issue, cycle of the last write) of a CONTRACT."""
-        t = launch
-        for _ in range(i.tiles):
-            t = self._issue(max(t + 1, self.ends[0] - ACCUMULATE_LATENCY), i.tile_iterations)
-            start = max(t + ACCUMULATE_LATENCY, self.ends[1])
-            self.ends = (self.ends[1], start + i.n_m)
+        latency = self.arch.accumulate_latency
+        issues = (i.tile_iterations - 1) * i.iteration_slots + i.held_issues
+        behind = i.iteration_slots - i.held_issues
+        t = self._issue(launch + 1, i.first_slots)
+        for tile in range(i.tiles):
+            t = self._issue(t + 1, behind) if tile else t
+            t = self._issue(max(t + 1, self.ends[0] - latency), issues)
+            start = max(t + latency, self.ends[1])
+            self.ends = (self.ends[1], start + i.tile_rows)
             if i.has_addend:
-                self._block(start, start + i.n_m)
+                self._block(start, start + i.tile_rows)
         return t, self.ends[1] - 1 + self.arch.drain_latency
 
     def _block(self, start: int, end: int) -> None:
@@ -187,9 +191,12 @@ class _Array:
         if len(self.blocked) > 1 and self.blocked[-2][0] > start:
             self.blocked = deque(sorted(self.blocked))
 
-    def _issue(self, start: int, iterations: int) -> int:
-        """Return the cycle of the last of some iterations, the first not before `start`."""
-        t, left = start, iterations
+    def _issue(self, start: int, slots: int) -> int:
+        """Return the cycle of the last of some slots, the first not before `start`.
+
+        Of none, a cycle before which none of those that follow can issue either.
+        """
+        t, left = start, slots
         while self.blocked:
             low, high = self.blocked[0]
             if high <= t:

@@ -1,10 +1,10 @@
-"""The array and its drain path: when iterations issue and rows drain."""
+"""The array and its drain path: when slots issue and rows drain."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from einchip.arch import ACCUMULATE_LATENCY, Architecture
+from einchip.arch import Architecture
 from einchip.sim.ports import Spans
 from einchip.sim.unit import Job, Stop, Unit, address_stop
 from einchip.sim.work import NEVER, ContractWork
@@ -13,25 +13,27 @@ _LONG_AGO = -NEVER
 
 
 class Array(Unit):
-    """Issues iterations tile by tile; each tile's rows drain in consecutive cycles.
+    """Issues slots tile by tile; each tile's rows drain in consecutive cycles.
 
-    A tile's rows are scheduled when its last iteration issues, since nothing can hold them up:
+    A tile's rows are scheduled when its last slot issues, since nothing can hold them up:
     `addends` and `drained` say which read and write ports they will take.
 
     Members
     -------
     addends : per scratchpad, the cycles in which the drain path reads it.
     drained : per scratchpad, the cycles in which the drain path's writes are granted.
-    issues : the cycles with an issue, while `log_issues` (a store competes for the read ports).
+    read_spans : per scratchpad, the cycles in which a slot reads it, where `log_reads` names it (a
+        store competes for the read port).
     """
 
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
-        self.drain_latency = arch.drain_latency
+        self.latency, self.drain_latency = arch.accumulate_latency, arch.drain_latency
         self.addends, self.drained = (Spans(), Spans()), (Spans(), Spans())
-        self.issues, self.log_issues = Spans(), False
+        self.read_spans = Spans()
+        self.log_reads: int | None = None
         self.draining: deque[tuple[int, Job]] = deque()  # completion, instruction
-        self.tile = self.iteration = 0
+        self.tile = self.slots = 0  # of the instruction: the tile, slots issued
         self._ends = _LONG_AGO, _LONG_AGO  # f(j - 2), f(j - 1) of the next tile j
         self._any_addend = Spans()
         self.issue = self.stall_port = self.stall_drain = 0
@@ -60,8 +62,8 @@ class Array(Unit):
         if work is None:
             return NEVER
         if work.addend_space is not None:
-            return ACCUMULATE_LATENCY
-        return ACCUMULATE_LATENCY + self.drain_latency
+            return self.latency
+        return self.latency + self.drain_latency
 
     def frees_at(self, t: int) -> int:
         return self._last_issue(t) if self.job is not None else t
@@ -72,22 +74,23 @@ class Array(Unit):
         work = self.work
         if work is None:
             return NEVER
-        return self._last_issue(t) + ACCUMULATE_LATENCY + work.rows - 1 + self.drain_latency
+        return self._last_issue(t) + self.latency + work.rows - 1 + self.drain_latency
 
     def _last_issue(self, t: int) -> int:
-        """Return a lower bound of the last iteration's cycle."""
+        """Return a lower bound of the last slot's cycle."""
         work = self.work
         if work is None:
             raise RuntimeError("no instruction in execution")
-        left = (work.tiles - self.tile) * work.iterations - self.iteration
-        start = t if self.iteration else max(t, self._ends[0] - ACCUMULATE_LATENCY)
-        return start + left - 1
+        to_tile = max(0, work.first_issue(self.tile) - self.slots)
+        begins = self.slots <= work.first_issue(self.tile)
+        start = max(t, self._ends[0] - self.latency - to_tile) if begins else t
+        return start + work.slots - self.slots - 1
 
     def takes_in(self, c: int) -> bool:
         return True  # also in the cycle of the last issue
 
     def start(self, job: Job, c: int) -> None:
-        self.tile = self.iteration = 0
+        self.tile = self.slots = 0
 
     def advance(self, t: int, end: int, taken: list[tuple[int, int]]) -> None:
         """Run the cycles t .. end - 1; the vector unit reads in those of the spans `taken`."""
@@ -97,21 +100,23 @@ class Array(Unit):
             blocked = self._any_addend
             if taken:
                 blocked = Spans(sorted([*taken, *blocked.within(t, end)]))
-            self.inactive_from = self._issue_tiles(t, end, blocked)
+            self.inactive_from = self._issue_slots(t, end, blocked)
         while self.draining and self.draining[0][0] < end:
             cycle, job = self.draining.popleft()
             self.complete(job, cycle)
 
-    def _issue_tiles(self, t: int, end: int, blocked: Spans) -> int:
-        """Issue what can be issued; return the cycle after the last issue, or `end`."""
+    def _issue_slots(self, t: int, end: int, blocked: Spans) -> int:
+        """Issue what can be issued; return the cycle after the last slot, or `end`."""
         work = self.work
         while work is not None and t < end:
-            if not self.iteration and self._ends[0] - ACCUMULATE_LATENCY > t:
-                n = min(self._ends[0] - ACCUMULATE_LATENCY, end) - t
+            first = work.first_issue(self.tile)
+            if self.slots == first and self._ends[0] - self.latency > t:
+                n = min(self._ends[0] - self.latency, end) - t
                 self.stall_drain += n
                 t += n
                 continue
-            n = min(work.iterations - self.iteration, end - t)
+            stop = first if self.slots < first else first + work.tile_slots
+            n = min(stop - self.slots, end - t)
             if blocked:
                 span = blocked.after(t)
                 if span is not None and span[0] <= t:
@@ -121,28 +126,29 @@ class Array(Unit):
                     continue
                 if span is not None:
                     n = min(n, span[0] - t)
-            self._note_issues(work, t, n)
+            self._note_slots(work, t, n)
             t += n
-            if self.iteration == work.iterations:
+            if self.slots == first + work.tile_slots:
                 work = self._end_tile(work, t - 1)
         return t
 
-    def _note_issues(self, work: ContractWork, t: int, n: int) -> None:
-        """Issue n iterations in the cycles from t on."""
+    def _note_slots(self, work: ContractWork, t: int, n: int) -> None:
+        """Issue n slots in the cycles from t on."""
         self.issue += n
-        if self.log_issues:
-            self.issues.add(t, t + n)
+        cycle = t - self.slots  # of slot 0, as it were
+        if self.log_reads is not None:
+            for low, high in work.reads_within(self.log_reads, self.slots, self.slots + n):
+                self.read_spans.add(cycle + low, cycle + high)
         if work.faulty:
-            at = self.tile * work.iterations + self.iteration
             for space, fault in enumerate((work.x_fault, work.y_fault)):
-                if 0 <= fault.access - at < n:
-                    granted = t + fault.access - at
+                granted = cycle + work.read_slot(space, fault.access)
+                if t <= granted < t + n:
                     self.stops.append(address_stop(granted, space, False, fault.address))
-        self.iteration += n
+        self.slots += n
 
     def _end_tile(self, work: ContractWork, last: int) -> ContractWork | None:
         """Schedule the rows of the tile with its last issue in `last`; return what comes next."""
-        start = max(last + ACCUMULATE_LATENCY, self._ends[1])
+        start = max(last + self.latency, self._ends[1])
         end = start + work.rows
         self._ends = self._ends[1], end
         self.drained[work.z_space].add(start + self.drain_latency, end + self.drain_latency)
@@ -152,7 +158,6 @@ class Array(Unit):
         if work.faulty:
             self._note_row_faults(work, start)
         self.tile += 1
-        self.iteration = 0
         if self.tile < work.tiles:
             return work
         if self.job is not None:
@@ -173,10 +178,10 @@ class Array(Unit):
             )
 
     def _count_instruction(self, work: ContractWork) -> None:
-        issues, drained = work.issues, work.tiles * work.rows * work.row_lanes
-        self.macs += issues * work.macs
-        self.reads[0] += issues * work.x_lanes
-        self.reads[1] += issues * work.y_lanes
+        drained = work.tiles * work.rows * work.row_lanes
+        self.macs += work.n_reads(1) * work.macs
+        self.reads[0] += work.n_reads(0) * work.x_lanes
+        self.reads[1] += work.n_reads(1) * work.y_lanes
         self.writes[work.z_space] += drained
         if work.addend_space is not None:
             self.reads[work.addend_space] += drained

@@ -85,11 +85,11 @@ def accesses(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture)
 def _contract(i: Contract, registers: tuple[int, ...]) -> list[Access]:
     """A tile's operands are read before its rows drain; each addend before its row is written."""
     a = reference.contract_addresses(i, registers)
-    rows = np.arange(i.tiles * i.n_m)
-    z, d = (v.swapaxes(1, 2).reshape(len(rows), -1) for v in (a.z, a.d))
+    rows = np.arange(i.tiles * i.tile_rows)
+    z, d = (np.moveaxis(v, 4, 2).reshape(len(rows), -1) for v in (a.z, a.d))
     found = [
-        Access(0, a.x.reshape(i.tiles, -1), rows[:: i.n_m], False),
-        Access(1, a.y.reshape(i.tiles, -1), rows[:: i.n_m], False),
+        Access(0, a.x.reshape(i.tiles, -1), rows[:: i.tile_rows], False),
+        Access(1, a.y.reshape(i.tiles, -1), rows[:: i.tile_rows], False),
         Access(i.z_space, z, rows, True),
     ]
     if i.has_addend:

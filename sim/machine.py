@@ -181,15 +181,15 @@ class _Machine:
         if vector.inactive_from > t:
             vector_reads = [s for spans in vector.read_spans for s in spans.within(t, end)]
         storing = dma.storing
-        array.issues.clear()
-        array.log_issues = storing
-        array.advance(t, end, vector_reads)
         work = dma.work
+        array.read_spans.clear()
+        array.log_reads = work.space if work is not None and storing else None
+        array.advance(t, end, vector_reads)
         taken: list[Span] = []
         if work is not None and storing:
             taken = array.addends[work.space].within(t, end)
             taken += vector.read_spans[work.space].within(t, end)
-            taken += array.issues.within(t, end)
+            taken += array.read_spans.within(t, end)
         elif work is not None:
             taken = array.drained[work.space].within(t, end)
             taken += vector.write_spans[work.space].within(t, end)

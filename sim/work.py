@@ -6,6 +6,7 @@ the stream's order and the address of its lowest offending lane.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from einchip.program import (
     Vector,
 )
 from einchip.reference import Host, check_first_addresses
+from einchip.sim.ports import Span
 from einchip.sim.run import SimulationError
 
 BOUNDARY_BYTES = 4096
@@ -52,11 +54,22 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class ContractWork(Work):
-    """A CONTRACT: tiles of iterations, each drained in rows."""
+    """A CONTRACT: tiles of iterations, each drained in rows.
+
+    An iteration takes `period` slots, the last of all only `passed`; `first` slots come before. Its
+    first `passed` slots are issues, which read Y. X is read in the first `held` slots of the period
+    before (`first` slots where there is none), or in the issue itself where none is held.
+
+    Faults count the accesses of their stream.
+    """
 
     tiles: int
     iterations: int
     rows: int
+    held: int
+    passed: int
+    first: int
+    period: int
     x_lanes: int
     y_lanes: int
     row_lanes: int
@@ -71,9 +84,42 @@ class ContractWork(Work):
     faulty: bool  # whether any access is out of range
 
     @property
-    def issues(self) -> int:
-        """Iterations of all tiles."""
-        return self.tiles * self.iterations
+    def slots(self) -> int:
+        """Slots of the whole instruction."""
+        return self.first + (self.tiles * self.iterations - 1) * self.period + self.passed
+
+    def first_issue(self, tile: int) -> int:
+        """Return the slot in which a tile begins."""
+        return self.first + tile * self.iterations * self.period
+
+    @property
+    def tile_slots(self) -> int:
+        """Slots from a tile's first issue to its last one."""
+        return (self.iterations - 1) * self.period + self.passed
+
+    def n_reads(self, space: int) -> int:
+        """Return how many vectors of X (0) or Y (1) the instruction reads."""
+        return self.tiles * self.iterations * (self.passed if space else self.held)
+
+    def read_slot(self, space: int, access: int) -> int:
+        """Return the slot of a read of X (0) or Y (1)."""
+        iteration, k = divmod(access, self.passed if space else self.held)
+        early = self.period if self.first and not space else 0
+        return max(0, self.first + iteration * self.period - early) + k
+
+    def reads_within(self, space: int, start: int, stop: int) -> Iterator[Span]:
+        """Yield the slots of start .. stop - 1 that read X (0) or Y (1)."""
+        if not self.first:
+            yield start, stop
+            return
+        each = self.passed if space else self.held
+        n = self.tiles * self.iterations
+        for k in range(max(0, (start - self.first) // self.period), n):
+            low = self.read_slot(space, k * each)
+            if low >= stop:
+                return
+            if low + each > start:
+                yield max(low, start), min(low + each, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +219,22 @@ class _Stream(NamedTuple):
 
 
 def _contract(i: Contract, step: reference.Step, arch: Architecture) -> ContractWork:
-    n, bases = i.n_reduce, first_addresses(i, step.registers)
+    hold, tile, bases = i.n_hold, i.n_tile_loops, first_addresses(i, step.registers)
     offsets = dict(lane_offsets(i))
-    rows = (i.nm0, i.nm1, *i.loop_count[n:])
-    row_strides = (i.zs_m0, i.zs_m1, *i.loop_z[n:])
+    rows = (i.nm0, i.nm1, *i.loop_count[:hold], *i.loop_count[tile:])
+    row_strides = (i.zs_m0, i.zs_m1, *i.loop_z[:hold], *i.loop_z[tile:])
+    vectors, strides = (i.nh, *i.loop_count[hold:]), (i.xs_h, *i.loop_x[hold:])
     faults = [
-        _Stream(*bases[0], i.loop_count, i.loop_x, offsets["x"]).fault(arch),
+        _Stream(*bases[0], vectors, strides, offsets["x"]).fault(arch),
         _Stream(*bases[1], i.loop_count, i.loop_y, offsets["y"]).fault(arch),
         *(_Stream(*base, rows, row_strides, offsets["z"]).fault(arch) for base in bases[2:]),
     ]
     x_lanes, y_lanes = len(offsets["x"]), len(offsets["y"])
     activates = i.act in (Act.SIGMOID, Act.TANH)
     return ContractWork(
-        step.pc, i, i.tiles, i.tile_iterations, i.n_m, x_lanes, y_lanes, len(offsets["z"]),
-        x_lanes * i.n_n, activates, i.z_space, i.d_space if i.has_addend else None,
+        step.pc, i, i.tiles, i.tile_iterations, i.tile_rows, i.nh, i.held_issues, i.first_slots,
+        i.iteration_slots, x_lanes, y_lanes, len(offsets["z"]), x_lanes * i.n_n * i.nh, activates,
+        i.z_space, i.d_space if i.has_addend else None,
         faults[0], faults[1], faults[2], faults[3] if i.has_addend else NO_FAULT,
         any(f is not NO_FAULT for f in faults),
     )  # fmt: skip
@@ -261,7 +309,7 @@ def lane_offsets(i: UnitInstruction) -> tuple[tuple[str, Ints], ...]:
                            (i.nm1, i.xs_m1), (i.nm0, i.xs_m0))),
             ("y", _offsets((i.nk1, i.ys_k1), (i.nk0, i.ys_k0), (i.nb, i.ys_b),
                            (i.nn1, i.ys_n1), (i.nn0, i.ys_n0))),
-            ("z", _offsets((i.nb, i.zs_b), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0))),
+            ("z", _offsets((i.nb, i.zs_b), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0), (i.nh, i.zs_h))),
         )  # fmt: skip
     if isinstance(i, VECTORS):  # those of aux are the source's, those of state and packed rows
         return tuple(

@@ -26,7 +26,7 @@ def test_preset_loads_by_name(name: str) -> None:
         ("x_depth", 1 << 17, "x_depth: found 131072 rows of 16 elements"),
         ("y_depth", 48, "y_depth: found 48, expected a power of two"),
         ("data_bits", 12, "data_bits: found 12"),
-        ("lane", 4, "lane: unknown field, expected one of name, rows"),
+        ("lane", 4, "lane: unknown field, expected one of name, fold"),
     ],
 )
 def test_contradiction_is_named_in_one_line(field: str, value: int, message: str) -> None:
@@ -34,6 +34,31 @@ def test_contradiction_is_named_in_one_line(field: str, value: int, message: str
         PRESETS["base"].override("here", **{field: value})
     assert str(error.value).startswith(f"here: {message}")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fold", "given", "message"),
+    [
+        ("hybrid", 4, "found 4, expected a power of two from 2 to 2 with fold hybrid"),
+        ("flex", 12, "found 12, expected a power of two from 2 to 64 with fold flex"),
+        ("ip", 128, "found 128, expected a power of two from 2 to 64 with fold ip"),
+        ("op", 1, "found 1, expected a power of two from 2 to 2 with fold op"),
+    ],
+)
+def test_accumulators_depend_on_the_fold(fold: str, given: int, message: str) -> None:
+    with pytest.raises(ArchError, match=message):
+        PRESETS["base"].override(fold=fold, accumulators=given)
+
+
+def test_folds_that_hold_have_more_accumulators_and_a_longer_pipeline() -> None:
+    found = {}
+    for fold in ("op", "hybrid", "flex", "ip"):
+        a = PRESETS["base"].override(fold=fold)
+        found[fold] = (a.tile_accumulators, a.accumulate_latency, a.drain_latency)
+    assert found == {"op": (1, 5, 12), "hybrid": (1, 5, 14), "flex": (8, 6, 14), "ip": (8, 10, 12)}
+    assert PRESETS["base"].override(fold="flex", accumulators=64).tile_accumulators == 32
+    with pytest.raises(ArchError, match="fold: found 'outer'"):
+        PRESETS["base"].override(fold="outer")
 
 
 def test_port_wider_than_the_lanes_is_refused() -> None:

@@ -65,6 +65,7 @@ def test_sound_program_breaks_no_rule() -> None:
         (Lstm(cell_base=2), "alignment"),
         (replace(SOUND, loop_count=(0xFFFF, 4, 1, 1, 1, 1), n_reduce=2), "accumulator"),
         (replace(SOUND, loop_z=(1, 0, 0, 0, 0, 0)), "reduction"),
+        (replace(SOUND, nh=2), "fields"),
         (Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=3), "overlap"),
         (Lstm(src_base=64, cell_base=64), "overlap"),
         (Peephole(aux_base=2, cell_base=64), "alignment"),
@@ -84,6 +85,31 @@ def test_sound_program_breaks_no_rule() -> None:
 )  # fmt: skip
 def test_rule_names_what_is_broken(instruction: Instruction, rule: str) -> None:
     assert rule in rules(instruction)
+
+
+#: As SOUND, 2 x 5 by 5 x 6: two vectors of X held while three pairs of columns pass.
+HOLDING = replace(
+    SOUND, nm0=2, nh=2, nn0=2, xs_m0=5, xs_h=10, zs_m0=6, zs_h=14, n_hold=1,
+    loop_count=(3, 5, 1, 1, 1, 1), loop_x=(TOP, 1, 0, 0, 0, 0), loop_y=(2, 6, 0, 0, 0, 0),
+    loop_z=(2, 0, 0, 0, 0, 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "broken"),
+    [
+        ({}, set()),
+        ({"loop_z": (2, 1, 0, 0, 0, 0)}, {"reduction"}),
+        ({"zs_h": 12}, {"banks"}),
+        ({"xs_h": TOP - 9}, {"range"}),
+        ({"loop_count": (4, 0xFFFF, 2, 1, 1, 1), "n_reduce": 2}, {"range"}),
+        ({"loop_count": (1, 0xFFFF, 3, 1, 1, 1), "n_reduce": 2}, {"range", "accumulator"}),
+        ({"loop_count": (9, 5, 1, 1, 1, 1)}, {"fields"}),
+    ],
+)
+def test_held_operands_keep_the_same_rules(fields: dict[str, Any], broken: set[str]) -> None:
+    program = Program((replace(HOLDING, **fields), Halt()))
+    assert {v.rule for v in check.verify(program, NANO.override(fold="flex"))} == broken
 
 
 def test_lanes_of_stride_0_share_a_bank_only_when_there_are_two() -> None:

@@ -97,3 +97,11 @@ def test_counts_follow_from_the_fields() -> None:
     i = Contract(nm0=2, nm1=2, nn0=3, nk0=2, nb=1, n_reduce=2, loop_count=(2, 3, 4, 5, 1, 1))
     assert (i.tile_iterations, i.tiles) == (6, 20)
     assert i.macs == 6 * 20 * 4 * 3 * 2
+
+
+def test_held_operands_divide_the_loops_in_three() -> None:
+    i = Contract(nm0=2, nn0=3, nh=5, n_hold=1, n_reduce=2, loop_count=(7, 2, 3, 4, 1, 1))
+    assert (i.holds, i.held_issues, i.tile_iterations, i.tiles) == (True, 7, 6, 4)
+    assert (i.tile_rows, i.first_slots, i.iteration_slots) == (14, 5, 7)
+    assert i.macs == 7 * 6 * 4 * 2 * 3 * 5
+    assert not Contract(loop_count=(7, 1, 1, 1, 1, 1)).holds

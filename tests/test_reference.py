@@ -1,6 +1,8 @@
 """The meaning of programs: CONTRACT against numpy.einsum, LSTM against numeric, errors by name."""
 
+import string
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -41,7 +43,8 @@ BASE = PRESETS["base"]
 REGISTERS = (0,) * 8
 
 #: Factors of an instruction's lanes: name of the count, and the tensors that carry it.
-LANES = {"m0": "xz", "m1": "xz", "n0": "yz", "n1": "yz", "k0": "xy", "k1": "xy", "b": "xyz"}
+LANES = {"m0": "xz", "m1": "xz", "n0": "yz", "n1": "yz", "k0": "xy", "k1": "xy", "b": "xyz",
+         "h": "xz"}  # fmt: skip
 
 
 @dataclass
@@ -71,30 +74,46 @@ class Layout:
         )
 
 
+class Folded(NamedTuple):
+    """A machine, sizes of all indices, loops as (index, tensors that carry it), how many hold."""
+
+    arch: Architecture
+    sizes: dict[str, int]
+    loops: list[tuple[str, str]]
+    n_hold: int
+
+
 @st.composite
-def folds(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return sizes of all indices, and the loops as (index, tensors that carry it)."""
-    k0, k1, b = draw(st.sampled_from([(1, 1, 1), (2, 1, 1), (2, 2, 1), (1, 1, 3), (3, 1, 2)]))
-    blocks = (1 << (k0 * k1 - 1).bit_length()) * (1 << (b - 1).bit_length())
-    m0 = draw(st.integers(1, 16 // blocks))
-    n0 = draw(st.integers(1, 16 // blocks))
-    m1 = draw(st.integers(1, 16 // blocks // m0))
-    n1 = draw(st.integers(1, 16 // blocks // n0))
-    sizes = {"m0": m0, "m1": m1, "n0": n0, "n1": n1, "k0": k0, "k1": k1, "b": b}
-    loops = [(f"r{k}", "xy") for k in range(draw(st.integers(0, 3)))]
-    carriers = draw(
-        st.lists(st.sampled_from(["xz", "yz", "xyz"]), max_size=ARRAY_LOOPS - len(loops))
-    )
+def folds(draw: st.DrawFn) -> Folded:
+    arch = draw(st.sampled_from([BASE, *(BASE.override(fold=f) for f in ("op", "flex", "ip"))]))
+    h = draw(st.integers(1, 16)) if arch.holds else 1
+    if arch.fold == "ip":
+        k0, k1, b = draw(st.sampled_from([(1, 1, 1), (16, 1, 1), (3, 5, 1)]))
+        m0 = n0 = m1 = n1 = 1
+    else:
+        shapes = [(1, 1, 1)] if arch.fold == "op" else [(2, 1, 1), (2, 2, 1), (1, 1, 3), (3, 1, 2)]
+        k0, k1, b = draw(st.sampled_from([(1, 1, 1), *shapes]))
+        blocks = (1 << (k0 * k1 - 1).bit_length()) * (1 << (b - 1).bit_length())
+        h = min(h, 16 // blocks)
+        cols = 16 // blocks // (1 << (h - 1).bit_length())
+        m0 = draw(st.integers(1, 16 // blocks))
+        n0 = draw(st.integers(1, cols))
+        m1 = draw(st.integers(1, 16 // blocks // m0))
+        n1 = draw(st.integers(1, cols // n0))
+    sizes = {"m0": m0, "m1": m1, "n0": n0, "n1": n1, "k0": k0, "k1": k1, "b": b, "h": h}
+    held = [(f"q{k}", "yz") for k in range(draw(st.integers(0, 2)) if arch.holds else 0)]
+    loops = [*held, *((f"r{k}", "xy") for k in range(draw(st.integers(0, 3))))]
+    room = ARRAY_LOOPS - len(loops)
+    carriers = draw(st.lists(st.sampled_from(["xz", "yz", "xyz"]), max_size=room))
     loops += [(f"o{k}", tensors) for k, tensors in enumerate(carriers)]
-    sizes.update({name: draw(st.integers(1, 3)) for name, _ in loops})
-    return sizes, loops
+    most = {"q": 8 if len(held) == 1 else 2}
+    sizes.update({name: draw(st.integers(1, most.get(name[0], 3))) for name, _ in loops})
+    return Folded(arch, sizes, loops, len(held))
 
 
 @given(folds(), st.data())
-def test_contract_is_einsum_for_any_fold(
-    fold: tuple[dict[str, int], list[tuple[str, str]]], data: st.DataObject
-) -> None:
-    sizes, loops = fold
+def test_contract_is_einsum_for_any_fold(fold: Folded, data: st.DataObject) -> None:
+    machine, sizes, loops, n_hold = fold
     carried = {**LANES, **dict(loops)}
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     layouts, tensors = {}, {}
@@ -106,7 +125,9 @@ def test_contract_is_einsum_for_any_fold(
     counts = [sizes[n] for n, _ in loops] + [1] * (ARRAY_LOOPS - len(loops))
 
     def loop_strides(t: str) -> tuple[int, ...]:
-        return tuple(layouts[t].strides.get(n, 0) for n, _ in loops) + (0,) * (6 - len(loops))
+        unused = 999 if t == "x" else 0  # the loop_x of a loop that holds
+        strides = [layouts[t].strides.get(n, unused if n[0] == "q" else 0) for n, _ in loops]
+        return (*strides, *(0,) * (ARRAY_LOOPS - len(loops)))
 
     shift, act = data.draw(st.integers(0, 14)), data.draw(st.sampled_from(list(Act)))
     z_space, z_base = data.draw(st.integers(0, 1)), 20000
@@ -114,7 +135,7 @@ def test_contract_is_einsum_for_any_fold(
         **{f"n{n}": sizes[n] for n in LANES},
         **{f"{t}s_{n}": layouts[t].strides[n] for n in LANES for t in LANES[n]},
         x_base=3, y_reg=1, z_space=z_space, z_base=z_base,
-        n_reduce=sum(t == "xy" for _, t in loops), loop_count=tuple(counts),
+        n_hold=n_hold, n_reduce=sum(t == "xy" for _, t in loops), loop_count=tuple(counts),
         loop_x=loop_strides("x"), loop_y=loop_strides("y"), loop_z=loop_strides("z"),
         has_addend=data.draw(st.integers(0, 1)), d_space=1, d_base=40000, d_shift=2,
         shift=shift, act=act, act_shift=8,
@@ -125,7 +146,7 @@ def test_contract_is_einsum_for_any_fold(
     addend = rng.integers(-128, 128, tensors["z"].shape)
     layouts["z"].place(addend, memory.y, 40000)
 
-    letters = dict(zip(carried, "abcdefghijklmnop", strict=False))
+    letters = dict(zip(carried, string.ascii_letters, strict=False))
     text = ["".join(letters[n] for n in layouts[t].order) for t in "xyz"]
     total = np.einsum(f"{text[0]},{text[1]}->{text[2]}", tensors["x"], tensors["y"])
     if i.has_addend:
@@ -137,8 +158,8 @@ def test_contract_is_einsum_for_any_fold(
         expected = numeric.requantise(total, shift, 8)
         expected = np.where(expected < 0, 0, expected) if act is Act.RELU else expected
 
-    reference.check_fields(i, BASE, 0)
-    reference.run_contract(i, (0, 7, 0, 0, 0, 0, 0, 0), BASE, memory)
+    reference.check_fields(i, machine, 0)
+    reference.run_contract(i, (0, 7, 0, 0, 0, 0, 0, 0), machine, memory)
     found = memory.space(z_space)[layouts["z"].addresses(tensors["z"].shape, z_base)]
     assert np.array_equal(found, expected)
 
@@ -329,6 +350,9 @@ TOP = NANO.capacity(0)
         ((Contract(nb=3, nn0=2),), (Error.FIELD, 0)),
         ((Contract(n_reduce=7),), (Error.FIELD, 0)),
         ((Contract(act_shift=16),), (Error.FIELD, 0)),
+        ((Contract(nh=0),), (Error.FIELD, 0)),
+        ((Contract(nh=2),), (Error.FIELD, 0)),
+        ((Contract(n_hold=1),), (Error.FIELD, 0)),
         ((Copy(nl0=5),), (Error.FIELD, 0)),
         ((Copy(loop_count=(1, 0, 1, 1)),), (Error.FIELD, 0)),
         ((Load(beats=0),), (Error.FIELD, 0)),
@@ -352,6 +376,49 @@ def test_error(instructions: tuple[Instruction, ...], error: tuple[Error, int]) 
     with pytest.raises(MachineError) as raised:
         run(*instructions)
     assert (raised.value.code, raised.value.address) == error
+
+
+FLEX = NANO.override(fold="flex", accumulators=8, cols=4)
+FOLDED = {
+    "op": NANO.override(fold="op"), "hybrid": NANO, "flex": FLEX,
+    "ip": NANO.override(fold="ip", accumulators=8),
+}  # fmt: skip
+#: CONTRACTs for 4 x 4 PEs, and the folds that they fit; held operands have 4 accumulators.
+FITTING: list[tuple[Contract, set[str]]] = [
+    (Contract(nm0=4, nn0=4), {"op", "hybrid", "flex"}),
+    (Contract(nm0=5), set()),
+    (Contract(nk0=2, nm0=2, nn0=2), {"hybrid", "flex"}),
+    (Contract(nk0=3, nb=2), set()),
+    (Contract(nk0=3), {"hybrid", "flex", "ip"}),
+    (Contract(nk0=2, nk1=2), {"hybrid", "flex", "ip"}),
+    (Contract(nb=3), {"hybrid", "flex"}),
+    (Contract(nb=3, nn0=2), set()),
+    (Contract(nh=3, nm0=4), {"flex"}),
+    (Contract(nh=3, nk0=4), {"ip"}),
+    (Contract(nh=3, nn0=2), set()),
+    (Contract(nh=2, nk0=2, nm0=2), {"flex"}),
+    (Contract(nh=5), set()),
+    (Contract(n_hold=1), {"flex", "ip"}),
+    (Contract(n_hold=1, loop_count=(4, 9, 1, 1, 1, 1)), {"flex", "ip"}),
+    (Contract(n_hold=1, loop_count=(5, 1, 1, 1, 1, 1)), set()),
+    (Contract(n_hold=2, loop_count=(2, 2, 9, 1, 1, 1), nh=4), {"flex", "ip"}),
+    (Contract(n_hold=2, loop_count=(2, 3, 1, 1, 1, 1)), set()),
+    (Contract(n_hold=3), set()),
+    (Contract(n_hold=1, n_reduce=5), {"flex", "ip"}),
+    (Contract(n_hold=2, n_reduce=5), set()),
+    (Contract(n_reduce=6), {"op", "hybrid", "flex", "ip"}),
+]
+
+
+@pytest.mark.parametrize(("contract", "fitting"), FITTING)
+def test_what_fits_depends_on_the_fold(contract: Contract, fitting: set[str]) -> None:
+    for fold, machine in FOLDED.items():
+        if fold in fitting:
+            reference.check_fields(contract, machine, 7)
+            continue
+        with pytest.raises(MachineError) as raised:
+            reference.check_fields(contract, machine, 7)
+        assert (raised.value.code, raised.value.address) == (Error.FIELD, 7)
 
 
 def test_program_without_halt_is_an_error_past_its_end() -> None:

@@ -167,13 +167,15 @@ def _rows(
 def _contract(i: Contract, r: tuple[int, ...]) -> Iterator[Access]:
     bases = {name: _first_of(i, name, r) for name in streams(i)}
     m, k = ((i.nm0, i.xs_m0), (i.nm1, i.xs_m1)), ((i.nk0, i.xs_k0), (i.nk1, i.xs_k1))
-    x = tuple(zip(i.loop_count, i.loop_x, strict=True))
+    hold, tile = i.n_hold, i.n_tile_loops
+    x = ((i.nh, i.xs_h), *zip(i.loop_count[hold:], i.loop_x[hold:], strict=True))
     yield Access("X operand", *bases["x"], x, (*m, *k, (i.nb, i.xs_b)), False)
     n, k = ((i.nn0, i.ys_n0), (i.nn1, i.ys_n1)), ((i.nk0, i.ys_k0), (i.nk1, i.ys_k1))
     y = tuple(zip(i.loop_count, i.loop_y, strict=True))
     yield Access("Y operand", *bases["y"], y, (*n, *k, (i.nb, i.ys_b)), False)
-    rows = (*zip(i.loop_count, i.loop_z, strict=True), (i.nm0, i.zs_m0), (i.nm1, i.zs_m1))
-    lanes = ((i.nn0, i.zs_n0), (i.nn1, i.zs_n1), (i.nb, i.zs_b))
+    loops = tuple(zip(i.loop_count, i.loop_z, strict=True))
+    rows = ((i.nm0, i.zs_m0), (i.nm1, i.zs_m1), *loops[:hold], *loops[tile:])
+    lanes = ((i.nh, i.zs_h), (i.nn0, i.zs_n0), (i.nn1, i.zs_n1), (i.nb, i.zs_b))
     yield Access("result", *bases["z"], rows, lanes, True)
     if i.has_addend:
         yield Access("addend", *bases["d"], rows, lanes, False)

@@ -103,8 +103,10 @@ def _accumulator(step: Step, arch: Architecture) -> Iterator[str]:
 def _reduction(step: Step, arch: Architecture) -> Iterator[str]:
     """Reduction loops do not move the result."""
     i = step.instruction
-    if isinstance(i, Contract) and any(i.loop_z[: i.n_reduce]):
-        yield f"z strides {i.loop_z[: i.n_reduce]} of the reduction loops, expected 0"
+    if isinstance(i, Contract):
+        strides = i.loop_z[i.n_hold : i.n_tile_loops]
+        if any(strides):
+            yield f"z strides {strides} of the reduction loops, expected 0"
 
 
 def _overlap(step: Step, arch: Architecture) -> Iterator[str]:

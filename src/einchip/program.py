@@ -40,6 +40,7 @@ REGISTERS: Final = 8
 REGISTER_BITS: Final = 32
 LOOP_DEPTH: Final = 4
 ARRAY_LOOPS: Final = 6
+HOLD_LOOPS: Final = 2
 VECTOR_LOOPS: Final = 4
 HOST_BASES: Final = 4
 HOST_ARGS: Final = 4
@@ -270,10 +271,10 @@ class Contract(UnitInstruction):
 
         m = m0 + nm0 * m1,  n = n0 + nn0 * n1,  k = k0 + nk0 * k1,  b,  h
 
-    Rows of the array hold (k, b, m), columns (h, k, b, n); the PE (row, column) multiplies when its
+    Rows of the array hold (k, b, m), columns (k, b, n, h); the PE (row, column) multiplies when its
     k and its b agree. With K = 2**ceil(log2(nk0*nk1)), B = 2**ceil(log2(nb)) and
     H = 2**ceil(log2(nh)), lane (k, b, m) is row (k*B + b) * (rows/(K*B)) + m, and column
-    ((h*K + k)*B + b) * (cols/(H*K*B)) + n. Six temporal loops run around that, loop 0 innermost:
+    ((k*B + b) * (cols/(H*K*B)) + n) * H + h. Six temporal loops run around that, loop 0 innermost:
     first `n_hold` loops that move Y and the result only, then `n_reduce` that reduce, then the
     others. One pass through holding and reducing loops is a *tile*; q numbers the Q iterations of
     the holding loops, loop 0 fastest. An instruction *holds* if nh > 1 or n_hold > 0:
@@ -291,11 +292,12 @@ class Contract(UnitInstruction):
                 Z[z + m0*zs_m0 + m1*zs_m1 + n0*zs_n0 + n1*zs_n1 + b*zs_b + h*zs_h] =
                     finish(acc[q, h, b, m, n])
 
-    where x = x_base + r[x_reg] + sum_i i * loop_x[i] over the loops that do not hold (whose loop_x
-    has no effect), y and z alike over all loops. `finish` adds, with `has_addend`, the element of space d at the same offsets from d_base (shifted left by d_shift), requantises
-    by `shift` and, with SIGMOID or TANH, requantises to 16 bit (12 fractional bits), applies it and
-    requantises its 15 fractional bits by `act_shift`; RELU makes what is negative 0 after
-    requantising (`act_shift` has no effect). Accumulation wraps at `acc_bits`.
+    where x = x_base + r[x_reg] + sum_i i * loop_x[i] over the loops that do not hold (the loop_x of
+    those that do has no effect), y alike over all loops, z over those that do not reduce. `finish`
+    adds, with `has_addend`, the element of space d at the same offsets from d_base (shifted left by
+    d_shift), requantises by `shift` and, with SIGMOID or TANH, requantises to 16 bit (12 fractional
+    bits), applies it and requantises its 15 fractional bits by `act_shift`; RELU makes what is
+    negative 0 after requantising (`act_shift` has no effect). Accumulation wraps at `acc_bits`.
 
     What fits depends on the fold of the machine (`Architecture.fold`); n_m = nm0*nm1 and so on:
 
@@ -305,7 +307,7 @@ class Contract(UnitInstruction):
     * `ip`: n_m = n_n = nb = 1, n_k <= rows, nh <= cols, Q <= tile_accumulators. Lane k is row k,
       lane h column h: Y goes to all columns, products are summed over the rows.
 
-    Else, and where n_hold > 2 or n_hold + n_reduce > 6, it is a FIELD error.
+    Else, and where a count is 0, n_hold > 2 or n_hold + n_reduce > 6, it is a FIELD error.
     """
 
     OPCODE: ClassVar[int] = 16
@@ -382,6 +384,16 @@ class Contract(UnitInstruction):
     def held_issues(self) -> int:
         """Q: vectors of Y that pass while X is held, each with an accumulator of its own."""
         return _product(self.loop_count[: self.n_hold])
+
+    @property
+    def first_slots(self) -> int:
+        """Slots before the first issue: those that read what is held first (docs/timing.md)."""
+        return self.nh if self.holds else 0
+
+    @property
+    def iteration_slots(self) -> int:
+        """P: slots of an iteration, enough to pass Y and to read what the next one holds."""
+        return max(self.held_issues, self.nh)
 
     @property
     def n_tile_loops(self) -> int:

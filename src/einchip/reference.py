@@ -19,6 +19,7 @@ from einchip.accesses import VECTORS, first, first_addresses, vector_accesses
 from einchip.arch import Architecture, clog2
 from einchip.numeric import Ints
 from einchip.program import (
+    HOLD_LOOPS,
     HOST_ARGS,
     HOST_BASES,
     LOOP_DEPTH,
@@ -165,16 +166,26 @@ def blocks(i: Contract) -> tuple[int, int]:
     return 1 << clog2(i.n_k), 1 << clog2(i.nb)
 
 
+def fits(i: Contract, arch: Architecture) -> bool:
+    """Tell whether the lanes and held vectors of a CONTRACT fit the fold of a machine."""
+    if i.held_issues > arch.tile_accumulators or (i.holds and not arch.holds):
+        return False
+    if arch.fold == "ip":
+        return i.n_m == i.n_n == i.nb == 1 and i.n_k <= arch.rows and i.nh <= arch.cols
+    if arch.fold == "op" and (i.n_k > 1 or i.nb > 1):
+        return False
+    k, b = blocks(i)
+    return k * b * i.n_m <= arch.rows and (1 << clog2(i.nh)) * k * b * i.n_n <= arch.cols
+
+
 def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
     """Raise MachineError(FIELD) where the machine does: a count of 0, or lanes that do not fit."""
     good = True
     if isinstance(i, Contract):
-        counts = (i.nm0, i.nm1, i.nn0, i.nn1, i.nk0, i.nk1, i.nb, *i.loop_count)
-        good = all(counts) and i.n_reduce <= len(i.loop_count) and i.act in set(Act)
-        good = good and i.act_shift <= numeric.ACT_OUT_FRAC
-        if good:
-            k, b = blocks(i)
-            good = i.n_m * k * b <= arch.rows and i.n_n * k * b <= arch.cols
+        counts = (i.nm0, i.nm1, i.nn0, i.nn1, i.nk0, i.nk1, i.nb, i.nh, *i.loop_count)
+        good = all(counts) and i.n_hold <= HOLD_LOOPS and i.n_tile_loops <= len(i.loop_count)
+        good = good and i.act in set(Act) and i.act_shift <= numeric.ACT_OUT_FRAC
+        good = good and fits(i, arch)
     elif isinstance(i, VECTORS):
         good = all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
     elif isinstance(i, Load | Store):
@@ -206,7 +217,8 @@ def _checked(addresses: Ints, space: int, arch: Architecture) -> Ints:
 class ContractAddresses(NamedTuple):
     """Element addresses of a CONTRACT.
 
-    x: (tiles, iterations, k, b, m); y: (tiles, iterations, k, b, n); z, d: (tiles, b, m, n).
+    x: (tiles, iterations, h, k, b, m); y: (tiles, iterations, q, k, b, n); z, d: (tiles, q, h, b,
+    m, n).
     """
 
     x: Ints
@@ -229,25 +241,27 @@ def contract_addresses(i: Contract, registers: tuple[int, ...]) -> ContractAddre
 @lru_cache(maxsize=ADDRESS_CACHE)
 def _contract_offsets(i: Contract) -> tuple[Ints, Ints, Ints]:
     """Return what a CONTRACT adds to its first addresses: of X, of Y, of result and addend."""
-    n, tiles = i.n_reduce, i.tiles
-    x0, y0 = (
-        _nest(i.loop_count, strides).reshape(tiles, i.tile_iterations)
-        for strides in (i.loop_x, i.loop_y)
-    )
-    z0 = _nest(i.loop_count[n:], i.loop_z[n:])
+    hold, tile, (n_q, n_tiles) = i.n_hold, i.n_tile_loops, (i.held_issues, i.tiles)
+    x0 = _nest(i.loop_count[hold:], i.loop_x[hold:]).reshape(n_tiles, i.tile_iterations)
+    y0 = _nest(i.loop_count, i.loop_y).reshape(n_tiles, i.tile_iterations, n_q)
+    z0 = _nest(
+        i.loop_count[:hold] + i.loop_count[tile:], i.loop_z[:hold] + i.loop_z[tile:]
+    ).reshape(n_tiles, n_q)
     xl = _grid(
-        [(i.nk1, i.xs_k1), (i.nk0, i.xs_k0), (i.nb, i.xs_b), (i.nm1, i.xs_m1), (i.nm0, i.xs_m0)]
-    )
+        [(i.nh, i.xs_h), (i.nk1, i.xs_k1), (i.nk0, i.xs_k0), (i.nb, i.xs_b), (i.nm1, i.xs_m1),
+         (i.nm0, i.xs_m0)]
+    )  # fmt: skip
     yl = _grid(
         [(i.nk1, i.ys_k1), (i.nk0, i.ys_k0), (i.nb, i.ys_b), (i.nn1, i.ys_n1), (i.nn0, i.ys_n0)]
     )
     zl = _grid(
-        [(i.nb, i.zs_b), (i.nm1, i.zs_m1), (i.nm0, i.zs_m0), (i.nn1, i.zs_n1), (i.nn0, i.zs_n0)]
-    )
+        [(i.nh, i.zs_h), (i.nb, i.zs_b), (i.nm1, i.zs_m1), (i.nm0, i.zs_m0), (i.nn1, i.zs_n1),
+         (i.nn0, i.zs_n0)]
+    )  # fmt: skip
     return (
-        x0[:, :, None, None, None] + xl.reshape(i.n_k, i.nb, i.n_m),
-        y0[:, :, None, None, None] + yl.reshape(i.n_k, i.nb, i.n_n),
-        z0[:, None, None, None] + zl.reshape(i.nb, i.n_m, i.n_n),
+        x0[:, :, None, None, None, None] + xl.reshape(i.nh, i.n_k, i.nb, i.n_m),
+        y0[:, :, :, None, None, None] + yl.reshape(i.n_k, i.nb, i.n_n),
+        z0[:, :, None, None, None, None] + zl.reshape(i.nh, i.nb, i.n_m, i.n_n),
     )
 
 
@@ -271,7 +285,7 @@ def run_contract(
     x = memory.x[_checked(a.x, 0, arch)]
     y = memory.y[_checked(a.y, 1, arch)]
     # int64 wraps modulo 2**64, so the low acc_bits are exact whatever the sum
-    acc = numeric.wrap(np.einsum("tikbm,tikbn->tbmn", x, y), arch.acc_bits)
+    acc = numeric.wrap(np.einsum("tihkbm,tiqkbn->tqhbmn", x, y), arch.acc_bits)
     addend = memory.space(i.d_space)[_checked(a.d, i.d_space, arch)] if i.has_addend else None
     result = finish(i, acc, addend, arch)
     memory.space(i.z_space)[_checked(a.z, i.z_space, arch)] = result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -37,6 +38,14 @@ MACHINES = (
                  burst_beats=8, data_bits=16, program_words=512),
     Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, port_bytes=8,
                  program_words=512),
+    Architecture(name="f", fold="flex", rows=4, cols=8, lanes=8, x_depth=64, y_depth=64,
+                 port_bytes=4, burst_beats=4, program_words=512),
+    Architecture(name="g", fold="flex", accumulators=4, rows=16, cols=4, lanes=16, data_bits=16,
+                 x_depth=64, y_depth=32, port_bytes=16, program_words=512),
+    Architecture(name="i", fold="ip", rows=8, cols=4, lanes=8, x_depth=64, y_depth=64,
+                 port_bytes=8, program_words=512),
+    Architecture(name="o", fold="op", rows=4, cols=8, lanes=8, x_depth=64, y_depth=64,
+                 port_bytes=8, program_words=512),
 )  # fmt: skip
 TOKENS = 4
 UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
@@ -49,21 +58,41 @@ strides = st.sampled_from([0, 1, 1, 2, 3])
 
 @st.composite
 def contracts(draw: st.DrawFn, arch: Architecture) -> Contract:
-    k, b = draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (3, 1), (1, 4)]))
-    blocks = (1 << (k - 1).bit_length()) * (1 << (b - 1).bit_length())
-    m = draw(st.integers(1, arch.rows // blocks))
-    n = draw(st.integers(1, arch.cols // blocks))
-    n_reduce = draw(st.integers(0, 6))
-    loops = tuple(draw(counts) for _ in range(6))
-    zeros = (0,) * n_reduce
+    shape = draw(folds(arch))
+    n_hold, n_reduce = shape.pop("n_hold"), draw(st.integers(0, 6))
+    n_reduce = min(n_reduce, 6 - n_hold)
+    loops = (*shape.pop("hold"), *(draw(counts) for _ in range(6 - n_hold)))
+    moves = [2] * n_hold + [0] * n_reduce + [2] * (6 - n_hold - n_reduce)
     return Contract(
-        wait=draw(masks), signal=draw(masks), nm0=m, nn0=n, nk0=k, nb=b,
-        xs_m0=1, xs_k0=draw(strides), ys_n0=1, ys_k0=draw(strides), zs_m0=draw(strides), zs_n0=1,
+        wait=draw(masks), signal=draw(masks), **shape,
+        xs_m0=1, xs_k0=draw(strides), xs_h=draw(strides), ys_n0=1, ys_k0=draw(strides),
+        zs_m0=draw(strides), zs_n0=1, zs_h=draw(strides),
         x_base=draw(st.integers(0, 20)), z_space=draw(spaces), z_base=draw(st.integers(0, 20)),
-        z_reg=draw(st.integers(0, 2)), n_reduce=n_reduce, loop_count=loops,
-        loop_x=tuple(draw(strides) for _ in range(6)), loop_z=zeros + (2,) * (6 - n_reduce),
+        z_reg=draw(st.integers(0, 2)), n_hold=n_hold, n_reduce=n_reduce, loop_count=loops,
+        loop_x=tuple(draw(strides) for _ in range(6)),
+        loop_y=tuple(draw(strides) for _ in range(6)), loop_z=tuple(moves),
         has_addend=draw(st.integers(0, 1)), d_space=draw(spaces), act=draw(st.integers(0, 3)),
     )  # fmt: skip
+
+
+@st.composite
+def folds(draw: st.DrawFn, arch: Architecture) -> dict[str, Any]:
+    """Return lane counts that fit a machine's fold, `n_hold`, and the counts of so many loops."""
+    holding = arch.holds and draw(st.booleans())
+    first = draw(st.integers(1, arch.tile_accumulators if holding else 1))
+    second = draw(st.integers(1, arch.tile_accumulators // first if holding else 1))
+    n_hold = draw(st.integers(0, 2 if holding else 0))
+    held = {"n_hold": n_hold, "hold": (first, second)[:n_hold]}
+    if arch.fold == "ip":
+        nh = draw(st.integers(1, arch.cols if holding else 1))
+        return {**held, "nh": nh, "nk0": draw(st.integers(1, arch.rows))}
+    blocks = [(1, 1)] if arch.fold == "op" else [(1, 1), (1, 1), (2, 1), (1, 2), (3, 1), (1, 4)]
+    k, b = draw(st.sampled_from(blocks))
+    n_blocks = (1 << (k - 1).bit_length()) * (1 << (b - 1).bit_length())
+    nh = draw(st.integers(1, arch.cols // n_blocks if holding else 1))
+    m = draw(st.integers(1, arch.rows // n_blocks))
+    n = draw(st.integers(1, arch.cols // n_blocks >> (nh - 1).bit_length()))
+    return {**held, "nh": nh, "nm0": m, "nn0": n, "nk0": k, "nb": b}
 
 
 @st.composite

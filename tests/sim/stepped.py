@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from einchip.accesses import VECTORS
 from einchip.arch import (
-    ACCUMULATE_LATENCY,
     READ_BURSTS,
     STORE_BEATS,
     VECTOR_WRITES,
@@ -21,6 +22,7 @@ from einchip.program import (
     REGISTERS,
     TOKEN_MAX,
     TOKENS,
+    Contract,
     Copy,
     EndLoop,
     Error,
@@ -173,12 +175,47 @@ class Front:
     ready_at: int = 0
 
 
+class Slot(NamedTuple):
+    """A slot of a CONTRACT: the numbers of the vectors of X and Y that it reads, if any.
+
+    `tile` is that of an issue; `first` and `last` say which of its tile it is.
+    """
+
+    x: int | None
+    y: int | None
+    tile: int | None
+    first: bool
+    last: bool
+
+
+def slots(i: Contract) -> Iterator[Slot]:
+    """Yield the slots of a CONTRACT in order."""
+    passing = math.prod(i.loop_count[: i.n_hold])
+    each = math.prod(i.loop_count[i.n_hold : i.n_hold + i.n_reduce])
+    n = math.prod(i.loop_count[i.n_hold :])
+    if i.nh == 1 and i.n_hold == 0:
+        for k in range(n):
+            yield Slot(k, k, k // each, k % each == 0, k % each == each - 1)
+        return
+    for h in range(i.nh):
+        yield Slot(h, None, None, False, False)
+    for k in range(n):
+        for p in range(max(passing, i.nh) if k < n - 1 else passing):
+            x = (k + 1) * i.nh + p if p < i.nh and k < n - 1 else None
+            if p < passing:
+                first = k % each == 0 and p == 0
+                last = k % each == each - 1 and p == passing - 1
+                yield Slot(x, k * passing + p, k // each, first, last)
+            else:
+                yield Slot(x, None, None, False, False)
+
+
 @dataclass
 class ArrayState:
-    """Execution of the array and its drain."""
+    """Execution of the array and its drain; `slots` are those not issued."""
 
     work: ContractWork | None = None
-    issued: int = 0
+    slots: deque[Slot] = field(default_factory=deque)
     ends: tuple[int, int] = (-(1 << 60), -(1 << 60))  # f(j-2), f(j-1)
     rows: dict[int, tuple[ContractWork, int]] = field(default_factory=dict)
     writes: dict[int, tuple[ContractWork, int]] = field(default_factory=dict)
@@ -372,7 +409,8 @@ class Stepped:
         work = job.work
         self.executing[id(work)] = job
         if isinstance(work, ContractWork):
-            self.array.work, self.array.issued = work, 0
+            assert isinstance(work.instruction, Contract)
+            self.array.work, self.array.slots = work, deque(slots(work.instruction))
         elif isinstance(work, VectorWork):
             self.vector = VectorState(work)
         elif isinstance(work, TransferWork):
@@ -409,36 +447,43 @@ class Stepped:
         return reads, writes
 
     def array_step(self, t: int, port_taken: bool, reads: list[bool]) -> bool:
-        """Run one active cycle; return whether the last iteration was issued."""
+        """Run one active cycle; return whether the last slot was issued."""
         a = self.array
-        work = a.work
+        work, latency = a.work, self.arch.accumulate_latency
         assert work is not None
-        tile, iteration = divmod(a.issued, work.iterations)
-        if iteration == 0 and t + ACCUMULATE_LATENCY < a.ends[0]:
+        slot = a.slots[0]
+        if slot.first and t + latency < a.ends[0]:
             self.count("array_stall_drain")
             return False
         if port_taken:
             self.count("array_stall_port")
             return False
+        a.slots.popleft()
         self.count("array_issue")
-        self.count("macs", work.macs)
-        self.count("x_reads", work.x_lanes)
-        self.count("y_reads", work.y_lanes)
-        reads[0] = reads[1] = True
-        for space, fault in enumerate((work.x_fault, work.y_fault)):
-            if a.issued == fault.access:
-                self.fault(t, space, False, fault.address)
-        a.issued += 1
-        if iteration + 1 < work.iterations:
-            return False
-        start = max(t + ACCUMULATE_LATENCY, a.ends[1])
-        for row in range(work.rows):
-            a.rows[start + row] = work, tile * work.rows + row
-        a.ends = a.ends[1], start + work.rows
-        if tile + 1 < work.tiles:
+        self.slot_reads(t, work, slot, reads)
+        if slot.last and slot.tile is not None:
+            start = max(t + latency, a.ends[1])
+            for row in range(work.rows):
+                a.rows[start + row] = work, slot.tile * work.rows + row
+            a.ends = a.ends[1], start + work.rows
+        if a.slots:
             return False
         a.work = None
         return True
+
+    def slot_reads(self, t: int, work: ContractWork, slot: Slot, reads: list[bool]) -> None:
+        """Read what a slot reads, and multiply."""
+        i = work.instruction
+        assert isinstance(i, Contract)
+        if slot.tile is not None:
+            self.count("macs", i.n_m * i.n_n * i.n_k * i.nb * i.nh)
+        lanes, faults = (work.x_lanes, work.y_lanes), (work.x_fault, work.y_fault)
+        for space, access in enumerate((slot.x, slot.y)):
+            if access is not None:
+                reads[space] = True
+                self.count(f"{NAMES[space]}_reads", lanes[space])
+                if access == faults[space].access:
+                    self.fault(t, space, False, faults[space].address)
 
     # --- vector unit -------------------------------------------------------------------------
     def vector_step(self, t: int, reads: list[bool], writes: list[bool]) -> bool:

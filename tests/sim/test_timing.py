@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from einchip.arch import ACCUMULATE_LATENCY, COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
+from einchip.arch import COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
 from einchip.program import (
     Act,
     Cell,
@@ -83,13 +83,13 @@ def test_launch_comes_words_slot_and_lanes_after_the_fetch() -> None:
 @pytest.mark.parametrize(("iterations", "tiles"), [(5, 1), (5, 3), (4, 7), (20, 2)])
 def test_lone_contract_takes_what_the_formula_says(iterations: int, tiles: int) -> None:
     found = run(contract(iterations, tiles))
-    expected = tiles * iterations + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    expected = tiles * iterations + NANO.accumulate_latency + 4 - 1 + NANO.drain_latency
     assert span(found.timeline[0]) == expected
     assert found.cycles == found.timeline[0].launch + expected + 2
 
 
 def test_a_million_cycles_follow_the_formula() -> None:
-    expected = 50_000 * 20 + ACCUMULATE_LATENCY + 4 - 1 + NANO.drain_latency
+    expected = 50_000 * 20 + NANO.accumulate_latency + 4 - 1 + NANO.drain_latency
     assert span(run(contract(20, 50_000)).timeline[0]) == expected
 
 
@@ -108,6 +108,73 @@ def test_addend_takes_the_array_one_cycle_a_row() -> None:
     found = run(contract(10, 3, has_addend=1, d_base=128))
     # the rows of the first two tiles meet iterations, those of the last do not
     assert found.counters["array_stall_port"] == 2 * 4
+
+
+FLEX = NANO.override(fold="flex")
+
+
+def holding(nh: int, passing: int, iterations: int, tiles: int, **fields: int) -> Contract:
+    """Return a CONTRACT of 4 rows that holds nh vectors of X while `passing` of Y pass."""
+    one = Contract(
+        nm0=4, nh=nh, nn0=1, xs_m0=1, xs_h=4, zs_m0=4, zs_h=1, z_base=64, n_hold=1, n_reduce=1,
+        loop_count=(passing, iterations, tiles, 1, 1, 1),
+    )  # fmt: skip
+    return replace(one, **fields)  # type: ignore[arg-type]
+
+
+def test_held_vectors_are_read_while_others_pass() -> None:
+    # 2 reads of X, then 10 iterations of 3 slots each; tiles of 15 issues hide the drain of 12 rows
+    found = run(holding(2, 3, 5, 2), arch=FLEX)
+    assert found.counters["array_issue"] == 2 + 10 * 3
+    assert span(found.timeline[0]) == 32 + 6 + 12 - 1 + FLEX.drain_latency
+    assert found.counters["x_reads"] == 10 * 2 * 4
+    assert found.counters["y_reads"] == 10 * 3
+    assert found.counters["macs"] == 10 * 3 * 4 * 2
+    assert found.counters["drained"] == 2 * 3 * 4 * 2
+
+
+def test_more_held_than_passing_vectors_cost_their_reads() -> None:
+    # 3 reads, 9 iterations of 3 slots, of which 2 are issues, and a last one of 2
+    found = run(holding(3, 2, 10, 1), arch=FLEX)
+    assert found.counters["array_issue"] == 3 + 9 * 3 + 2
+    assert span(found.timeline[0]) == 32 + 6 + 8 - 1 + FLEX.drain_latency
+
+
+def test_rows_of_every_accumulator_hold_up_short_tiles() -> None:
+    found = run(holding(3, 2, 1, 3), arch=FLEX)
+    # launched in 0: X in 1 .. 3; tile 0 in 4 and 5, X in 6, rows in 11 .. 18; tile 1 in 7 and 8, X
+    # in 9, rows in 19 .. 26; tile 2 not before 19 - 6, in 13 and 14, rows in 27 .. 34
+    assert found.counters["array_stall_drain"] == 13 - 10
+    assert span(found.timeline[0]) == 34 + FLEX.drain_latency
+
+
+def test_independent_contracts_that_hold_leave_no_bubble() -> None:
+    found = run(*[holding(2, 3, 10, 2)] * 3, arch=FLEX)
+    assert [e.launch - found.timeline[0].launch for e in found.timeline] == [0, 62, 124]
+    assert found.counters["array_issue"] == 3 * 62
+
+
+@pytest.mark.parametrize("space", [0, 1])
+def test_store_reads_in_slots_that_leave_it_the_port(space: int) -> None:
+    # 4 held, 1 passes: X is read in every slot but the last, Y in one of four
+    i = holding(4, 1, 100, 1)
+    found = run(i, Store(beats=40, space=space), arch=FLEX)
+    array, store = sorted(found.timeline, key=lambda e: e.index)
+    last_issue = array.launch + 4 + 99 * 4 + 1
+    assert store.completion is not None
+    if space:
+        # before the array it is as fast as alone; from its launch on it has 3 slots of 4
+        alone = span(run(Store(beats=40, space=1), arch=FLEX).timeline[0])
+        assert alone <= span(store) <= alone + 40 // 3 + 1
+    else:
+        assert store.launch < last_issue < store.completion
+
+
+def test_inner_product_waits_for_its_tree() -> None:
+    arch = NANO.override(fold="ip")
+    i = Contract(nk0=4, xs_k0=1, ys_k0=1, n_reduce=1, loop_count=(5, 3, 1, 1, 1, 1), z_base=64)
+    # read 3, hold 1, multiply 1, tree 2, accumulate 1
+    assert span(run(i, arch=arch).timeline[0]) == 15 + 8 + arch.drain_latency
 
 
 def test_token_given_in_a_cycle_launches_in_the_next() -> None:

@@ -45,6 +45,7 @@ _LANES: Final[dict[type[Instruction], dict[str, str]]] = {
         "xs_m0": "nm0", "xs_m1": "nm1", "xs_k0": "nk0", "xs_k1": "nk1", "xs_b": "nb",
         "ys_n0": "nn0", "ys_n1": "nn1", "ys_k0": "nk0", "ys_k1": "nk1", "ys_b": "nb",
         "zs_n0": "nn0", "zs_n1": "nn1", "zs_m0": "nm0", "zs_m1": "nm1", "zs_b": "nb",
+        "zs_h": "nh",
     },
     **{c: {"src_l0": "nl0", "src_l1": "nl1", "dst_l0": "nl0", "dst_l1": "nl1"} for c in CELLS},
     Copy: {"src_l0": "nl0", "src_l1": "nl1", "dst_l0": "nl0", "dst_l1": "nl1"},
@@ -129,7 +130,8 @@ def _zero_count(rng: Generator, case: Case) -> Faulty:
     i = case.program.instructions[k]
     if isinstance(i, Load | Store):
         return _changed("count", case, k, beats=0)
-    names = [n for n in i.__dict__ if n in ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb", "nl0")]
+    counts = ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb", "nh", "nl0")
+    names = [n for n in i.__dict__ if n in counts]
     name = str(rng.choice([*names, "loop_count"]))
     return _changed("count", case, k, **{name: _zeroed(rng, getattr(i, name))})
 
@@ -143,7 +145,10 @@ def _zeroed(rng: Generator, value: int | tuple[int, ...]) -> int | tuple[int, ..
 
 def _field(rng: Generator, case: Case) -> Faulty:
     k = _choose(rng, case, Contract)
-    bad = {"act_shift": 16, "n_reduce": 7, "nm0": 127, "nn1": 127, "nk1": 100, "nb": 65}
+    bad = {
+        "act_shift": 16, "n_reduce": 7, "nm0": 127, "nn1": 127, "nk1": 100, "nb": 65, "nh": 65,
+        "n_hold": 3,
+    }  # fmt: skip
     name = str(rng.choice(list(bad)))
     return _changed("field", case, k, **{name: bad[name]})
 
@@ -181,10 +186,12 @@ def _loop(rng: Generator, case: Case) -> Faulty:
     """Let an instruction's loop leave the scratchpad at some iteration."""
     k = _choose(rng, case, *_LOOPS)
     i = cast(Any, case.program.instructions[k])
-    held = i.n_reduce if isinstance(i, Contract) else 0
     name = str(rng.choice(_LOOPS[type(i)]))
-    first = held if name == "loop_z" else 0
-    moving = [n for n, count in enumerate(i.loop_count) if count > 1 and n >= first]
+    still = range(0)
+    if isinstance(i, Contract):
+        passing, reducing = range(i.n_hold), range(i.n_hold, i.n_tile_loops)
+        still = {"loop_x": passing, "loop_z": reducing}.get(name, still)
+    moving = [n for n, count in enumerate(i.loop_count) if count > 1 and n not in still]
     if not moving:
         raise NothingToBreakError
     strides = list(getattr(i, name))

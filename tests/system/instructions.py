@@ -20,6 +20,7 @@ from einchip.arch import Architecture
 from einchip.program import (
     ADDRESS_BITS,
     ARRAY_LOOPS,
+    HOLD_LOOPS,
     HOST_BASES,
     REGISTER_BITS,
     REGISTERS,
@@ -159,10 +160,17 @@ def _in_place(i: Contract) -> bool:
 
 def _is_injective(i: Contract, *, over_tiles: bool) -> bool:
     """Tell whether the results of one tile (of all tiles) have different addresses."""
-    terms = [(i.nm0, i.zs_m0), (i.nm1, i.zs_m1), (i.nn0, i.zs_n0), (i.nn1, i.zs_n1), (i.nb, i.zs_b)]
+    terms = [*_result_lanes(i), *zip(i.loop_count[: i.n_hold], i.loop_z[: i.n_hold], strict=True)]
     if over_tiles:
-        terms += zip(i.loop_count[i.n_reduce :], i.loop_z[i.n_reduce :], strict=True)
+        n = i.n_tile_loops
+        terms += zip(i.loop_count[n:], i.loop_z[n:], strict=True)
     return len(_offsets(tuple(terms))) == int(np.prod([count for count, _ in terms]))
+
+
+def _result_lanes(i: Contract) -> list[tuple[int, int]]:
+    """Return counts and strides of the result's rows and lanes."""
+    rows, columns = ((i.nm0, i.zs_m0), (i.nm1, i.zs_m1)), ((i.nn0, i.zs_n0), (i.nn1, i.zs_n1))
+    return [*rows, *columns, (i.nb, i.zs_b), (i.nh, i.zs_h)]
 
 
 # --- strides -------------------------------------------------------------------------------
@@ -248,10 +256,10 @@ def _stream(
     lanes: Sequence[int],
     loops: Sequence[int],
     rows: Sequence[int] = (),
-    held: int = 0,
+    still: slice = slice(0, 0),
     also: int = 0,
 ) -> _Stream:
-    """Return where an operand with these counts lies; the `held` innermost loops do not move it.
+    """Return where an operand with these counts lies; the loops of `still` do not move it.
 
     `also` is what the instruction reaches beyond it by other means.
     """
@@ -260,8 +268,11 @@ def _stream(
     room -= _reach(lanes, lane_strides)
     row_strides = _loop_strides(rng, rows, near.arch.lanes, room)
     room -= _reach(rows, row_strides)
-    moving = _loop_strides(rng, loops[held:], near.arch.lanes, room)
-    loop_strides = (0,) * held + moving
+    moving = _loop_strides(
+        rng, (*loops[: still.start], *loops[still.stop :]), near.arch.lanes, room
+    )
+    n_still = still.stop - still.start
+    loop_strides = (*moving[: still.start], *(0,) * n_still, *moving[still.start :])
     counts, strides = (*lanes, *rows, *loops), (*lane_strides, *row_strides, *loop_strides)
     base, reg = _place(rng, near, span, _reach(counts, strides) + also)
     return _Stream(lane_strides, row_strides, loop_strides, base, reg)
@@ -284,48 +295,78 @@ def _split(rng: Generator, n: int) -> tuple[int, int]:
 
 # --- instructions --------------------------------------------------------------------------
 def _fold(rng: Generator, arch: Architecture, scale: float) -> dict[str, Any]:
-    """Return the lane counts of a CONTRACT: any number of blocks, filled or not."""
-
-    def upto(n: int) -> int:
-        return 1 + _below(rng, n) if _chance(rng, 0.5) else n
-
+    """Return the lane counts of a CONTRACT: any number of blocks, filled or not, held or not."""
     if not scale:
         return {}
-    log_blocks = _below(rng, min(arch.rows, arch.cols).bit_length())
+    holds = arch.holds and _chance(rng, 0.7)
+    if arch.fold == "ip":
+        nk0, nk1 = _split(rng, _upto(rng, arch.rows))
+        return {"nk0": nk0, "nk1": nk1, "nh": _upto(rng, arch.cols) if holds else 1}
+    most = 1 if arch.fold == "op" else min(arch.rows, arch.cols)
+    log_blocks = _below(rng, most.bit_length())
     log_k = _below(rng, log_blocks + 1)
-    k, b = 1 << log_k, 1 << (log_blocks - log_k)
-    n_k, n_b = (n // 2 + 1 + _below(rng, n - n // 2) if n > 1 else 1 for n in (k, b))
-    (nm0, nm1), (nn0, nn1) = (_split(rng, upto(n // (k * b))) for n in (arch.rows, arch.cols))
+    blocks = 1 << log_blocks
+    log_h = _below(rng, (arch.cols // blocks).bit_length()) if holds else 0
+    n_k, n_b, n_h = (_half_full(rng, 1 << log) for log in (log_k, log_blocks - log_k, log_h))
+    rows, cols = arch.rows // blocks, (arch.cols // blocks) >> log_h
+    (nm0, nm1), (nn0, nn1) = (_split(rng, _upto(rng, n)) for n in (rows, cols))
     nk0, nk1 = _split(rng, n_k)
-    return {"nm0": nm0, "nm1": nm1, "nn0": nn0, "nn1": nn1, "nk0": nk0, "nk1": nk1, "nb": n_b}
+    lanes = {"nm0": nm0, "nm1": nm1, "nn0": nn0, "nn1": nn1, "nk0": nk0, "nk1": nk1}
+    return {**lanes, "nb": n_b, "nh": n_h}
+
+
+def _upto(rng: Generator, n: int) -> int:
+    return 1 + _below(rng, n) if _chance(rng, 0.5) else n
+
+
+def _half_full(rng: Generator, n: int) -> int:
+    """Return a count that takes n blocks: more than half of them, or all."""
+    return n // 2 + 1 + _below(rng, n - n // 2) if n > 1 else 1
+
+
+def _nest(rng: Generator, arch: Architecture, scale: float) -> dict[str, Any]:
+    """Return the loops of a CONTRACT: their counts, how many hold, how many reduce."""
+    n_hold = _below(rng, HOLD_LOOPS + 1) if arch.holds and scale else 0
+    # few reductions make many tiles, whose drains then hold up the next ones
+    n_reduce = _below(rng, 3 if _chance(rng, 0.4) else ARRAY_LOOPS + 1 - n_hold)
+    most = 1 + int((12 if _chance(rng, 0.5) else 80) * scale)
+    passing = _upto(rng, arch.tile_accumulators)
+    held = _split(rng, passing) if n_hold > 1 else (passing,)[:n_hold]
+    others = _counts(rng, ARRAY_LOOPS - n_hold, most // (passing if n_hold else 1))
+    return {"n_hold": n_hold, "n_reduce": n_reduce, "loop_count": (*held, *others)}
 
 
 def _contract(rng: Generator, near: Surroundings, scale: float) -> Contract:
     arch, z_space = near.arch, _below(rng, 2)
-    # few reductions make many tiles, whose drains then hold up the next ones
-    n_reduce = _below(rng, 3 if _chance(rng, 0.4) else ARRAY_LOOPS + 1)
-    most = 1 + int((12 if _chance(rng, 0.5) else 80) * scale)
-    f = replace(Contract(loop_count=_counts(rng, ARRAY_LOOPS, most)), **_fold(rng, arch, scale))
+    f = Contract(**_nest(rng, arch, scale), **_fold(rng, arch, scale))
     m, n, k, counts = (f.nm0, f.nm1), (f.nn0, f.nn1), (f.nk0, f.nk1), f.loop_count
-    x = _stream(rng, near, near.reads[0], scale, lanes=(*m, *k, f.nb), loops=counts)
+    passing, reducing = slice(0, f.n_hold), slice(f.n_hold, f.n_tile_loops)
+    x = _stream(
+        rng, near, near.reads[0], scale,
+        lanes=(*m, *k, f.nb), rows=(f.nh,), loops=counts, still=passing,
+    )  # fmt: skip
     y = _stream(rng, near, near.reads[1], scale, lanes=(*n, *k, f.nb), loops=counts)
     z = _stream(
         rng, near, near.writes[z_space], scale,
-        lanes=(*n, f.nb), rows=m, loops=counts, held=n_reduce,
+        lanes=(*n, f.nb, f.nh), rows=m, loops=counts, still=reducing,
     )  # fmt: skip
     places: dict[str, Any] = {
         f"{prefix}_{name}": value
         for prefix, s in (("x", x), ("y", y), ("z", z))
         for name, value in (("base", s.base), ("reg", s.reg))
     }
-    names = "xs_m0 xs_m1 xs_k0 xs_k1 xs_b ys_n0 ys_n1 ys_k0 ys_k1 ys_b zs_n0 zs_n1 zs_b zs_m0 zs_m1"
-    strides: dict[str, Any] = dict(
-        zip(names.split(), (*x.lanes, *y.lanes, *z.lanes, *z.rows), strict=True)
+    names = (
+        "xs_m0 xs_m1 xs_k0 xs_k1 xs_b xs_h ys_n0 ys_n1 ys_k0 ys_k1 ys_b "
+        "zs_n0 zs_n1 zs_b zs_h zs_m0 zs_m1"
     )
+    strides: dict[str, Any] = dict(
+        zip(names.split(), (*x.lanes, *x.rows, *y.lanes, *z.lanes, *z.rows), strict=True)
+    )
+    # strides of X along loops that hold have no effect
+    loop_x = (*(_unused(rng) for _ in range(f.n_hold)), *x.loops[f.n_hold :])
     unfinished = replace(
-        f, **places, **strides, z_space=z_space, n_reduce=n_reduce,
-        loop_x=x.loops, loop_y=y.loops, loop_z=z.loops,
-    )  # fmt: skip
+        f, **places, **strides, z_space=z_space, loop_x=loop_x, loop_y=y.loops, loop_z=z.loops
+    )
     return replace(unfinished, **_addend(rng, near, unfinished), **_formats(rng, arch, unfinished))
 
 
@@ -341,10 +382,7 @@ def _addend(rng: Generator, near: Surroundings, i: Contract) -> dict[str, Any]:
     shift = {"has_addend": 1, "d_shift": _below(rng, most + 1)}
     if near.reads == near.writes and _chance(rng, 0.3):
         return {**shift, "d_space": i.z_space, "d_base": i.z_base, "d_reg": i.z_reg}
-    counts, strides = zip(
-        *zip(i.loop_count, i.loop_z, strict=True), (i.nm0, i.zs_m0), (i.nm1, i.zs_m1),
-        (i.nn0, i.zs_n0), (i.nn1, i.zs_n1), (i.nb, i.zs_b), strict=True,
-    )  # fmt: skip
+    counts, strides = zip(*zip(i.loop_count, i.loop_z, strict=True), *_result_lanes(i), strict=True)
     space = _below(rng, 2)
     base, reg = _place(rng, near, near.reads[space], _reach(counts, strides))
     return {**shift, "d_space": space, "d_base": base, "d_reg": reg}

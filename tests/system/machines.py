@@ -1,4 +1,4 @@
-"""The machines that random programs run on: the presets, and odd ones that each bend a rule."""
+"""The machines that random programs run on: the presets, odd ones, and every fold."""
 
 from typing import Final
 
@@ -30,4 +30,34 @@ ODD: Final[tuple[Architecture, ...]] = (
         burst_beats=4,
     ),
 )  # fmt: skip
-MACHINES: Final[dict[str, Architecture]] = {**PRESETS, **{a.name: a for a in ODD}}
+#: Machines of the other folds.
+FOLDED: Final[tuple[Architecture, ...]] = (
+    # Held operands, the usual number of accumulators.
+    Architecture(
+        name="flex", fold="flex", rows=8, cols=16, lanes=16, x_depth=128, y_depth=256, port_bytes=8
+    ),
+    # Two accumulators for a tile, more rows than columns, 16-bit elements.
+    Architecture(
+        name="flex4", fold="flex", accumulators=4, rows=16, cols=4, lanes=16, data_bits=16,
+        x_depth=64, y_depth=64, port_bytes=16, burst_beats=8,
+    ),
+    # One accumulator for a tile: vectors are held, but only one passes.
+    Architecture(
+        name="flex2", fold="flex", accumulators=2, rows=4, cols=8, lanes=8, acc_bits=20,
+        x_depth=32, y_depth=64, port_bytes=4,
+    ),
+    # Inner products of 16 elements in 4 columns.
+    Architecture(
+        name="inner", fold="ip", rows=16, cols=4, lanes=16, x_depth=64, y_depth=128, port_bytes=8
+    ),
+    # Inner products of 4 elements in 8 columns, two accumulators for a tile, 16-bit elements.
+    Architecture(
+        name="dots", fold="ip", accumulators=4, rows=4, cols=8, lanes=8, data_bits=16, x_depth=64,
+        y_depth=64, port_bytes=4, burst_beats=4,
+    ),
+    # Outer products only.
+    Architecture(
+        name="outer", fold="op", rows=4, cols=8, lanes=8, x_depth=128, y_depth=64, port_bytes=8
+    ),
+)  # fmt: skip
+MACHINES: Final[dict[str, Architecture]] = {**PRESETS, **{a.name: a for a in (*ODD, *FOLDED)}}

@@ -142,6 +142,45 @@ FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
 }
 
 
+#: Likewise of CONTRACTs on machines that hold operands, those of 16 accumulators.
+HELD: dict[str, Callable[[Contract], bool]] = {
+    "nothing held": lambda i: not i.holds,
+    "vectors held, one passes": lambda i: i.nh > 1 and i.n_hold == 0,
+    "one vector held, several pass": lambda i: i.nh == 1 and i.held_issues > 1,
+    "one vector held, one passes": lambda i: i.nh == 1 and i.n_hold > 0 and i.held_issues == 1,
+    "fewer pass than are held": lambda i: 1 < i.held_issues < i.nh,
+    "more pass than are held": lambda i: i.held_issues > i.nh > 1,
+    "as many pass as are held": lambda i: i.held_issues == i.nh > 1,
+    "every accumulator": lambda i: i.held_issues == 8,
+    "accumulators that are no power of two": lambda i: i.held_issues in (3, 5, 6, 7),
+    "held vectors that are no power of two": lambda i: i.nh in (3, 5, 6, 7),
+    "two loops that hold": lambda i: i.n_hold == 2 and min(i.loop_count[:2]) > 1,
+    "tiles and iterations": lambda i: i.holds and min(i.tiles, i.tile_iterations) > 1,
+    "fewer pass, tiles and iterations": lambda i: (
+        i.held_issues < i.nh and min(i.tiles, i.tile_iterations) > 1
+    ),
+    "an addend": lambda i: i.holds and i.has_addend == 1,
+    "a sigmoid": lambda i: i.holds and i.act == Act.SIGMOID,
+    "a relu": lambda i: i.holds and i.act == Act.RELU,
+    "a result in X": lambda i: i.holds and i.z_space == Space.X,
+    "a result in Y": lambda i: i.holds and i.z_space == Space.Y,
+    "a stride of X without effect": lambda i: i.n_hold > 0 and i.loop_x[0] > 0,
+}
+#: What only machines with diagonal blocks hold, and only those of inner products.
+HELD_BY_FOLD: dict[str, dict[str, Callable[[Contract], bool]]] = {
+    "flex": {
+        "every column": lambda i: i.holds and i.nh * i.n_n == 16,
+        "several rows": lambda i: i.holds and i.n_m > 1,
+        "blocks": lambda i: i.nh > 1 and i.n_k > 1 and i.nb > 1,
+        "several columns of each": lambda i: i.nh > 1 and i.n_n > 1,
+    },
+    "inner": {
+        "every row and column": lambda i: i.nh == 4 and i.n_k == 16,
+        "rows that are no power of two": lambda i: i.nk0 * i.nk1 in (3, 5, 6, 7, 9, 11, 13),
+    },
+}
+
+
 def test_programs_have_phases_that_share_tokens_between_other_units() -> None:
     shared = nested = surplus = 0
     for seed in range(100):
@@ -162,6 +201,24 @@ def test_programs_have_phases_that_share_tokens_between_other_units() -> None:
 def some() -> list[Instruction]:
     programs = (random_case(seed, MACHINES["small"]).program for seed in range(300))
     return [i for program in programs for i in program.instructions]
+
+
+@pytest.mark.parametrize("name", HELD_BY_FOLD)
+def test_programs_hold_operands_in_every_way(name: str) -> None:
+    programs = (random_case(seed, MACHINES[name]).program for seed in range(100))
+    found = [i for p in programs for i in p.instructions if isinstance(i, Contract)]
+    features = HELD | HELD_BY_FOLD[name]
+    if name == "inner":  # of 4 columns, 3 are the only number
+        assert {i.nh for i in found} == {1, 2, 3, 4}
+    assert {what for what, holds in features.items() if not any(map(holds, found))} == set()
+
+
+def test_only_what_a_fold_has_is_drawn() -> None:
+    for name in ("small", "outer"):
+        programs = (random_case(seed, MACHINES[name]).program for seed in range(30))
+        found = [i for p in programs for i in p.instructions if isinstance(i, Contract)]
+        assert not any(i.holds for i in found)
+        assert any(i.n_k > 1 or i.nb > 1 for i in found) == (name == "small")
 
 
 @pytest.mark.parametrize("kind", FEATURES, ids=lambda kind: kind.__name__)

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from einchip.arch import PRESETS, Architecture
+from einchip.sim import simulate
+from tests.sim import stepped
 from tests.system.compare import Job, job, machine, rtl_differences, simulator_differences
 from tests.system.machines import MACHINES
 from tests.system.programs import cases, random_case
@@ -23,9 +25,13 @@ BUILT = pytest.mark.parametrize(
         pytest.param(PRESETS["small"], 72, id="small"),
         pytest.param(PRESETS["base"], 36, id="base"),
         pytest.param(MACHINES["least"], 72, id="least"),
+        pytest.param(MACHINES["flex"], 72, id="flex"),
+        pytest.param(MACHINES["flex4"], 36, id="flex4"),
+        pytest.param(MACHINES["inner"], 36, id="inner"),
+        pytest.param(MACHINES["outer"], 24, id="outer"),
         *(
             pytest.param(MACHINES[name], 72, id=name, marks=pytest.mark.nightly)
-            for name in ("wide", "tall", "wordy", "low")
+            for name in ("wide", "tall", "wordy", "low", "flex2", "dots")
         ),
     ],
 )
@@ -56,6 +62,15 @@ def stalled(seeds: Sequence[int], arch: Architecture) -> Iterator[Job]:
 def test_simulator_leaves_what_the_reference_leaves(arch: Architecture) -> None:
     jobs = [*plain(range(30), arch), *repeated(range(1000, 1005), arch)]
     assert [line for j in jobs for line in simulator_differences(j)] == []
+
+
+@EVERY
+def test_simulator_takes_the_cycles_of_the_literal_rules(arch: Architecture) -> None:
+    for seed in range(3000, 3012):
+        case, latency = random_case(seed, arch), LATENCIES[seed % 3]
+        fast = simulate(case.program, arch, host=case.host, latency=latency)
+        slow = stepped.simulate(case.program, arch, host=case.host, latency=latency)
+        assert fast == slow
 
 
 @BUILT
