@@ -2,7 +2,10 @@
 
 Dynamic programming over the tree: for every step and every pattern in which it can write its
 result, the cheapest way to get there. A producer's fold and its consumer's fold fit together if the
-tensor between them has a layout that is free of conflicts for both.
+tensor between them has a layout that is free of conflicts for both, and fuses what either fuses.
+
+First the best few folds of each step are tried. If the tree that they make takes longer than the
+sum of what its steps take at least, the search is repeated with all folds that could close the gap.
 """
 
 from __future__ import annotations
@@ -13,15 +16,15 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Factor, Fold, Shape, candidates
+from einchip.mapper.lanes import Candidate, Fold, Lanes, Shape, candidates
 from einchip.mapper.layout import Layout, conflict_free, restrict, solve
-from einchip.mapper.plan import Part, Slicing, Step, Tensor
+from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
 PADDING_WEIGHT = 0.1
-
-Lanes = tuple[Factor, ...]
+#: Folds of a step that are tried first, and where the first ones leave a gap.
+FIRST_FOLDS, MORE_FOLDS = 24, 160
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,33 @@ class _Entry(NamedTuple):
     below: tuple[_Entry | None, ...]
 
 
-class _Folder:
-    """The dynamic programme over one tree."""
+@dataclass
+class _Tally:
+    """What a search looked at, and what its steps take at least."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    folds: int = 0
+    patterns: int = 0
+    least: int = 0
+    #: Of every step with folds left out: by how much the cheapest of them exceeds the least.
+    cuts: list[int] = field(default_factory=list)
+
+
+class _Folder:
+    """The dynamic programme over one tree.
+
+    `slack` are the cycles by which a step may exceed its least (None: `lanes.USUAL_SLACK`).
+    """
+
+    def __init__(self, task: Task, slack: int | None, keep: int) -> None:
+        self.task, self.slack, self.keep = task, slack, keep
         self.steps = list(task.root.steps())
         self.order = {id(step): k for k, step in enumerate(self.steps)}
         self.sliced = self._spine()
         self.known: dict[tuple[int, Lanes, Lanes], tuple[float, Layout] | None] = {}
+        self.tally = _Tally()
+        #: Indices of which some tensors hold fewer values: nothing may lie outside them.
+        self.cut = {i for i, n in task.frame.items() if task.sizes.get(i, 1) != n}
+        self.cut |= {task.slicing.index} if task.slicing.count > 1 else set()
 
     def _spine(self) -> list[Node]:
         """Return the sliced nodes: the streamed tensor, and the steps upward from it."""
@@ -133,8 +154,8 @@ class _Folder:
     ) -> tuple[float, Layout, _Entry | None] | None:
         """Return the cheapest way to have an operand that can be read with these lanes."""
         if node.tensor:
-            layout = self.layout(node, [read, *self.task.accesses.get(node.tensor, ())])
-            return (self.padding_cost(layout), layout, None) if layout else None
+            leaf = self.between(node, read, ())
+            return (*leaf, None) if leaf else None
         best: tuple[float, Layout, _Entry | None] | None = None
         for entry in entries[id(node)]:
             if best and entry.total >= best[0]:
@@ -145,9 +166,11 @@ class _Folder:
         return best
 
     def between(self, node: Node, write: Lanes, read: Lanes) -> tuple[float, Layout] | None:
+        """Return a layout for two accesses of a tensor and the cost of its padding."""
         key = (id(node), write, read)
         if key not in self.known:
-            layout = self.layout(node, [write, read])
+            others = self.task.accesses.get(node.tensor, ()) if node.tensor else ()
+            layout = self.layout(node, [write, read, *others])
             self.known[key] = (self.padding_cost(layout), layout) if layout else None
         return self.known[key]
 
@@ -168,29 +191,88 @@ class _Folder:
 
     def _entries(self, step: Node, entries: Mapping[int, list[_Entry]]) -> list[_Entry]:
         """Return the best entry for each pattern of writing the result, cheapest first."""
-        task, best = self.task, dict[Lanes, _Entry]()
-        extents = self.sizes(self.is_sliced_step(step))
-        executions = task.slicing.count if self.is_sliced_step(step) else 1
+        best = dict[Lanes, _Entry]()
+        executions = self.task.slicing.count if self.is_sliced_step(step) else 1
+        left, right = step.operands
+        for flip, (cycles, fold) in self._folds(step, executions):
+            x_lanes, y_lanes = fold.x_lanes, fold.y_lanes
+            first = self.operand(left, y_lanes if flip else x_lanes, entries)
+            second = self.operand(right, x_lanes if flip else y_lanes, entries) if first else None
+            if first is None or second is None:
+                continue
+            total = cycles * executions + first[0] + second[0]
+            key = tuple(sorted(fold.z_lanes))
+            if key not in best or total < best[key].total:
+                layouts, below = (first[1], second[1]), (first[2], second[2])
+                best[key] = _Entry(total, cycles, fold, flip, layouts, below)
+        self.tally.patterns += len(best)
+        return sorted(best.values(), key=lambda e: e.total)
+
+    def _folds(self, step: Node, executions: int) -> list[tuple[bool, Candidate]]:
+        """Return the folds of a step to try, each with whether the right operand is in X."""
+        task, extents = self.task, self.sizes(self.is_sliced_step(step))
         addend = bool(task.addend) and step is task.root
         left, right = step.operands
+        found: list[tuple[bool, Candidate]] = []
+        least, cuts = [], []
         for flip in (False, True):
             if task.flips.get(self.order[id(step)], flip) != flip:
                 continue
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
-            for cycles, fold in candidates(shape, task.arch, addend):
-                ways = [
-                    self.operand(o, fold.x_lanes if o is x else fold.y_lanes, entries)
-                    for o in (left, right)
-                ]
-                if ways[0] is None or ways[1] is None:
-                    continue
-                total = cycles * executions + ways[0][0] + ways[1][0]
-                key = fold.z_lanes
-                if key not in best or total < best[key].total:
-                    layouts, below = (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2])
-                    best[key] = _Entry(total, cycles, fold, flip, layouts, below)
-        return sorted(best.values(), key=lambda e: e.total)
+            slack = None if self.slack is None else self.slack // executions
+            folds, cut = candidates(shape, task.arch, addend, slack, self.keep)
+            found += [(flip, c) for c in folds if self._allowed(c.fold)]
+            least.append(min(cut, folds[0].cycles))
+            cuts.append(cut)
+        self.tally.folds += len(found)
+        self.tally.least += min(least) * executions
+        self.tally.cuts.append((min(cuts) - min(least)) * executions)
+        return found
+
+    def _allowed(self, fold: Fold) -> bool:
+        """Tell whether no index lies outside one of which some tensors hold fewer values."""
+        return not any(i in f.chain[:-1] for f in fold.factors for i in self.cut)
+
+
+def _cycles(entry: _Entry, folder: _Folder, node: Node) -> int:
+    """Return the cycles of all executions of a step and those below it."""
+    executions = folder.task.slicing.count if folder.is_sliced_step(node) else 1
+    below = zip(entry.below, node.operands, strict=True)
+    return entry.cycles * executions + sum(_cycles(e, folder, o) for e, o in below if e)
+
+
+class _Answer(NamedTuple):
+    """The best way to fold a tree, and what was searched for it."""
+
+    folder: _Folder
+    entry: _Entry
+    layout: Layout
+    searched: Searched
+
+
+def _search(task: Task) -> _Answer:
+    """Search with few folds; if that leaves a gap, with all that could close it."""
+    slack: int | None = None
+    answer: _Answer | None = None
+    for keep in (FIRST_FOLDS, MORE_FOLDS):
+        folder = _Folder(task, slack, keep)
+        entry, layout = folder.run()
+        tally = folder.tally
+        gap = _cycles(entry, folder, task.root) - tally.least
+        complete = all(cut >= gap for cut in tally.cuts)
+        free = sum(k not in task.flips for k in range(len(folder.steps)))
+        searched = Searched(
+            1 << free, tally.folds, tally.patterns, len(folder.known), complete
+        )
+        if answer is None or entry.total < answer.entry.total:
+            answer = _Answer(folder, entry, layout, searched)
+        answer = answer._replace(searched=searched)
+        if complete:
+            break
+        slack = gap
+    assert answer is not None
+    return answer
 
 
 def fold_tree(task: Task) -> Part:
@@ -198,14 +280,13 @@ def fold_tree(task: Task) -> Part:
 
     Raises MappingError where the result's accesses cannot all be free of conflicts.
     """
-    folder = _Folder(task)
-    entry, layout = folder.run()
+    folder, entry, layout, searched = _search(task)
     tensors: dict[str, Tensor] = {}
     steps: list[Step] = []
     _collect(folder, task.root, entry, tensors, steps)
     result = task.naming.result
     tensors[result] = Tensor(result, task.root.indices, layout, 0, False)
-    return Part(tensors, tuple(steps), result, task.root.text(), task.slicing)
+    return Part(tensors, tuple(steps), result, task.root.text(), task.slicing, searched)
 
 
 def _collect(

@@ -449,7 +449,7 @@ def least_cycles(part: Part, streamed: str, arch: Architecture) -> int:
 
 def steady_step_cycles(step: Step, arch: Architecture) -> int:
     """Return the cycles for which a step holds the array, its last drain left out."""
-    return step.cycles - latency(step.fold.n_m, arch)
+    return step.cycles - latency(step.fold.tile_rows, arch)
 
 
 def _quickest(

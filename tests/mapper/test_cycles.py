@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from einchip.arch import PRESETS
+from einchip.arch import PRESETS, Architecture
 from einchip.mapper.errors import MappingError
 from einchip.mapper.model import map_model
 from einchip.mapper.network import compile_network, map_network
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.timeline import predict
 from einchip.network import Network
+from einchip.program import Halt, Program
 from einchip.sim.machine import simulate
 from tests.mapper.cases import LAYERS, UCF11, UCF11_DENSE_HIDDEN, UCF11_LAYER
 from tests.mapper.models import MODELS
 from tests.mapper.test_network import networks
+from tests.sim.programs import MACHINES, contracts
 
 #: The roofline of UCF11's input matrix on base, by an independent program.
 UCF11_BOUND, UCF11_MACS = 7568, 1_937_408
@@ -40,6 +43,18 @@ def test_a_network_takes_the_predicted_cycles_and_at_most_the_waits_for_the_writ
     run = simulate(compiled.program, arch, fetch=False, check_races=True)
     left_out = run.cycles - predict(compiled.program, arch)
     assert -MARGIN <= left_out <= MARGIN + run.counters["dma_stall_port"]
+
+
+@given(data=st.data(), arch=st.sampled_from(MACHINES))
+def test_contracts_of_every_fold_take_the_predicted_cycles(
+    data: st.DataObject, arch: Architecture
+) -> None:
+    drawn = data.draw(st.lists(contracts(arch), min_size=1, max_size=5))
+    program = Program((*(replace(i, wait=0, signal=0) for i in drawn), Halt()))
+    run = simulate(program, arch, fetch=False, check_banks=False)
+    if run.error is not None:
+        reject()
+    assert predict(program, arch) == run.cycles
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -1,0 +1,140 @@
+"""Ways to put a group of indices on lanes: which indices, fused or not, and how many values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+from einchip.mapper.factors import runs
+
+#: Indices of a group up to which they are fused in every order; of more, in two orders.
+ALL_FUSED = 3
+
+Chain = tuple[int, ...]  # positions in a group, from the inside out
+
+
+class Place(NamedTuple):
+    """`count` values, `step` apart, of the indices of a chain."""
+
+    chain: Chain
+    count: int
+    step: int = 1
+
+
+class Option(NamedTuple):
+    """One choice of lanes for a group; `blocks` are kept or passed beside them."""
+
+    steps: int  # iterations in time, tails included
+    tails: int  # further CONTRACTs
+    lanes: int
+    n_blocks: int
+    n_fused: int
+    places: tuple[Place, ...]
+    blocks: tuple[Place, ...]
+    parts: tuple[tuple[int, int, int], ...]  # (iterations in time, lanes, blocks)
+
+
+def counts(size: int, cap: int, exact: bool = False) -> list[int]:
+    """Return lane counts worth trying: for each number of iterations the least count."""
+    most = min(size, cap)
+    if exact:
+        return [c for c in range(2, most + 1) if size % c == 0]
+    found = {-(-size // -(-size // c)) for c in range(2, most + 1)} | {most}
+    return sorted(c for c in found if c >= 2)
+
+
+@lru_cache(maxsize=4096)
+def chains(n: int, fuse: bool) -> tuple[Chain, ...]:
+    """Return the ways to take indices of a group of n as one: each alone, then fused."""
+    natural = tuple(range(n))
+    found = [(p,) for p in natural]
+    if fuse:
+        every = n <= ALL_FUSED
+        orders = itertools.permutations(natural) if every else (natural, natural[::-1])
+        for order in orders:
+            found += [order[a:b] for a, b in itertools.combinations(range(n + 1), 2)]
+    return tuple(sorted(dict.fromkeys(found), key=len))
+
+
+def make(sizes: tuple[int, ...], places: tuple[Place, ...], blocks: tuple[Place, ...]) -> Option:
+    """Return the option of these places; blocks on the chain of a place lie beyond its lanes."""
+    lanes = {p.chain: p.count for p in places}
+    beyond = {p.chain: p.count for p in blocks}
+    used = dict.fromkeys((*lanes, *beyond))
+    taken = {p for chain in used for p in chain}
+    parts = [(prod(s for p, s in enumerate(sizes) if p not in taken), 1, 1)]
+    for chain in used:
+        ways = runs(prod(sizes[p] for p in chain), lanes.get(chain, 1), beyond.get(chain, 1))
+        parts = [
+            (t * r.iterations, c * r.lanes, q * r.blocks)
+            for (t, c, q), r in itertools.product(parts, ways)
+        ]
+    return Option(
+        sum(p[0] for p in parts), len(parts) - 1, prod(lanes.values()), prod(beyond.values()),
+        sum(len(c) - 1 for c in used), places, blocks, tuple(parts),
+    )  # fmt: skip
+
+
+def front(options: Iterable[Option], figures: int, alternatives: int) -> tuple[Option, ...]:
+    """Keep the Pareto front over the first figures, with some alternatives of each point."""
+    kept: dict[tuple[Any, ...], list[Option]] = {}
+    for o in sorted(options, key=lambda o: o[:5]):
+        key = o[:figures]
+        if key in kept:
+            if len(kept[key]) < alternatives:
+                kept[key].append(o)
+        elif not any(all(p <= q for p, q in zip(other, key, strict=True)) for other in kept):
+            kept[key] = [o]
+    return tuple(o for group in kept.values() for o in group)
+
+
+@lru_cache(maxsize=16384)
+def laned(
+    sizes: tuple[int, ...], cap: int, factors: int, exact: bool, fuse: bool, alternatives: int
+) -> tuple[Option, ...]:
+    """Return ways to put up to `cap` values of a group on lanes, by up to `factors` factors."""
+    found = [make(sizes, (), ())]
+    if factors and cap > 1:
+        singles = [
+            Place(chain, c)
+            for chain in chains(len(sizes), fuse)
+            for c in counts(prod(sizes[p] for p in chain), cap, exact)
+        ]
+        found += [make(sizes, (p,), ()) for p in singles]
+        if factors > 1:
+            found += [make(sizes, pair, ()) for pair in _pairs(sizes, singles, cap)]
+    return front(found, 3, alternatives)
+
+
+def _pairs(
+    sizes: tuple[int, ...], singles: Sequence[Place], cap: int
+) -> Iterator[tuple[Place, Place]]:
+    """Yield two places beside each other, without fused indices that make no difference."""
+    needed = [p for p in singles if prod(sizes[i] for i in p.chain[:-1]) < p.count * p.step]
+    for a, b in itertools.combinations(needed, 2):
+        if a.count * b.count <= cap and not set(a.chain) & set(b.chain):
+            yield a, b
+
+
+@lru_cache(maxsize=65536)
+def blocked(
+    sizes: tuple[int, ...], option: Option, cap: int, factors: int, fuse: bool, alternatives: int
+) -> tuple[Option, ...]:
+    """Return the ways to take up to `cap` blocks of what an option leaves in time."""
+    if cap < 2 or option.steps == 1:
+        return ()
+    lanes = {p.chain: p.count for p in option.places}
+    taken = {i for chain in lanes for i in chain}
+    free = [c for c in chains(len(sizes), fuse) if not taken & set(c)]
+    singles = [
+        Place(chain, c, lanes.get(chain, 1))
+        for chain in (*lanes, *free)
+        for c in counts(-(-prod(sizes[p] for p in chain) // lanes.get(chain, 1)), cap)
+    ]
+    found = [make(sizes, option.places, (p,)) for p in singles]
+    if factors > 1:
+        found += [make(sizes, option.places, pair) for pair in _pairs(sizes, singles, cap)]
+    return front(found, 4, alternatives)
