@@ -198,7 +198,8 @@ def contract(
             made = replace(
                 c, x_base=c.x_base + bx, y_base=c.y_base + by, z_base=c.z_base + bz, shift=shift,
                 x_reg=place.register(names[0]), y_reg=place.register(names[1]),
-                z_reg=place.register(names[2]), z_space=Space(z.space), d_base=0, act=act, act_shift=act_shift,
+                z_reg=place.register(names[2]), z_space=Space(z.space), d_base=0, act=act,
+                act_shift=act_shift,
             )  # fmt: skip
             found.append(_with_addend(made, c.d_base, step, addend, place) if addend else made)
         return found
