@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from einchip.arch import ACCUMULATE_LATENCY, PRESETS, Architecture
+from einchip.arch import PRESETS, Architecture
 from einchip.hw.tile_queue import HISTORY
 from einchip.program import Contract
 from einchip.reference import Memory, run_contract
@@ -29,9 +29,9 @@ from tests.hw.array_bench import (
 )
 
 
-def machine(rows: int, cols: int, lanes: int, data_bits: int = 8) -> Architecture:
+def machine(rows: int, cols: int, lanes: int, data_bits: int = 8, **fields: Any) -> Architecture:
     return PRESETS["nano"].override(
-        rows=rows, cols=cols, lanes=lanes, data_bits=data_bits, x_depth=128, y_depth=256
+        rows=rows, cols=cols, lanes=lanes, data_bits=data_bits, x_depth=128, y_depth=256, **fields
     )
 
 
@@ -46,10 +46,21 @@ MACHINES = [
     machine(8, 4, 8),
     machine(4, 4, 8),
 ]
+FOLDS = [
+    machine(4, 4, 4, fold="op"),
+    machine(8, 4, 8, fold="op"),
+    machine(4, 4, 4, fold="flex"),
+    machine(4, 8, 8, fold="flex", accumulators=8, data_bits=16),
+    machine(8, 4, 8, fold="flex", accumulators=4),
+    machine(4, 4, 8, fold="flex", accumulators=2),
+    machine(4, 4, 4, fold="ip"),
+    machine(8, 4, 8, fold="ip", accumulators=4),
+    machine(4, 8, 8, fold="ip", accumulators=2, data_bits=16),
+]
 
 
 def name(arch: Architecture) -> str:
-    return f"{arch.rows}x{arch.cols}x{arch.lanes}-{arch.data_bits}"
+    return f"{arch.fold}-{arch.rows}x{arch.cols}x{arch.lanes}-{arch.data_bits}-{arch.accumulators}"
 
 
 def never(t: int) -> int:
@@ -94,7 +105,7 @@ def check(
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("arch", MACHINES, ids=name)
+@pytest.mark.parametrize("arch", MACHINES + FOLDS, ids=name)
 def test_random_contracts_back_to_back(arch: Architecture, seed: int) -> None:
     rng = np.random.default_rng(seed)
     contracts = [contract(rng, arch) for _ in range(8)]
@@ -102,10 +113,11 @@ def test_random_contracts_back_to_back(arch: Architecture, seed: int) -> None:
     assert sum(c.macs for c in got.cycles) == sum(i.macs for i in contracts)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_random_contracts_with_vector_reads_missing_tokens_and_late_issue(seed: int) -> None:
-    rng = np.random.default_rng(100 + seed)
-    arch = MACHINES[seed % 2]
+@pytest.mark.parametrize("arch", [*MACHINES[:2], *FOLDS], ids=name)
+def test_random_contracts_with_vector_reads_missing_tokens_and_late_issue(
+    arch: Architecture,
+) -> None:
+    rng = np.random.default_rng(100)
     contracts = [contract(rng, arch, wait=int(rng.integers(0, 16))) for _ in range(8)]
     check(
         arch,
@@ -159,7 +171,7 @@ def test_one_contract_takes_the_documented_cycles(n_m: int, iterations: int) -> 
     launch = [c.activity for c in got].index("issue") - 1
     last_write = max(t for t, c in enumerate(got) if c.writes)
     if iterations >= n_m:
-        cycles = tiles * iterations + ACCUMULATE_LATENCY + n_m - 1 + arch.drain_latency
+        cycles = tiles * iterations + arch.accumulate_latency + n_m - 1 + arch.drain_latency
         assert last_write - launch == cycles
     else:
         assert sum(c.activity == "stall_drain" for c in got) > 0
