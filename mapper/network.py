@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+import contextlib
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -15,8 +17,17 @@ from einchip.mapper import report, tree
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region, image
+from einchip.mapper.merge import (
+    Float,
+    Merged,
+    Merging,
+    merged_arrays,
+    merged_network,
+    merged_of,
+)
 from einchip.mapper.network_place import PlacedNetwork, external_regions, place_network
 from einchip.mapper.network_search import (
+    MAX_SLICINGS,
     TREES,
     Attempt,
     attempts,
@@ -45,9 +56,13 @@ class NetworkMapping:
 
     Attributes
     ----------
+    network : what was asked, its weights as they are.
+    merged : the weights that are stored in place of those that they are made of.
     optimal : whether nothing cheaper exists in the space that was `searched`.
     macs_naive : multiply-adds when the tensors are taken in their order, the streamed one first.
-    bound : the roofline's cycles; None for a network of parts that share no index.
+    bound : the roofline's cycles with the weights as they are; None where it is not known, which
+        is so for a network of parts that share no index, or of too many trees.
+    merging : which weights might be merged, and the limits.
     """
 
     network: Network
@@ -57,6 +72,8 @@ class NetworkMapping:
     macs_naive: int
     optimal: bool
     bound: int | None
+    merging: Merging = field(default_factory=Merging)
+    merged: tuple[Merged, ...] = ()
 
     searched = (
         "all contraction trees of connected parts x either operand in X x lanes of up to two "
@@ -83,11 +100,29 @@ class NetworkMapping:
         """Predicted cycles of a run, loads and the store included, fetch left out."""
         return predict(self.emit().run, self.arch)
 
+    @property
+    def stored_network(self) -> Network:
+        """The network that runs: merged weights in place of those that they are made of."""
+        tensors = {t.name for t in self.part.tensors.values() if t.is_input}
+        return merged_network(self.network, self.merged, tensors)
+
+    def stored(self, arrays: Mapping[str, Float]) -> dict[str, Float]:
+        """Return the arrays that are stored, in float64, from those of the network."""
+        return merged_arrays(self.merged, arrays)
+
     def emit(self, fracs: Mapping[str, int] | None = None) -> Programs:
         """Return the programs with these fractional bits for every name (None: all 0).
 
-        Raises MappingError for scales that a shift cannot reach.
+        A merged weight that is not named has those of all its parts together. Raises MappingError
+        for scales that a shift cannot reach.
         """
+        if fracs is not None:
+            sums = {
+                m.name: sum(fracs[p] for p in m.parts)
+                for m in self.merged
+                if m.name not in fracs and all(p in fracs for p in m.parts)
+            }
+            fracs = {**fracs, **sums}
         return self.mapped.programs(fracs)
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +130,10 @@ class NetworkMapping:
         return {
             "arch": self.arch.name,
             "tree": self.part.tree,
+            "merged": {
+                m.name: {"of": list(m.parts), "indices": list(m.indices), "elements": m.elements}
+                for m in self.merged
+            },
             "macs": self.macs,
             "macs_naive": self.macs_naive,
             "cycles": self.cycles,
@@ -128,8 +167,17 @@ class CompiledNetwork:
         return max(r.offset + r.n_bytes(arch) for r in self.mapping.regions.values())
 
     def pack(self, arrays: Mapping[str, ArrayLike]) -> bytes:
-        """Return the external memory with the inputs, one array of integers per tensor."""
-        return image(self.mapping.regions, arrays, self.external_bytes, self.mapping.arch)
+        """Return the external memory with the inputs, one array of integers per tensor.
+
+        Merged weights are computed from the network's tensors, or given under their own names.
+        Raises MappingError for one whose integers the data width does not hold.
+        """
+        merged = self.mapping.merged
+        parts = {p for m in merged if m.name not in arrays for p in m.parts}
+        own = {n: a for n, a in arrays.items() if n not in parts}
+        bits = self.mapping.arch.data_bits
+        own |= {m.name: m.integers(arrays, bits) for m in merged if m.name not in arrays}
+        return image(self.mapping.regions, own, self.external_bytes, self.mapping.arch)
 
     def unpack(self, external: bytes | bytearray) -> Ints:
         """Return the result from external memory, axes in the order of the network's output."""
@@ -140,17 +188,38 @@ class CompiledNetwork:
 
 
 def map_network(
-    network: Network, arch: Architecture, *, resident: Collection[str] = (), streamed: str = ""
+    network: Network,
+    arch: Architecture,
+    *,
+    resident: Collection[str] = (),
+    streamed: str = "",
+    merge: bool = True,
 ) -> NetworkMapping:
     """Search the quickest mapping of a network.
 
-    `resident` tensors are loaded by a program of their own and stay; `streamed` (the largest
-    tensor, if not given) may be brought in slice by slice where it does not fit.
+    `resident` tensors are loaded by a program of their own and stay: they are weights, which may be
+    merged with one another beforehand where that is quicker (unless `merge` is false). `streamed`
+    (the largest tensor, if not given) may be brought in slice by slice where it does not fit.
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
+    found = _map(network, arch, resident, streamed, merge)
+    if not found.merged:
+        return found
+    try:
+        plain = _map(network, arch, resident, streamed, False)
+    except MappingError:
+        return found
+    return min((found, replace(plain, merging=found.merging)), key=lambda m: m.cycles)
+
+
+def _map(
+    network: Network, arch: Architecture, resident: Collection[str], streamed: str, merge: bool
+) -> NetworkMapping:
+    """Return the quickest mapping; the sum of steps, not the whole program, chooses the tree."""
     streamed = streamed or max(network.tensors, key=lambda n: network.size(network.tensors[n]))
-    trees = tree.search(network, *tree_costs(network, arch), keep=TREES)
+    constants = [n for n in resident if n != streamed] if merge else []
+    searches = _Searches(network, arch, Merging.on(arch, constants))
 
     def build(attempt: Attempt, space: int) -> PlacedNetwork:
         task = Task(
@@ -159,26 +228,62 @@ def map_network(
         )  # fmt: skip
         part = fold_tree(task)
         part = part.with_result_in(part.tensors[streamed].space ^ space)
-        mapped = place_network(part, external_regions(part, network.sizes, arch), resident, arch)
+        kept = {*resident, *(m.name for m in merged_of(network, attempt.node))}
+        mapped = place_network(part, external_regions(part, network.sizes, arch), kept, arch)
         check_words(mapped.programs(None).run, arch)
         return mapped
 
-    mapped = first_fit(attempts(network, trees, streamed, resident), build)
-    if streamed not in resident and mapped.part.slicing.count == 1:
-        load = op.beats(mapped.part.tensors[streamed].layout.extent, arch)
-        if load > LOAD_SHARE * mapped.cycles(arch):
-            node = trees[0].node
+    found = first_fit(attempts(network, searches, streamed, resident), build)
+    if streamed not in resident and found[1].part.slicing.count == 1:
+        load = op.beats(found[1].part.tensors[streamed].layout.extent, arch)
+        if load > LOAD_SHARE * found[1].cycles(arch):
+            node = found[0].node
             ways = (Attempt(node, s) for s in slicings(network, node, streamed))
-            mapped = quickest_stream(mapped, ways, build, streamed, arch)
+            few = itertools.islice(ways, MAX_SLICINGS)
+            found = quickest_stream(found, few, build, streamed, arch)
+    attempt, mapped = found
     return NetworkMapping(
         network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
         tree.macs(tree.in_order(network, streamed), network),
-        mapped.part.cycles <= trees[0].cost, bound_of(network, arch, streamed),
+        mapped.part.cycles <= searches.best.cost, bound_of(network, arch, streamed),
+        searches.merging, merged_of(network, attempt.node),
     )  # fmt: skip
 
 
+class _Searches:
+    """The trees of a network: with all merges, then with less room for weights, then with none.
+
+    `best` is the best tree of the first search.
+    """
+
+    def __init__(self, network: Network, arch: Architecture, merging: Merging) -> None:
+        self.network, self.costs, self.merging = network, tree_costs(network, arch), merging
+        try:
+            self.first = self._trees(merging)
+        except MappingError:
+            self.first = self._trees(Merging())
+
+    @property
+    def best(self) -> tree.Ranked:
+        """The best tree of all."""
+        return self.first[0]
+
+    def __iter__(self) -> Iterator[Sequence[tree.Ranked]]:
+        yield self.first
+        if not any(merged_of(self.network, t.node) for t in self.first):
+            return
+        room = self.merging.stored
+        if room is not None:
+            with contextlib.suppress(MappingError):
+                yield self._trees(replace(self.merging, stored=room // 2))
+        yield self._trees(Merging())
+
+    def _trees(self, merging: Merging) -> list[tree.Ranked]:
+        return tree.search(self.network, *self.costs, keep=TREES, merging=merging)
+
+
 def bound_of(network: Network, arch: Architecture, streamed: str) -> int | None:
-    """Return the roofline's cycles, None for a network that does not hang together."""
+    """Return the roofline's cycles, None where it is not known."""
     try:
         return roofline(network, arch, streamed).cycles
     except NetworkError:
@@ -192,6 +297,7 @@ def compile_network(
     *,
     resident: Collection[str] = (),
     streamed: str = "",
+    merge: bool = True,
 ) -> CompiledNetwork:
     """Return a program that loads the tensors, contracts them and stores the result.
 
@@ -199,7 +305,7 @@ def compile_network(
     integers (shift 0). Raises MappingError when nothing fits, or when the program would break a
     rule of `check` (an accumulator too narrow for the sum).
     """
-    mapping = map_network(network, arch, resident=resident, streamed=streamed)
+    mapping = map_network(network, arch, resident=resident, streamed=streamed, merge=merge)
     programs = mapping.emit(fracs)
     compiled = CompiledNetwork(mapping, programs.setup, programs.run)
     for program in (programs.setup, programs.run):

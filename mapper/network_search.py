@@ -64,9 +64,19 @@ def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slici
 
 
 def attempts(
+    network: Network,
+    searches: Iterable[Sequence[tree.Ranked]],
+    streamed: str,
+    resident: Collection[str],
+) -> Iterator[Attempt]:
+    """Yield ways to map with the trees of each search: the quickest, then less memory."""
+    for trees in searches:
+        yield from _attempts(network, trees, streamed, resident)
+
+
+def _attempts(
     network: Network, trees: Sequence[tree.Ranked], streamed: str, resident: Collection[str]
 ) -> Iterator[Attempt]:
-    """Yield ways to map, the quickest first, then those that need less memory."""
     for ranked in trees:
         yield Attempt(ranked.node)
     if streamed not in resident:
@@ -80,8 +90,8 @@ def attempts(
 
 def first_fit(
     tries: Iterator[Attempt], build: Callable[[Attempt, int], PlacedNetwork]
-) -> PlacedNetwork:
-    """Return the first attempt that can be built.
+) -> tuple[Attempt, PlacedNetwork]:
+    """Return the first attempt that can be built, and what it is.
 
     Each is built with its result beside the streamed tensor's scratchpad (1), then in the same (0),
     since what is written there holds up the loads.
@@ -92,20 +102,20 @@ def first_fit(
     for attempt in tries:
         for space in (1, 0):
             try:
-                return build(attempt, space)
+                return attempt, build(attempt, space)
             except MappingError as error:
                 failures.append(error)
     raise nearest(failures)
 
 
 def quickest_stream(
-    mapped: PlacedNetwork,
-    ways: Iterator[Attempt],
+    whole: tuple[Attempt, PlacedNetwork],
+    ways: Iterable[Attempt],
     build: Callable[[Attempt, int], PlacedNetwork],
     streamed: str,
     arch: Architecture,
-) -> PlacedNetwork:
-    """Return `mapped`, or the sliced mapping that takes the fewest estimated cycles.
+) -> tuple[Attempt, PlacedNetwork]:
+    """Return what is `whole`, or the sliced mapping that takes the fewest estimated cycles.
 
     A slice is contracted while the next one is loaded, so a long load hides behind the steps. Of
     the best ways to slice, all ways to swap X and Y in the sliced steps are tried.
@@ -119,7 +129,7 @@ def quickest_stream(
                 found.append((estimate(made, streamed, arch), attempt, made))
         return sorted(found, key=lambda f: f[0])
 
-    sliced = tried(itertools.islice(ways, MAX_SLICINGS))
+    sliced = tried(ways)
     flipped = [
         replace(attempt, flips=dict(zip(spine, flips, strict=True)))
         for _, attempt, _ in sliced[:MAX_FLIPPED]
@@ -127,8 +137,8 @@ def quickest_stream(
         for flips in itertools.product((False, True), repeat=len(spine))
         if len(spine) <= MAX_FLIPS
     ]
-    best = (estimate(mapped, streamed, arch), Attempt(tree.Node(())), mapped)
-    return min([best, *sliced, *tried(flipped)], key=lambda f: f[0])[2]
+    best = (estimate(whole[1], streamed, arch), *whole)
+    return min([best, *sliced, *tried(flipped)], key=lambda f: f[0])[1:]
 
 
 def sliced_steps(attempt: Attempt, streamed: str) -> list[int]:

@@ -1,212 +1,268 @@
 """Contraction trees: dynamic programming over subsets of tensors.
 
 All trees of connected parts are searched (outer products only between whole components); for every
-subset the `keep` cheapest trees are kept. A tensor with an index of its own that is summed may
-first be reduced alone, by a step with the tensor `ONE`.
+subset the `keep` best trees are kept, or, where an objective weighs several figures, those that
+fewer than `keep` others beat in all of them. A tensor with an index of its own that is summed may
+first be reduced alone, by a step with the tensor `ONE`. Any set of weights may be one leaf that
+costs nothing (`merge`).
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from einchip import roofline
 from einchip.mapper.errors import MappingError
+from einchip.mapper.merge import Merging, mergeable, merged_leaf
+from einchip.mapper.node import ONE, Costs, Node, Ranked, in_order, macs, step_macs
+from einchip.mapper.objective import Additive, Objective, StepCost
 from einchip.network import Network, NetworkError, Subsets
 from einchip.roofline import Volumes
 
+__all__ = [
+    "ONE", "Found", "Node", "Ranked", "StepCost", "explore", "in_order", "macs", "search",
+    "step_macs",
+]  # fmt: skip
+
 #: How much more than the quick tree a kept tree may cost.
 MARGIN = 1.25
-#: The scalar 1, by which a step with a single operand multiplies.
-ONE = "@one"
 
 
 @dataclass(frozen=True)
-class Node:
-    """A tensor of the network (a leaf), or the contraction of two nodes."""
+class Found:
+    """The best trees, best first, and how they were found.
 
-    indices: tuple[str, ...]
-    tensor: str = ""
-    left: Node | None = None
-    right: Node | None = None
+    Attributes
+    ----------
+    n_pairs : pairs of subsets whose contraction was weighed.
+    n_merges : sets of weights that could have been a leaf.
+    all_merges : whether these are all that the limits of memory allow.
+    """
 
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        """The two operands of a contraction, none of a leaf."""
-        return (self.left, self.right) if self.left and self.right else ()
-
-    @property
-    def pair(self) -> tuple[Node, Node]:
-        """The two operands of a contraction. Raises ValueError for a leaf."""
-        if self.left is None or self.right is None:
-            raise ValueError(f"{self.tensor} is no contraction")
-        return self.left, self.right
-
-    def leaves(self) -> Iterator[str]:
-        """Yield the tensors below, left to right."""
-        if self.tensor:
-            yield self.tensor
-        for node in self.operands:
-            yield from node.leaves()
-
-    def steps(self) -> Iterator[Node]:
-        """Yield the contractions below, operands before results."""
-        for node in self.operands:
-            yield from node.steps()
-        if not self.tensor:
-            yield self
-
-    def text(self) -> str:
-        """Return the tree as nested pairs."""
-        return self.tensor or "(" + " ".join(node.text() for node in self.operands) + ")"
-
-
-class Ranked(NamedTuple):
-    """A tree and its cost."""
-
-    cost: float
-    node: Node
-
-
-#: Cost of contracting two nodes into a third.
-StepCost = Callable[[Node, Node, tuple[str, ...]], float]
+    trees: list[Ranked]
+    n_pairs: int
+    n_merges: int
+    all_merges: bool
 
 
 def search(
-    network: Network, cost: StepCost, bound: roofline.StepCost, keep: int = 1
+    network: Network,
+    cost: StepCost,
+    bound: roofline.StepCost,
+    keep: int = 1,
+    *,
+    merging: Merging | None = None,
 ) -> list[Ranked]:
     """Return the `keep` cheapest trees, cheapest first; `bound` is a quick lower bound of `cost`.
 
-    The best tree by the bound alone says how much a tree may cost: trees that cost `MARGIN` more
-    are dropped on the way. Raises MappingError where there are too many trees to search.
+    Raises MappingError where there are too many trees to search.
     """
-    subsets = Subsets(network)
-    if len(subsets.names) == 1:
-        raw = Node(network.tensors[subsets.names[0]], subsets.names[0])
-        one = Node((), ONE)
-        out = tuple(i for i in raw.indices if i in network.output)
-        return [Ranked(cost(raw, one, out), Node(out, "", raw, one))]
-    volumes = Volumes(network)
-    try:
-        quick = _tree(network, subsets, roofline.cheapest(network, volumes, bound).splits)
-        limit = sum(cost(*step.pair, step.indices) for step in quick.steps())
-        return _Search(network, cost, volumes, bound, keep, limit * MARGIN).run()
-    except NetworkError as error:
-        raise MappingError(str(error)) from None
+    objective = Additive("cost", "", (cost,), (bound,))
+    return explore(network, objective, keep, merging=merging).trees
 
 
-def _tree(network: Network, subsets: Subsets, splits: Mapping[int, tuple[int, int]]) -> Node:
-    """Return the tree that is made of these splits."""
+def explore(
+    network: Network,
+    objective: Objective,
+    keep: int = 1,
+    *,
+    merging: Merging | None = None,
+    max_pairs: int = roofline.MAX_PAIRS,
+) -> Found:
+    """Return the `keep` best trees by an objective.
 
-    def node(subset: int) -> Node:
-        if subset in splits:
-            left, right = (node(part) for part in splits[subset])
-            return Node(subsets.open(subset), "", left, right)
-        name = subsets.names[subset.bit_length() - 1]
-        return Node(network.tensors[name], name)
+    The best tree by the objective's quick bound says how much a tree may cost: trees that cost
+    `MARGIN` more are dropped on the way. The weights' limit of memory is looked at only where the
+    best trees break it. Raises MappingError where there are too many trees to search, or none
+    keeps within the limit.
+    """
+    merging = merging or Merging()
+    if len(network.tensors) == 1:
+        return Found([_alone(network, objective)], 1, 0, True)
+    found = Exact(network, objective, keep, merging, max_pairs, limited=False).run()
+    limit = merging.stored
+    if limit is None or all(tree.stored <= limit for tree in found.trees):
+        return found
+    return Exact(network, objective, keep, merging, max_pairs, limited=True).run()
 
-    return node(subsets.full)
+
+def _alone(network: Network, objective: Objective) -> Ranked:
+    """Return the tree of a network of one tensor: a step with the scalar 1."""
+    (name,) = network.tensors
+    raw, one = Node(network.tensors[name], name), Node((), ONE)
+    out = tuple(i for i in raw.indices if i in network.output)
+    left = Ranked(0.0, raw, objective.leaf(network.size(raw.indices)))
+    costs = objective.join(left, Ranked(0.0, one, objective.leaf(0)), out)
+    return Ranked(objective.value(costs), Node(out, "", raw, one), costs)
 
 
-class _Search:
-    """The dynamic programme: for ever larger subsets the cheapest trees below a limit."""
+class Exact:
+    """The dynamic programme: for ever larger subsets the best trees below a limit.
+
+    `limited`: trees whose weights take more than `merging.stored` elements are left out, and of
+    each subset those are kept that are better in memory, too.
+    """
 
     def __init__(
         self,
         network: Network,
-        cost: StepCost,
-        volumes: Volumes,
-        bound: roofline.StepCost,
+        objective: Objective,
         keep: int,
-        limit: float,
+        merging: Merging,
+        max_pairs: int,
+        limited: bool,
     ) -> None:
-        self.network, self.cost, self.bound = network, cost, bound
-        self.keep, self.limit, self.volumes = keep, limit, volumes
-        self.subsets = Subsets(network)
+        self.network, self.objective, self.keep = network, objective, keep
+        self.merging, self.limited, self.max_pairs = merging, limited, max_pairs
+        self.volumes, self.subsets = Volumes(network), Subsets(network)
+        self.n_pairs = 0
+        self.masks: dict[int, int] = {}
+        self.merges, self.all_merges = mergeable(self.subsets, self.volumes, merging)
+        try:
+            self.limit = self._limit() * MARGIN
+        except NetworkError as error:
+            raise MappingError(str(error)) from None
         self.best = {1 << k: self._leaf(k) for k in range(len(self.subsets.names))}
-        self.masks = {s: volumes.mask(self.subsets.open(s)) for s in self.best}
+        for s in self.merges:
+            leaf = self._merged(s)
+            if self._floor(leaf, s) <= self.limit:
+                self.best.setdefault(s, []).append(leaf)
+        self.ideal = {s: _ideal(trees) for s, trees in self.best.items()}
+
+    # --- leaves ------------------------------------------------------------------------------
+    def mask(self, subset: int) -> int:
+        """Return the indices of a subset's result as bits."""
+        if subset not in self.masks:
+            self.masks[subset] = self.volumes.mask(self.subsets.open(subset))
+        return self.masks[subset]
+
+    def _raw(self, k: int) -> Ranked:
+        name = self.subsets.names[k]
+        node = Node(self.network.tensors[name], name)
+        size = self.network.size(node.indices)
+        stored = size if name in self.merging.constants else 0
+        return Ranked(0.0, node, self.objective.leaf(size), stored)
 
     def _leaf(self, k: int) -> list[Ranked]:
         """Return a tensor as it is, and, where it has a summed index of its own, reduced."""
-        name = self.subsets.names[k]
-        raw = Node(self.network.tensors[name], name)
+        raw = self._raw(k)
+        if self.mask(1 << k) == self.volumes.mask(raw.node.indices):
+            return [raw]
         needed = self.subsets.open(1 << k)
-        private = [i for i in raw.indices if i not in needed and self.network.sizes[i] > 1]
-        if not private:
-            return [Ranked(0.0, raw)]
-        kept = tuple(i for i in raw.indices if i in needed)
-        one = Node((), ONE)
-        return [Ranked(0.0, raw), Ranked(self.cost(raw, one, kept), Node(kept, "", raw, one))]
+        kept = tuple(i for i in raw.node.indices if i in needed)
+        one = Ranked(0.0, Node((), ONE), self.objective.leaf(0))
+        return [raw, self._joined(raw, one, kept)]
 
-    def run(self) -> list[Ranked]:
-        """Return the cheapest trees of the whole network."""
-        by_size = {1: list(self.best)}
-        n_pairs = 0
+    def _merged(self, s: int) -> Ranked:
+        """Return the leaf that a set of weights is merged into."""
+        parts = [n for k, n in enumerate(self.subsets.names) if s >> k & 1]
+        node = merged_leaf(self.network, parts, self.subsets.open(s))
+        size = self.network.size(node.indices)
+        return Ranked(0.0, node, self.objective.leaf(size), size)
+
+    def _floor(self, leaf: Ranked, s: int) -> float:
+        """Return a lower bound of every tree with a leaf."""
+        nothing = self.objective.leaf(0)
+        return self.objective.value(self.objective.least(leaf.costs, nothing, self.mask(s), 0, 0))
+
+    # --- trees -------------------------------------------------------------------------------
+    def _limit(self) -> float:
+        """Return what the best tree by the quick bound costs."""
+        free = () if self.limited else self.merges
+        found = roofline.cheapest(
+            self.network, self.volumes, self.objective.bound, free, self.max_pairs
+        )
+        quick = self._of_splits(found.splits, self.subsets.full)
+        fits = not self.limited or quick.stored <= (self.merging.stored or 0)
+        return quick.cost if fits else math.inf
+
+    def _of_splits(self, splits: Mapping[int, tuple[int, int]], s: int) -> Ranked:
+        """Return the tree that is made of these splits."""
+        if s in splits:
+            left, right = (self._of_splits(splits, part) for part in splits[s])
+            return self._joined(left, right, self.subsets.open(s))
+        return self._raw(s.bit_length() - 1) if s.bit_count() == 1 else self._merged(s)
+
+    def _joined(self, left: Ranked, right: Ranked, out: tuple[str, ...]) -> Ranked:
+        costs = self.objective.join(left, right, out)
+        node = Node(out, "", left.node, right.node)
+        return Ranked(self.objective.value(costs), node, costs, left.stored + right.stored)
+
+    def run(self) -> Found:
+        """Return the best trees of the whole network."""
+        by_size: dict[int, list[int]] = {}
+        for s in self.best:
+            by_size.setdefault(s.bit_count(), []).append(s)
+        given = {s for s, trees in self.best.items() if not any(trees[0].costs)}
         for size in range(2, len(self.subsets.names) + 1):
             splits: dict[int, list[tuple[int, int]]] = {}
             for a, b in self.subsets.pairs(by_size, size):
-                splits.setdefault(a | b, []).append((a, b))
-                n_pairs += 1
-                if n_pairs > roofline.MAX_PAIRS:
-                    raise roofline.too_many(self.subsets)
-            found = {s: self._cheapest(s, pairs) for s, pairs in splits.items()}
-            self.best.update({s: trees for s, trees in found.items() if trees})
-            by_size[size] = sorted(s for s in found if found[s])
-        return self.best[self.subsets.full]
+                self.n_pairs += 1
+                if self.n_pairs > self.max_pairs:
+                    raise MappingError(str(roofline.too_many(self.subsets)))
+                if self.limited or a | b not in given:
+                    splits.setdefault(a | b, []).append((a, b))
+            for s, pairs in splits.items():
+                trees = self._cheapest(s, pairs)
+                if trees:
+                    self.best[s], self.ideal[s] = trees, _ideal(trees)
+            by_size[size] = sorted({*by_size.get(size, ()), *(s for s in splits if s in self.best)})
+        if self.subsets.full not in self.best:
+            raise MappingError(
+                f"weights: found more than {self.merging.stored} elements in every contraction "
+                "tree, expected at most these; use deeper scratchpads"
+            )
+        n_merges = sum(s.bit_count() > 1 for s in self.merges)
+        return Found(self.best[self.subsets.full], self.n_pairs, n_merges, self.all_merges)
 
-    def _cheapest(self, s: int, pairs: list[tuple[int, int]]) -> list[Ranked]:
-        """Return the cheapest trees of a subset, trying splits in the order of their bounds."""
+    def _cheapest(self, s: int, pairs: Sequence[tuple[int, int]]) -> list[Ranked]:
+        """Return the best trees of a subset, trying splits in the order of their bounds."""
         out = self.subsets.open(s)
-        self.masks[s] = self.volumes.mask(out)
         ways = sorted(
             (least, a, b) for a, b in pairs if (least := self._least(a, b, s)) <= self.limit
         )
-        known: list[Ranked] = []
+        known = list(self.best.get(s, ()))
+        single = not self.limited and len(self.objective.leaf(0)) == 1
         for least, a, b in ways:
-            if least > (known[-1].cost if len(known) >= self.keep else self.limit):
+            if single and least > (known[-1].cost if len(known) >= self.keep else self.limit):
                 break
-            known = heapq.nsmallest(
-                self.keep, [*known, *self._ranked(a, b, out)], key=lambda r: r.cost
-            )
+            known = self._kept([*known, *self._ranked(a, b, out)], single)
         return known
+
+    def _kept(self, trees: list[Ranked], single: bool) -> list[Ranked]:
+        """Return the trees that fewer than `keep` others beat in every figure, best first."""
+        trees.sort(key=lambda r: r.cost)
+        if single:
+            return trees[: self.keep]
+        kept: list[tuple[Costs, Ranked]] = []
+        for tree in trees:
+            figures = (*tree.costs, float(tree.stored)) if self.limited else tree.costs
+            beaten = sum(
+                all(x <= y for x, y in zip(other, figures, strict=True)) for other, _ in kept
+            )
+            if beaten < self.keep:
+                kept.append((figures, tree))
+        return [tree for _, tree in kept]
 
     def _least(self, a: int, b: int, s: int) -> float:
         """Return a lower bound of the trees of a split."""
-        step = self.bound(self.masks[a], self.masks[b], self.masks[s])
-        return self.best[a][0].cost + self.best[b][0].cost + step
+        costs = self.objective.least(
+            self.ideal[a], self.ideal[b], self.mask(a), self.mask(b), self.mask(s)
+        )
+        return self.objective.value(costs)
 
     def _ranked(self, a: int, b: int, out: tuple[str, ...]) -> Iterator[Ranked]:
-        """Yield the trees of a split below the limit; a step's cost depends on indices only."""
-        costs: dict[tuple[tuple[str, ...], tuple[str, ...]], float] = {}
+        """Yield the trees of a split below the limit."""
+        room = self.merging.stored if self.limited else None
         for left, right in itertools.product(self.best[a], self.best[b]):
-            key = (left.node.indices, right.node.indices)
-            if key not in costs:
-                costs[key] = self.cost(left.node, right.node, out)
-            total = left.cost + right.cost + costs[key]
-            if total <= self.limit:
-                yield Ranked(total, Node(out, "", left.node, right.node))
+            tree = self._joined(left, right, out)
+            if tree.cost <= self.limit and (room is None or tree.stored <= room):
+                yield tree
 
 
-def in_order(network: Network, first: str) -> Node:
-    """Return the tree that a reader would write: `first`, then the other tensors in their order."""
-    subsets = Subsets(network)
-    order = [first, *(n for n in subsets.names if n != first)]
-    done = 1 << subsets.names.index(order[0])
-    node = Node(network.tensors[order[0]], order[0])
-    for name in order[1:]:
-        done |= 1 << subsets.names.index(name)
-        node = Node(subsets.open(done), "", node, Node(network.tensors[name], name))
-    return node
-
-
-def step_macs(left: Node, right: Node, network: Network) -> int:
-    """Return the multiply-adds of one contraction."""
-    return network.size(dict.fromkeys(left.indices + right.indices))
-
-
-def macs(node: Node, network: Network) -> int:
-    """Return the multiply-adds of a whole tree."""
-    return sum(step_macs(*step.pair, network) for step in node.steps())
+def _ideal(trees: Sequence[Ranked]) -> Costs:
+    """Return the least of every figure."""
+    return tuple(min(figures) for figures in zip(*(t.costs for t in trees), strict=True))

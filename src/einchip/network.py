@@ -120,7 +120,8 @@ class Network:
                 raise NetworkError(
                     f"{name}: found shape {array.shape}, expected {self.shape(name)}"
                 )
-        return np.asarray(np.einsum(self.einsum(), *operands, optimize="greedy"))
+        # With a limit of memory NumPy multiplies everything at once where intermediates are larger.
+        return np.asarray(np.einsum(self.einsum(), *operands, optimize=("greedy", 1 << 62)))
 
 
 class Subsets:

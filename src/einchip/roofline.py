@@ -66,10 +66,16 @@ class Roofline:
         return math.ceil(max(self.compute_cycles, self.port_cycles))
 
 
-def roofline(network: Network, arch: Architecture, streamed: str | Collection[str]) -> Roofline:
+def roofline(
+    network: Network,
+    arch: Architecture,
+    streamed: str | Collection[str],
+    free: Collection[int] = (),
+) -> Roofline:
     """Return the roofline of a network of which `streamed` are the inputs; the rest are weights.
 
-    Raises NetworkError where there are too many contraction trees to search.
+    The sets of weights in `free` (`Subsets`) may be contracted beforehand, at no cost. Raises
+    NetworkError where there are too many contraction trees to search.
     """
     volumes = Volumes(network)
 
@@ -79,8 +85,8 @@ def roofline(network: Network, arch: Architecture, streamed: str | Collection[st
     names = [streamed] if isinstance(streamed, str) else streamed
     moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
-        macs=int(cheapest(network, volumes, macs).cost),
-        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch)).cost,
+        macs=int(cheapest(network, volumes, macs, free).cost),
+        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch), free).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
 
@@ -103,15 +109,22 @@ class Cheapest(NamedTuple):
     splits: dict[int, tuple[int, int]]
 
 
-def cheapest(network: Network, volumes: Volumes, cost: StepCost) -> Cheapest:
+def cheapest(
+    network: Network,
+    volumes: Volumes,
+    cost: StepCost,
+    free: Collection[int] = (),
+    max_pairs: int = MAX_PAIRS,
+) -> Cheapest:
     """Return the tree with the least sum of step costs.
 
     Trees of connected parts; components that share no index are multiplied when they are whole.
+    The subsets in `free` cost nothing (`Subsets`): each may be a leaf of the tree.
     Raises NetworkError where there are too many trees to search.
     """
     subsets = Subsets(network)
     for cap in _caps(subsets, volumes, cost):
-        found = _cheapest_below(subsets, volumes, cost, cap)
+        found = _cheapest_below(subsets, volumes, cost, cap, free, max_pairs)
         if found.cost < math.inf:
             return found
     raise AssertionError("the greedy tree is below the last cap")
@@ -147,20 +160,32 @@ def _greedy(subsets: Subsets, volumes: Volumes, cost: StepCost) -> float:
     return total
 
 
-def _cheapest_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float) -> Cheapest:
+def _cheapest_below(
+    subsets: Subsets,
+    volumes: Volumes,
+    cost: StepCost,
+    cap: float,
+    free: Collection[int],
+    max_pairs: int,
+) -> Cheapest:
     """Return the cheapest tree, of infinite cost where all cost more than `cap`."""
     best = {1 << k: 0.0 for k in range(len(subsets.names))}
-    legs = {s: volumes.mask(subsets.open(s)) for s in best}
-    by_size = {1: list(best)}
+    legs = {s: volumes.mask(subsets.open(s)) for s in (*best, *free)}
+    best |= {s: 0.0 for s in free if cost(legs[s], 0, 0) <= cap}
+    by_size: dict[int, list[int]] = {}
+    for s in best:
+        by_size.setdefault(s.bit_count(), []).append(s)
     splits: dict[int, tuple[int, int]] = {}
     n_pairs = 0
     for size in range(2, len(subsets.names) + 1):
         found: dict[int, float] = {}
         for a, b in subsets.pairs(by_size, size):
             n_pairs += 1
-            if n_pairs > MAX_PAIRS:
+            if n_pairs > max_pairs:
                 raise too_many(subsets)
             s = a | b
+            if s in best:
+                continue
             if s not in legs:
                 legs[s] = volumes.mask(subsets.open(s))
             total = best[a] + best[b] + cost(legs[a], legs[b], legs[s])
@@ -168,7 +193,7 @@ def _cheapest_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: flo
                 found[s] = total
                 splits[s] = (a, b)
         best.update(found)
-        by_size[size] = list(found)
+        by_size.setdefault(size, []).extend(found)
     return Cheapest(best.get(subsets.full, math.inf), splits)
 
 

@@ -74,6 +74,10 @@ Json = Annotated[Path | None, typer.Option("--json", help="write every figure to
 EnergyTable = Annotated[
     str, typer.Option("--energy", help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file")
 ]
+Merge = Annotated[
+    bool,
+    typer.Option("--merge/--no-merge", help="merge weights beforehand where that is quicker"),
+]
 Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wrote")]
 Latency = Annotated[int, typer.Option(min=1, max=1 << 20, help="memory latency in cycles")]
 

@@ -13,6 +13,7 @@ from einchip.cli.common import (
     EnergyTable,
     Json,
     Latency,
+    Merge,
     Overrides,
     architecture,
     command,
@@ -155,6 +156,7 @@ def contract(
         Path | None, typer.Option("-o", "--output", help="write the result to this .npz file")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="run the RTL, too")] = False,
+    merge: Merge = True,
     prices: EnergyTable = "horowitz45",
     latency: Latency = 8,
     json_file: Json = None,
@@ -175,7 +177,7 @@ def contract(
             if name not in arrays:
                 fail(f"--resident: found {name}, expected one of {', '.join(arrays)}")
         with console.status("mapping"):
-            made = contract_network(network, arrays, machine, resident or [])
+            made = contract_network(network, arrays, machine, resident or [], merge=merge)
             bound = made.roofline.cycles
             run, memory = simulated(made, latency)
         expected = network.contract(arrays)
@@ -205,6 +207,7 @@ def figures_of(
     return {
         "einsum": made.mapping.network.einsum(),
         "tree": made.mapping.part.tree,
+        "merged": {m.name: list(m.parts) for m in made.mapping.merged},
         "macs": made.mapping.macs,
         "macs_naive": made.mapping.macs_naive,
         "exact": snr == math.inf,
@@ -220,6 +223,8 @@ def report(figures: dict[str, Any], name: str, data_bits: int) -> None:
     ratio = figures["snr_db"]
     snr = "exact" if figures["exact"] else "none" if ratio is None else f"{ratio:.1f} dB"
     say(f"{figures['tree']} on {name}, {data_bits} bit: {figures['macs']:,} MACs")
+    for name, parts in figures["merged"].items():
+        say(f"  merged beforehand                 {name} of {', '.join(parts)}")
     say(f"  signal to noise, against float64  {snr}")
     say(
         f"  cycles                            {figures['cycles']:,}"

@@ -14,6 +14,7 @@ from einchip.cli.common import (
     Arch,
     EnergyTable,
     Json,
+    Merge,
     Overrides,
     architecture,
     command,
@@ -47,7 +48,9 @@ def listing(entries: list[Entry]) -> None:
         say(f"    {entry.facts.get('citation', 'no citation')}")
 
 
-def measured(entries: list[Entry], arch: Architecture, prices: Table) -> list[Figures | Refused]:
+def measured(
+    entries: list[Entry], arch: Architecture, prices: Table, merge: bool
+) -> list[Figures | Refused]:
     """Measure all matrices, with a bar on a terminal."""
     from einchip.workloads import measure
 
@@ -65,7 +68,7 @@ def measured(entries: list[Entry], arch: Architecture, prices: Table) -> list[Fi
         task = bar.add_task("", total=len(matrices))
         for matrix in matrices:
             bar.update(task, description=matrix.name)
-            rows.append(measure(matrix, arch, prices))
+            rows.append(measure(matrix, arch, prices, merge))
             bar.advance(task)
     return rows
 
@@ -81,6 +84,7 @@ def workloads(
     arch: Arch = "base",
     overrides: Overrides = None,
     prices: EnergyTable = "horowitz45",
+    merge: Merge = True,
     json_file: Json = None,
 ) -> None:
     """Published compressed matrices: their sources; with --table, --file or --json their figures.
@@ -95,7 +99,7 @@ def workloads(
     if not table and file is None and json_file is None:
         listing(entries)
         return
-    rows = measured(entries, machine, chosen)
+    rows = measured(entries, machine, chosen, merge)
     if any(isinstance(row, Figures) for row in rows):
         shown = Table(rows, machine, chosen.name)
         Console(width=max(console.width, TABLE_WIDTH)).print(shown)

@@ -32,8 +32,8 @@ class Contracted:
 
     Attributes
     ----------
-    arrays : the data, in float64.
-    fracs : fractional bits of every tensor and step.
+    arrays : the data, in float64; `stored` those that the machine is given.
+    fracs : fractional bits of every stored tensor and step.
     resident : tensors that `setup` loads; `run` loads the others.
     """
 
@@ -41,6 +41,11 @@ class Contracted:
     arrays: Mapping[str, Float]
     fracs: Mapping[str, int]
     resident: tuple[str, ...]
+
+    @cached_property
+    def stored(self) -> dict[str, Float]:
+        """The data with merged weights in place of those that they are made of."""
+        return self.mapping.stored(self.arrays)
 
     @cached_property
     def programs(self) -> Programs:
@@ -60,7 +65,7 @@ class Contracted:
         arch, compiled = self.mapping.arch, self.compiled
         memory = Memory.empty(arch, compiled.external_bytes)
         memory.external[:] = compiled.pack(
-            {n: quantise(a, self.fracs[n], arch.data_bits) for n, a in self.arrays.items()}
+            {n: quantise(a, self.fracs[n], arch.data_bits) for n, a in self.stored.items()}
         )
         return memory
 
@@ -77,10 +82,13 @@ class Contracted:
 
     @property
     def roofline(self) -> Roofline:
-        """The least cycles of a run: all tensors that are not resident, and the result, move."""
+        """The least cycles of a run, with the same weights merged beforehand as may be.
+
+        All tensors that are not resident, and the result, move.
+        """
         network = self.mapping.network
         moved = [n for n in network.tensors if n not in self.resident]
-        return roofline(network, self.mapping.arch, moved)
+        return roofline(network, self.mapping.arch, moved, self.mapping.merging.sets(network))
 
 
 def contract(
@@ -88,19 +96,25 @@ def contract(
     arrays: Mapping[str, Float],
     arch: Architecture,
     resident: Collection[str] = (),
+    *,
+    merge: bool = True,
 ) -> Contracted:
     """Map a network, and choose the power-of-two scales of its tensors and steps from the data.
 
-    Raises MappingError when the machine is too small or a value is not finite.
+    Resident tensors are merged in float64 where that is quicker, unless `merge` is false; scales
+    are those of the merged ones. Raises MappingError when the machine is too small or a value is
+    not finite.
     """
     for name, values in arrays.items():
         _require_usable(name, values)
     left = [n for n in network.tensors if n not in resident]
     streamed = max(left, key=lambda n: network.size(network.tensors[n]), default="")
-    mapping = map_network(network, arch, resident=resident, streamed=streamed)
-    return Contracted(
-        mapping, arrays, choose_fracs(mapping, arrays, arch.data_bits), tuple(resident)
-    )
+    mapping = map_network(network, arch, resident=resident, streamed=streamed, merge=merge)
+    stored = mapping.stored(arrays)
+    for name, values in stored.items():
+        _require_usable(name, values)
+    fracs = choose_fracs(mapping, stored, arch.data_bits)
+    return Contracted(mapping, arrays, fracs, tuple(resident))
 
 
 def _require_usable(name: str, values: Float) -> None:

@@ -34,7 +34,9 @@ class Figures:
     macs_naive : multiply-adds with the cores taken in their order.
     macs : those of the contraction tree with the least.
     macs_mapped : those of the tree that was mapped, which is the quickest, not the smallest one.
-    bound_cycles : the roofline (`einchip.roofline`).
+    weights_stored : elements on the chip: those weights, or what they were merged into.
+    bound_cycles : the roofline of the weights as they are (`einchip.roofline`).
+    bound_merged_cycles : the roofline with weights merged beforehand where that helps.
     cycles : of the simulator, from the load of the input to the store of the result.
     energy_pj : of these cycles, external memory included.
     """
@@ -45,14 +47,16 @@ class Figures:
     macs_naive: int
     macs: int
     macs_mapped: int
+    weights_stored: int
     bound_cycles: int
+    bound_merged_cycles: int
     cycles: int
     energy_pj: float
 
     @property
     def ratio(self) -> float:
-        """Cycles over bound."""
-        return self.cycles / self.bound_cycles
+        """Cycles over the bound that no machine of this size is below."""
+        return self.cycles / self.bound_merged_cycles
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -67,29 +71,31 @@ def network_of(spec: MatrixSpec) -> Network:
     return Network({INPUT: matrix.inputs, **matrix.tensors}, matrix.sizes, matrix.outputs)
 
 
-def map_workload(spec: MatrixSpec, arch: Architecture) -> NetworkMapping:
+def map_workload(spec: MatrixSpec, arch: Architecture, *, merge: bool = True) -> NetworkMapping:
     """Map a matrix with its weights resident. Raises MappingError, ModelError, NetworkError."""
     network = network_of(spec)
     weights = [name for name in network.tensors if name != INPUT]
-    return map_network(network, arch, resident=weights, streamed=INPUT)
+    return map_network(network, arch, resident=weights, streamed=INPUT, merge=merge)
 
 
 def measure(
-    workload: Workload | Refused, arch: Architecture, table: energy.Table
+    workload: Workload | Refused, arch: Architecture, table: energy.Table, merge: bool = True
 ) -> Figures | Refused:
     """Map and simulate a workload; what does not fit the machine is refused."""
     if isinstance(workload, Refused):
         return workload
     try:
-        return _figures(workload, arch, table)
+        return _figures(workload, arch, table, merge)
     except (MappingError, ModelError, NetworkError, ProgramError) as error:
         return Refused(workload.name, " ".join(str(error).split()))
 
 
-def _figures(workload: Workload, arch: Architecture, table: energy.Table) -> Figures:
-    spec = workload.spec
-    line = roofline(network_of(spec), arch, INPUT)
-    mapping = map_workload(spec, arch)
+def _figures(workload: Workload, arch: Architecture, table: energy.Table, merge: bool) -> Figures:
+    spec, network = workload.spec, network_of(workload.spec)
+    mapping = map_workload(spec, arch, merge=merge)
+    line = roofline(network, arch, INPUT)
+    merged = roofline(network, arch, INPUT, mapping.merging.sets(network))
+    stored = mapping.stored_network
     run = simulate(mapping.emit().run, arch, fetch=False)
     if run.error:
         raise ProgramError(f"the machine stops with {run.error[0].name}")
@@ -100,19 +106,27 @@ def _figures(workload: Workload, arch: Architecture, table: energy.Table) -> Fig
         macs_naive=mapping.macs_naive,
         macs=line.macs,
         macs_mapped=mapping.macs,
+        weights_stored=sum(stored.size(t) for n, t in stored.tensors.items() if n != INPUT),
         bound_cycles=line.cycles,
+        bound_merged_cycles=merged.cycles,
         cycles=run.cycles,
         energy_pj=energy.energy(run.counters, arch, table).total_pj,
     )
 
 
 #: Column titles of the printed table.
-TITLES = ("format", "weights", "MACs naive", "best", "bound", "cycles", "ratio", "energy, nJ")
+TITLES = (
+    "format", "weights", "MACs naive", "best", "stored", "bound", "merged", "cycles",
+    "ratio", "energy, nJ",
+)  # fmt: skip
 
 
 def cells(row: Figures) -> list[str]:
     """Return what the table says of a workload, behind its name."""
-    numbers = (row.weights, row.macs_naive, row.macs, row.bound_cycles, row.cycles)
+    numbers = (
+        row.weights, row.macs_naive, row.macs, row.weights_stored, row.bound_cycles,
+        row.bound_merged_cycles, row.cycles,
+    )  # fmt: skip
     return [
         row.format,
         *(f"{n:,}" for n in numbers),

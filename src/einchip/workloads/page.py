@@ -53,7 +53,9 @@ matrix, in order:
 | `macs_naive` | multiply-adds with the input contracted with the cores in their order |
 | `macs` | multiply-adds of the tree with the least |
 | `macs_mapped` | multiply-adds of the tree that was mapped: the quickest, maybe not the smallest |
+| `weights_stored` | elements on the chip: the weights, or what they were merged into |
 | `bound_cycles` | the roofline of the architecture ([mapping.md](mapping.md)), rounded up |
+| `bound_merged_cycles` | the roofline where weights may be merged beforehand |
 | `cycles` | of the simulator, from the start to the end of one execution |
 | `energy_pj` | of these cycles, external memory included |
 | `error` | in place of all but `name`: why the entry was refused, in one line |
@@ -63,7 +65,9 @@ file or an option cannot be used.
 
 An execution loads one input vector, contracts it, and stores the result; weights and program are
 on the chip before. Where that is quicker, the input is loaded in slices while the slices before
-it are contracted. The bound knows no latency: ratios of executions of a few hundred cycles are
+it are contracted. Weights are merged with one another beforehand where that is quicker
+([mapping.md](mapping.md)), not with `--no-merge`; the ratio is that of the cycles to the bound
+with merged weights. The bound knows no latency: ratios of executions of a few hundred cycles are
 those of the pipeline's fill and of the result's way out.
 
 ## Any einsum, with data
@@ -74,7 +78,8 @@ those of the pipeline's fill and of the result's way out.
 contracts the arrays of a file in their order (or normal random ones) without any neural network:
 power-of-two scales from the data, per tensor and step; mapped, simulated, with `--verify` on the
 RTL. It prints the signal-to-noise ratio against float64, cycles, bound and energy. Operands are
-loaded by the run, unless they are `--resident`.
+loaded by the run, unless they are `--resident`; resident ones are weights, and merged where that
+is quicker.
 
 ## Figures on `base`
 
