@@ -262,9 +262,7 @@ def _search(task: Task) -> _Answer:
         gap = _cycles(entry, folder, task.root) - tally.least
         complete = all(cut >= gap for cut in tally.cuts)
         free = sum(k not in task.flips for k in range(len(folder.steps)))
-        searched = Searched(
-            1 << free, tally.folds, tally.patterns, len(folder.known), complete
-        )
+        searched = Searched(1 << free, tally.folds, tally.patterns, len(folder.known), complete)
         if answer is None or entry.total < answer.entry.total:
             answer = _Answer(folder, entry, layout, searched)
         answer = answer._replace(searched=searched)

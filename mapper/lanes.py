@@ -23,8 +23,8 @@ from einchip.mapper.options import Option, Place, blocked, laned, make
 __all__ = [
     "Candidate",
     "Factor",
-    "Found",
     "Fold",
+    "Found",
     "Lanes",
     "Run",
     "Shape",
@@ -295,8 +295,7 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
         Unfused(o.steps, o.tails, tuple((p.chain[0], p.count) for p in o.places)) for o in found
     )
 
+
 def steady_cycles(shape: Shape, arch: Architecture) -> int:
     """Return the least cycles for which a step holds the array in the steady state."""
     return _least(_Sizes.of(shape).fused(), Machine.of(arch), False)[0]
-
-

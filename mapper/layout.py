@@ -240,9 +240,7 @@ def solve(
     if fusion.axes is None:
         return None
     wanted = tuple(sorted({p for a in own if (p := fusion.pattern(a, sizes))}))
-    strides = _solve(
-        tuple(prod(sizes[i] for i in chain) for chain in fusion.axes), wanted, lanes
-    )
+    strides = _solve(tuple(prod(sizes[i] for i in chain) for chain in fusion.axes), wanted, lanes)
     if strides is None:
         return None
     found = {}

@@ -21,6 +21,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,6 +36,7 @@ from einchip.mapper.cost import latency
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
 from einchip.mapper.lanes import Shape, steady_cycles
+from einchip.mapper.merge import Merged, Merging, merged_of
 from einchip.mapper.network_search import TREES
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
@@ -103,6 +105,7 @@ class Stream:
     part: Part
     streamed: str
     schedule: Schedule
+    merged: tuple[Merged, ...]
     bases: Mapping[str, int]
 
     @property
@@ -288,12 +291,17 @@ class Stream:
         return -(-max(ends, default=0) // 4096) * 4096
 
     def pack(self, weights: Mapping[str, ArrayLike], inputs: ArrayLike) -> bytes:
-        """Return the external memory: arrays of integers, `inputs` with one axis more in front."""
+        """Return the external memory: arrays of integers, `inputs` with one axis more in front.
+
+        Merged weights are computed from the network's tensors, or given under their own names.
+        """
         given = np.asarray(inputs)
-        own = {n: r for n, r in self.regions.items() if n in weights}
+        bits = self.arch.data_bits
+        found = {n: a for n, a in weights.items() if n in self.regions}
+        found |= {m.name: m.integers(weights, bits) for m in self.merged if m.name not in weights}
         n = len(given)
         out = bytearray(self.external_bytes(n))
-        packed = image(own, weights, self._weights_bytes, self.arch)
+        packed = image(self.regions, found, self._weights_bytes, self.arch)
         out[: len(packed)] = packed
         at, size = self.host(n).bases[INPUT], self.record(self.streamed)
         for k, values in enumerate(given):
@@ -360,11 +368,20 @@ def _lifetimes(stream: Stream) -> dict[str, tuple[int, int]]:
     return {n: spans[n] for n, lag in lags.items() if lag == 0}
 
 
-def placed(
-    network: Network, arch: Architecture, part: Part, streamed: str, schedule: Schedule
-) -> Stream:
+class Way(NamedTuple):
+    """A network with its tree folded, and the weights that are merged for it."""
+
+    network: Network
+    arch: Architecture
+    streamed: str
+    part: Part
+    merged: tuple[Merged, ...]
+
+
+def placed(way: Way, schedule: Schedule) -> Stream:
     """Return a stream with its addresses. Raises MappingError when it does not fit."""
-    made = Stream(network, arch, part, streamed, schedule, {})
+    network, arch, streamed, part, merged = way
+    made = Stream(network, arch, part, streamed, schedule, merged, {})
     spans = _lifetimes(made)
     buffers = [replace(b, permanent=b.name not in spans) for b in made.buffers.values()]
     made = replace(made, bases=allocate(buffers, spans, arch))
@@ -386,27 +403,47 @@ def finer(schedule: Schedule) -> Iterator[Schedule]:
             yield replace(schedule, lags=lags)
 
 
-def parts_of(network: Network, arch: Architecture, streamed: str) -> Iterator[Part]:
-    """Yield folded trees: the quickest in the steady state first, their chains in both ways."""
+def ways(network: Network, arch: Architecture, streamed: str) -> Iterator[Way]:
+    """Yield folded trees: the quickest in the steady state first, their chains in both ways.
+
+    First with all merges of weights, then with half the room for weights, then with none.
+    """
+    merging = Merging.on(arch, [n for n in network.tensors if n != streamed])
+    limits = (merging, replace(merging, stored=(merging.stored or 0) // 2), Merging())
+    for limit in limits:
+        with contextlib.suppress(MappingError):
+            for ranked in _trees(network, arch, streamed, limit):
+                yield from _folded(network, arch, streamed, ranked.node)
+
+
+def _trees(
+    network: Network, arch: Architecture, streamed: str, merging: Merging
+) -> list[tree.Ranked]:
     sizes = network.sizes
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         if streamed not in {*a.leaves(), *b.leaves()}:
             return 0.0
-        ways = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(steady_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
+        orders = ((a.indices, b.indices), (b.indices, a.indices))
+        return float(min(steady_cycles(Shape.of(x, y, out, sizes), arch) for x, y in orders))
 
     bound = step_cycles(Volumes(network), arch)
-    for ranked in tree.search(network, cost, bound, keep=TREES):
-        n_steps = sum(1 for _ in ranked.node.steps())
-        ways: list[dict[int, bool]] = [{}]
-        if n_steps <= MAX_FLIPS:
-            ways += [dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)]
-        for flips in ways:
-            task = Task(ranked.node, sizes, arch, Naming("result"), Slicing(), streamed, flips)
-            with contextlib.suppress(MappingError):
-                part = fold_tree(task)
-                yield part.with_result_in(1 if arch.y_window else part.tensors[streamed].space ^ 1)
+    return tree.search(network, cost, bound, keep=TREES, merging=merging)
+
+
+def _folded(network: Network, arch: Architecture, streamed: str, node: tree.Node) -> Iterator[Way]:
+    """Yield a tree folded, as it is cheapest and with its operands in X and Y by each choice."""
+    n_steps = sum(1 for _ in node.steps())
+    flips: list[dict[int, bool]] = [{}]
+    if n_steps <= MAX_FLIPS:
+        flips += [dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)]
+    merged = merged_of(network, node)
+    for way in flips:
+        task = Task(node, network.sizes, arch, Naming("result"), Slicing(), streamed, way)
+        with contextlib.suppress(MappingError):
+            part = fold_tree(task)
+            space = 1 if arch.y_window else part.tensors[streamed].space ^ 1
+            yield Way(network, arch, streamed, part.with_result_in(space), merged)
 
 
 #: Folded trees that are looked at, and how near the least possible ends the search.
@@ -421,19 +458,18 @@ def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
     """
     failures: list[MappingError] = []
     best: Stream | None = None
-    least = 0
-    for part in itertools.islice(parts_of(network, arch, streamed), PARTS):
-        least = least_cycles(part, streamed, arch)
-        if best is None or best.predicted > least * NEAR:
-            ways = schedules(len(chain_of(part, streamed)))
-            best = _quickest(best, part, ways, network, arch, streamed, failures)
+    found: Way | None = None
+    for way in itertools.islice(ways(network, arch, streamed), PARTS):
+        least = least_cycles(way.part, streamed, arch)
         if best is not None and best.predicted <= least * NEAR:
             break
-    if best is None:
+        made = _quickest(best, way, schedules(len(chain_of(way.part, streamed))), failures)
+        if made is not best:
+            best, found = made, way
+    if best is None or found is None:
         raise nearest(failures) if failures else MappingError("stream: no fold was found")
     if best.predicted > least_cycles(best.part, streamed, arch) * NEAR:
-        more = finer(best.schedule)
-        best = _quickest(best, best.part, more, network, arch, streamed, failures) or best
+        best = _quickest(best, found, finer(best.schedule), failures) or best
     for program in (best.programs().setup, best.programs().run):
         for violation in check.verify(program, arch, best.host(1)):
             raise MappingError(f"program: {violation}; change the scales or the architecture")
@@ -453,19 +489,13 @@ def steady_step_cycles(step: Step, arch: Architecture) -> int:
 
 
 def _quickest(
-    best: Stream | None,
-    part: Part,
-    ways: Iterable[Schedule],
-    network: Network,
-    arch: Architecture,
-    streamed: str,
-    failures: list[MappingError],
+    best: Stream | None, way: Way, tried: Iterable[Schedule], failures: list[MappingError]
 ) -> Stream | None:
-    """Return `best`, or a schedule of a part that is predicted to be quicker."""
-    least = least_cycles(part, streamed, arch)
-    for schedule in ways:
+    """Return `best`, or a schedule of a folded tree that is predicted to be quicker."""
+    least = least_cycles(way.part, way.streamed, way.arch)
+    for schedule in tried:
         try:
-            made = placed(network, arch, part, streamed, schedule)
+            made = placed(way, schedule)
         except MappingError as error:
             failures.append(error)
             continue

@@ -13,7 +13,7 @@ from einchip import reference
 from einchip.arch import PRESETS
 from einchip.check import verify
 from einchip.mapper.errors import MappingError
-from einchip.mapper.stream import Schedule, Stream, chain_of, map_stream, parts_of, placed
+from einchip.mapper.stream import Schedule, Stream, chain_of, map_stream, placed, ways
 from einchip.network import Network
 from einchip.program import Store
 from einchip.sim import simulate
@@ -66,8 +66,8 @@ CHAIN = small({"a": 6, "b": 5, "c": 7, "d": 4, "e": 9}, x="ab", P="ac", Q="bcd",
 @pytest.mark.parametrize(("x", "z"), [(True, True), (True, False), (False, False)])
 def test_every_schedule_computes_the_same(lags: tuple[int, ...], x: bool, z: bool) -> None:
     arch = WIDE["small"]
-    part = next(p for p in parts_of(CHAIN, arch, "x") if len(chain_of(p, "x")) == 3)
-    check(placed(CHAIN, arch, part, "x", Schedule(lags, x, z)), 5)
+    way = next(w for w in ways(CHAIN, arch, "x") if len(chain_of(w.part, "x")) == 3)
+    check(placed(way, Schedule(lags, x, z)), 5)
 
 
 @pytest.mark.parametrize("preset", sorted(WIDE))
@@ -85,18 +85,14 @@ def test_random_streams_equal_einsum(data: st.DataObject) -> None:
     check(map_stream(mpo("x", tuple(ins), tuple(outs), rank), WIDE[preset], "x"), 3)
 
 
-def test_weight_only_steps_run_once() -> None:
-    """A tree whose weights are contracted first has a chain of one step: its macs are those."""
+def test_weights_are_merged_where_that_is_quicker() -> None:
+    """Two weights contracted beforehand leave one step: its multiply-adds are those counted."""
     sizes = {"a": 4, "b": 2, "c": 32}
     network = small(sizes, x="a", P="ab", Q="bc", out="c")
-    streams = [
-        placed(network, WIDE["small"], part, "x", Schedule(()))
-        for part in parts_of(network, WIDE["small"], "x")
-        if len(chain_of(part, "x")) == 1
-    ]
-    for stream in streams[:1]:
-        assert stream.macs == 4 * 32
-        check(stream, 3)
+    stream = map_stream(network, WIDE["small"], "x")
+    assert [m.parts for m in stream.merged] == [("P", "Q")]
+    assert stream.macs == 4 * 32
+    check(stream, 3)
 
 
 def test_the_steady_state_is_predicted() -> None:
@@ -119,7 +115,7 @@ def test_results_are_stored_from_the_window() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_way_out() -> None:
     arch = PRESETS["nano"].override(x_depth=16, y_depth=16)
-    with pytest.raises(MappingError, match="expected at most 64; set ._depth to"):
+    with pytest.raises(MappingError, match=r"expected at most 64; set ._depth to"):
         map_stream(mpo("x", (8, 8), (8, 8), 4), arch, "x")
 
 
