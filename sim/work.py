@@ -109,6 +109,7 @@ class TransferWork(Work):
     bursts: tuple[Burst, ...]
     fault: Fault
     bus_fault: int
+    external: tuple[int, int]  # first byte, and the one after the last
 
 
 def split_bursts(address: int, beats: int, arch: Architecture) -> tuple[Burst, ...]:
@@ -230,6 +231,7 @@ def _transfer(
     return TransferWork(
         step.pc, i, i.space, split_bursts(external, i.beats, arch), fault,
         bus_fault if bus_fault < i.beats else NEVER,
+        (external, external + i.beats * arch.port_bytes),
     )  # fmt: skip
 
 

@@ -45,8 +45,10 @@ COPY_LATENCY: Final = READ_LATENCY
 #: Writes that the vector unit may have between issue and grant, a power of two. 16 cover the three
 #: writes of each vector in LSTM_LATENCY cycles; with 8 an LSTM takes twice as long.
 VECTOR_WRITES: Final = 16
-#: Read bursts that the DMA may have in flight.
+#: Read bursts that may miss their last beat, a power of two.
 READ_BURSTS: Final = 4
+#: Written bursts that may miss their response, a power of two.
+WRITE_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.
 STORE_BEATS: Final = 8
 
