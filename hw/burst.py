@@ -1,14 +1,14 @@
-"""How the DMA unit cuts a range of external memory into bursts."""
+"""How load and store unit cut ranges of external memory into bursts, and offer their addresses."""
 
-from typing import Final
+from typing import Any, Final
 
-from amaranth import Cat, Const, Mux, Value
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture, clog2
 from einchip.hw.axi import ADDRESS_BITS, BOUNDARY_BYTES
-from einchip.hw.interfaces import FaultSignature, instruction_layout
+from einchip.hw.interfaces import instruction_layout
 from einchip.program import Load
 
 #: Width of a transfer's number of beats.
@@ -31,36 +31,114 @@ def bytes_of(beats: Value, arch: Architecture) -> Value:
     return Cat(Const(0, clog2(arch.port_bytes)), beats)
 
 
-class TransferSignature(wiring.Signature):
-    """A transfer that an engine of the DMA unit is told to do, and what it tells about it.
+class BurstAddresses(wiring.Component):
+    """Offer the addresses of a range's bursts, some of them ahead of the bursts' ends.
+
+    Started in cycle u, `address.valid` is 1 in every cycle from u + 1 in which bursts are left and
+    fewer than `most` accepted ones have not ended. The next range may start while bursts of earlier
+    ones are to end.
+
+    Parameters
+    ----------
+    arch
+        Gives the width of the port and the longest burst.
+    most
+        Bursts that may be under way, a power of two.
 
     Members
     -------
-    start, address, beats : out
-        A transfer of `beats` (at least 1) beats at this byte address is launched in this cycle;
-        only while the engine is neither `active` nor stopped, and `quiet`.
-    stop : out
-        No new burst begins, bursts under way are finished with their data dropped.
-    active : in
-        A transfer is under way: from the cycle after `start` to the cycle of `done`.
-    done : in
-        The last beat (of a store, the last response) is accepted in this cycle.
-    quiet : in
-        Nothing is open on the bus that the engine would have to finish when stopped.
-    fault : in
-        An error response, with the address of its burst.
+    start, at, beats : in
+        A range of `beats` (at least 1) beats at byte address `at` starts; only while `free`.
+    stop : in
+        No burst begins any more; what was offered stays offered. Until all bursts that were
+        accepted have ended this holds, even if `stop` falls.
+    ended : in
+        A burst has its last beat (its response) in this cycle.
+    address : stream of ADDRESS_BITS bits, out
+        The burst's first byte.
+    burst_beats, last : out
+        The beats of the burst that `address` offers; it is the last one of its range.
+    sent : out
+        Its address is accepted in this cycle.
+    number : out
+        Number, modulo `most`, of the burst that `address` offers.
+    free : out
+        A range may start: no address is left.
+    active : out
+        Addresses are left, or bursts under way.
+    quiet : out
+        Nothing is offered, no burst is under way.
+    halt : out
+        `stop`, or what it has left behind.
     """
 
-    def __init__(self) -> None:
+    start: Signal
+    at: Signal
+    beats: Signal
+    stop: Signal
+    ended: Signal
+    address: Any
+    burst_beats: Signal
+    last: Signal
+    sent: Signal
+    number: Signal
+    free: Signal
+    active: Signal
+    quiet: Signal
+    halt: Signal
+
+    def __init__(self, arch: Architecture, most: int) -> None:
+        self._arch = arch
+        self._most = most
         super().__init__(
             {
-                "start": Out(1),
-                "address": Out(ADDRESS_BITS),
-                "beats": Out(BEATS_BITS),
-                "stop": Out(1),
-                "active": In(1),
-                "done": In(1),
-                "quiet": In(1),
-                "fault": In(FaultSignature()),
+                "start": In(1),
+                "at": In(ADDRESS_BITS),
+                "beats": In(BEATS_BITS),
+                "stop": In(1),
+                "ended": In(1),
+                "address": Out(stream.Signature(ADDRESS_BITS)),
+                "burst_beats": Out(range(arch.burst_beats + 1)),
+                "last": Out(1),
+                "sent": Out(1),
+                "number": Out(range(most)),
+                "free": Out(1),
+                "active": Out(1),
+                "quiet": Out(1),
+                "halt": Out(1),
             }
         )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        address, halt = self.address, self.halt
+        left = Signal(BEATS_BITS)
+        under_way = Signal(range(self._most + 1))
+        held = Signal()  # offered in the previous cycle, so it must stay
+        dropping = Signal()
+        m.d.comb += [
+            halt.eq(self.stop | dropping),
+            address.valid.eq(held | (left.any() & (under_way < self._most) & ~halt)),
+            self.burst_beats.eq(burst_beats(address.payload, left, self._arch)),
+            self.last.eq(left == self.burst_beats),
+            self.sent.eq(address.valid & address.ready),
+            self.free.eq(~left.any() & ~halt),
+            self.active.eq(left.any() | under_way.any()),
+            self.quiet.eq(~held & ~under_way.any()),
+        ]
+        m.d.sync += [
+            dropping.eq(halt & ~self.quiet),
+            held.eq(address.valid & ~address.ready),
+            under_way.eq(under_way + self.sent - self.ended),
+        ]
+        with m.If(self.sent):
+            m.d.sync += [
+                address.payload.eq(address.payload + bytes_of(self.burst_beats, self._arch)),
+                left.eq(left - self.burst_beats),
+                self.number.eq(self.number + 1),
+            ]
+        with m.If(self.start):
+            m.d.sync += [address.payload.eq(self.at), left.eq(self.beats)]
+        with m.Elif(halt & ~address.valid):
+            m.d.sync += left.eq(0)
+        return m

@@ -30,7 +30,7 @@ from einchip.registers import (
 )
 
 #: Sources of faults, the one that wins in a cycle first; the watchdog comes after them.
-FAULTS: Final = ("sequencer", "x_read", "x_write", "y_read", "y_write", "dma", "tokens")
+FAULTS: Final = ("sequencer", "x_read", "x_write", "y_read", "y_write", "load", "store", "tokens")
 
 
 class Watchdog(wiring.Component):

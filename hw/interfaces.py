@@ -43,9 +43,9 @@ def issue_layout(kind: type[Instruction], addresses: tuple[str, ...]) -> data.St
     return data.StructLayout(members)
 
 
-#: What the sequencer hands to each unit. The vector unit tells its instructions by `raw.opcode`,
-#: the DMA unit LOAD and STORE likewise.
-DMA_ISSUE = issue_layout(Load, ("ext", "addr"))
+#: What the sequencer hands to each unit, TRANSFER_ISSUE to load and store unit. The vector unit
+#: tells its instructions by `raw.opcode`.
+TRANSFER_ISSUE = issue_layout(Load, ("ext", "addr"))
 ARRAY_ISSUE = issue_layout(Contract, ("x", "y", "z", "d"))
 VECTOR_ISSUE = issue_layout(Lstm, ("src", "dst", "cell", "aux"))
 
@@ -107,7 +107,8 @@ class WriteSignature(wiring.Signature):
         )
 
 
-#: Clients of each scratchpad's ports, highest priority first.
+#: Clients of each scratchpad's ports, highest priority first; dma: the store unit reads, the load
+#: unit writes.
 READ_CLIENTS = ("drain", "vector", "array", "dma")
 WRITE_CLIENTS = ("drain", "vector", "dma")
 

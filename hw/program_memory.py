@@ -1,4 +1,4 @@
-"""The sequencer's memory of instruction words, and how the DMA unit fills it."""
+"""The sequencer's memory of instruction words, and how the load unit fills it."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ def beats_per_word(arch: Architecture) -> int:
 
 
 class FetchSignature(wiring.Signature):
-    """The sequencer's request that the DMA unit fill program memory.
+    """The sequencer's request that the load unit fill program memory.
 
     Members
     -------
     valid, ready : out, in
-        The DMA unit launches the fetch in the cycle in which both are 1.
+        The load unit launches the fetch in the cycle in which both are 1.
     address : out
         External byte address.
     words : out

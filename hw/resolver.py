@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from einchip.arch import Architecture, clog2
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
-    DMA_ISSUE,
+    TRANSFER_ISSUE,
     VECTOR_ISSUE,
     FaultSignature,
     instruction_layout,
@@ -77,7 +77,7 @@ class Resolver(wiring.Component):
         Its word index.
     registers, bases : in
         Sequencer registers; external addresses that the host set.
-    dma, array, vector : DMA_ISSUE, ARRAY_ISSUE, VECTOR_ISSUE, out
+    transfer, array, vector : TRANSFER_ISSUE, ARRAY_ISSUE, VECTOR_ISSUE, out
         What its unit is given.
     fault : FaultSignature, out
     """
@@ -87,7 +87,7 @@ class Resolver(wiring.Component):
     pc: Signal
     registers: Any
     bases: Any
-    dma: Any
+    transfer: Any
     array: Any
     vector: Any
     fault: Any
@@ -101,7 +101,7 @@ class Resolver(wiring.Component):
                 "pc": In(REGISTER_BITS),
                 "registers": In(data.ArrayLayout(REGISTER_BITS, REGISTERS)),
                 "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
-                "dma": Out(DMA_ISSUE),
+                "transfer": Out(TRANSFER_ISSUE),
                 "array": Out(ARRAY_ISSUE),
                 "vector": Out(VECTOR_ISSUE),
                 "fault": Out(FaultSignature()),
@@ -110,7 +110,7 @@ class Resolver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for issue, kind in ((self.dma, Load), (self.array, Contract), (self.vector, Lstm)):
+        for issue, kind in ((self.transfer, Load), (self.array, Contract), (self.vector, Lstm)):
             m.d.comb += issue.raw.eq(self.words[: instruction_layout(kind).size])
         faults = [
             (self._field(m), Error.FIELD, self.pc),
@@ -126,8 +126,8 @@ class Resolver(wiring.Component):
         """Return whether a field is out of its range."""
         bad = Signal(name="bad_field")
         with m.Switch(self.unit):
-            with m.Case(Unit.DMA):
-                m.d.comb += bad.eq(self.dma.raw.beats == 0)
+            with m.Case(Unit.LOAD, Unit.STORE):
+                m.d.comb += bad.eq(self.transfer.raw.beats == 0)
             with m.Case(Unit.ARRAY):
                 m.d.comb += bad.eq(self._contract_field(m))
             with m.Case(Unit.VECTOR):
@@ -200,13 +200,15 @@ class Resolver(wiring.Component):
         return product
 
     def _firsts(self) -> dict[Unit, list[First]]:
-        dma, array, vector = self.dma.raw, self.array.raw, self.vector.raw
+        raw, array, vector = self.transfer.raw, self.array.raw, self.vector.raw
+        transfer = [First(raw.addr, raw.addr_reg, raw.space, 1)]
 
         def reading(*sources: str) -> Value:
             return is_any(vector.opcode, [kind for kind in KINDS if reads(kind, *sources)])
 
         return {
-            Unit.DMA: [First(dma.addr, dma.addr_reg, dma.space, 1)],
+            Unit.LOAD: transfer,
+            Unit.STORE: transfer,
             Unit.ARRAY: [
                 First(array.x_base, array.x_reg, Space.X, 1),
                 First(array.y_base, array.y_reg, Space.Y, 1),
@@ -251,9 +253,9 @@ class Resolver(wiring.Component):
         return faults
 
     def _hand_over(self, m: Module, sums: list[Signal]) -> None:
-        raw = self.dma.raw
-        m.d.comb += self.dma.addr.eq(sums[0])
-        m.d.comb += self.dma.ext.eq(
+        raw = self.transfer.raw
+        m.d.comb += self.transfer.addr.eq(sums[0])
+        m.d.comb += self.transfer.ext.eq(
             self.bases[raw.ext_base] + self.registers[raw.ext_reg] + raw.ext_offset
         )
         for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell aux")):
@@ -263,10 +265,10 @@ class Resolver(wiring.Component):
     def _alignment(self, m: Module) -> Value:
         """Return whether a transfer does not begin at a beat, on either side."""
         odd = (
-            self.dma.ext[: clog2(self._arch.port_bytes)].any()
-            | self.dma.addr[: clog2(self._arch.port_elements)].any()
+            self.transfer.ext[: clog2(self._arch.port_bytes)].any()
+            | self.transfer.addr[: clog2(self._arch.port_elements)].any()
         )
-        return (self.unit == Unit.DMA) & odd
+        return ((self.unit == Unit.LOAD) | (self.unit == Unit.STORE)) & odd
 
 
 def _clog2(count: Value) -> Value:

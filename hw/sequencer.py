@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from einchip.arch import Architecture, clog2
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
-    DMA_ISSUE,
+    TRANSFER_ISSUE,
     VECTOR_ISSUE,
     FaultSignature,
     IssueSignature,
@@ -59,14 +59,19 @@ UNIT_KINDS: Final = tuple(kind for kind in INSTRUCTIONS if kind.UNIT != Unit.SEQ
 TRANSFERS: Final = (Load, Store)
 
 #: Units by the name of the port that instructions are handed to them on.
-ISSUES: Final = {"dma": Unit.DMA, "array": Unit.ARRAY, "vector": Unit.VECTOR}
+ISSUES: Final = {
+    "load": Unit.LOAD,
+    "store": Unit.STORE,
+    "array": Unit.ARRAY,
+    "vector": Unit.VECTOR,
+}
 
 
 class State(enum.Enum, shape=4):
     """What the sequencer does in a cycle; `docs/timing.md` says for how many."""
 
     IDLE = 0
-    LAUNCH = 1  # ask the DMA unit for the program
+    LAUNCH = 1  # ask the load unit for the program
     LOAD = 2  # wait for its last beat
     FETCH = 3
     DECODE = 4
@@ -92,7 +97,7 @@ class Sequencer(wiring.Component):
         Abandon the program.
     fetch_port : FetchSignature, out
     program : ProgramWriteSignature, in
-    dma, array, vector : IssueSignature, out
+    load, store, array, vector : IssueSignature, out
     give : TOKENS, out
         Tokens given in this cycle.
     clear : out
@@ -114,7 +119,8 @@ class Sequencer(wiring.Component):
     stop: Signal
     fetch_port: Any
     program: Any
-    dma: Any
+    load: Any
+    store: Any
     array: Any
     vector: Any
     give: Signal
@@ -136,7 +142,8 @@ class Sequencer(wiring.Component):
                 "stop": In(1),
                 "fetch_port": Out(FetchSignature(arch)),
                 "program": In(ProgramWriteSignature(arch)),
-                "dma": Out(IssueSignature(DMA_ISSUE)),
+                "load": Out(IssueSignature(TRANSFER_ISSUE)),
+                "store": Out(IssueSignature(TRANSFER_ISSUE)),
                 "array": Out(IssueSignature(ARRAY_ISSUE)),
                 "vector": Out(IssueSignature(VECTOR_ISSUE)),
                 "give": Out(TOKENS),
@@ -330,11 +337,17 @@ class Sequencer(wiring.Component):
         taken = Signal()
         resolving = Signal()
         m.d.comb += resolving.eq((self._state == State.RESOLVE) & ~resolver.fault.code.any())
+        payloads = {
+            "load": resolver.transfer,
+            "store": resolver.transfer,
+            "array": resolver.array,
+            "vector": resolver.vector,
+        }
         for name, unit in ISSUES.items():
             port = getattr(self, name)
             chosen = resolver.unit == unit
             m.d.comb += [
-                port.payload.eq(getattr(resolver, name)),
+                port.payload.eq(payloads[name]),
                 port.valid.eq(resolving & chosen),
             ]
             with m.If(chosen):

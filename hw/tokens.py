@@ -10,7 +10,7 @@ from einchip.hw.interfaces import FaultSignature, TokenSignature
 from einchip.program import TOKEN_MAX, TOKENS, Error
 
 #: Units that take and give tokens.
-UNITS = ("dma", "array", "vector")
+UNITS = ("load", "store", "array", "vector")
 
 
 class Tokens(wiring.Component):
@@ -23,7 +23,7 @@ class Tokens(wiring.Component):
 
     Members
     -------
-    dma, array, vector : TokenSignature, in
+    load, store, array, vector : TokenSignature, in
         The units.
     give : TOKENS, in
         What the sequencer gives.
@@ -32,7 +32,8 @@ class Tokens(wiring.Component):
     fault : FaultSignature, out
     """
 
-    dma: Any
+    load: Any
+    store: Any
     array: Any
     vector: Any
     give: Signal

@@ -10,9 +10,10 @@ from einchip.arch import Architecture
 from einchip.hw.array_unit import ArrayUnit
 from einchip.hw.axi import AxiLiteSignature, AxiSignature
 from einchip.hw.control import Control
-from einchip.hw.dma import Dma
+from einchip.hw.load import LoadUnit
 from einchip.hw.scratchpad import Scratchpad
 from einchip.hw.sequencer import Sequencer
+from einchip.hw.store import StoreUnit
 from einchip.hw.tokens import Tokens
 from einchip.hw.vector import VectorUnit
 from einchip.program import Space
@@ -20,7 +21,7 @@ from einchip.registers import ADDRESS_BITS, COUNTERS
 
 
 class Top(wiring.Component):
-    """einchip: control registers, sequencer, three units, two scratchpads.
+    """einchip: control registers, sequencer, four units, two scratchpads.
 
     Parameters
     ----------
@@ -57,14 +58,15 @@ class Top(wiring.Component):
         m.submodules.control = control = Control(self.arch)
         m.submodules.sequencer = sequencer = Sequencer(self.arch)
         m.submodules.tokens = tokens = Tokens()
-        m.submodules.dma = dma = Dma(self.arch)
+        m.submodules.load = load = LoadUnit(self.arch)
+        m.submodules.store = store = StoreUnit(self.arch)
         m.submodules.array = array = ArrayUnit(self.arch)
         m.submodules.vector = vector = VectorUnit(self.arch)
         m.submodules.x, m.submodules.y = self.scratchpads
-        units: dict[str, Any] = {"dma": dma, "array": array, "vector": vector}
+        units: dict[str, Any] = {"load": load, "store": store, "array": array, "vector": vector}
         wiring.connect(m, wiring.flipped(self.s_axil), control.s_axil)
-        wiring.connect(m, wiring.flipped(self.m_axi), dma.axi)
-        self._connect_sequencer(m, control, sequencer, dma)
+        self._connect_memory(m, load, store)
+        self._connect_sequencer(m, control, sequencer, load)
         for name, unit in units.items():
             wiring.connect(m, getattr(sequencer, name), unit.issue)
             wiring.connect(m, getattr(tokens, name), unit.tokens)
@@ -72,48 +74,61 @@ class Top(wiring.Component):
             self.irq.eq(control.irq),
             tokens.give.eq(sequencer.give),
             tokens.clear.eq(control.start | sequencer.clear),
-            sequencer.units_idle.eq(dma.idle & array.idle & vector.idle),
+            sequencer.units_idle.eq(Cat(unit.idle for unit in units.values()).all()),
+            control.quiet.eq(load.quiet & store.quiet),
             *(part.stop.eq(control.stop) for part in (*units.values(), *self.scratchpads)),
         ]
-        clients = [self._clients(space, array, vector, dma) for space in Space]
+        clients = [self._clients(space, units) for space in Space]
         for pad, its in zip(self.scratchpads, clients, strict=True):
             for name, client in its.items():
                 wiring.connect(m, client, getattr(pad, name))
-        self._connect_faults(m, control, sequencer, dma, tokens)
+        self._connect_faults(m, control, sequencer, units, tokens)
         self._count(m, control, [sequencer.events, *(unit.events for unit in units.values())])
         self._watch(m, control, sequencer, units, [c for its in clients for c in its.values()])
         return m
 
+    def _connect_memory(self, m: Module, load: LoadUnit, store: StoreUnit) -> None:
+        """Give load and store unit their channels."""
+        for unit in (load, store):
+            for name, member in unit.axi.signature.members.items():
+                ours, theirs = getattr(self.m_axi, name), getattr(unit.axi, name)
+                m.d.comb += ours.eq(theirs) if member.flow == Out else theirs.eq(ours)
+
     def _connect_sequencer(
-        self, m: Module, control: Control, sequencer: Sequencer, dma: Dma
+        self, m: Module, control: Control, sequencer: Sequencer, load: LoadUnit
     ) -> None:
-        wiring.connect(m, sequencer.fetch_port, dma.fetch)
-        wiring.connect(m, dma.program, sequencer.program)
+        wiring.connect(m, sequencer.fetch_port, load.fetch)
+        wiring.connect(m, load.program, sequencer.program)
         m.d.comb += [
             sequencer.start.eq(control.start),
             sequencer.fetch.eq(control.fetch),
             sequencer.host.eq(control.host),
             sequencer.stop.eq(control.stop),
             control.halted.eq(sequencer.halted),
-            control.quiet.eq(dma.quiet),
             control.pc.eq(sequencer.pc),
         ]
 
-    def _clients(self, space: Space, array: Any, vector: Any, dma: Any) -> dict[str, Any]:
+    def _clients(self, space: Space, units: dict[str, Any]) -> dict[str, Any]:
         """Return who uses which port of a scratchpad."""
         s = space.name.lower()
+        array, vector = units["array"], units["vector"]
         return {
             "read_drain": getattr(array, f"drain_read_{s}"),
             "read_vector": getattr(vector, f"read_{s}"),
             "read_array": getattr(array, f"read_{s}"),
-            "read_dma": getattr(dma, f"read_{s}"),
+            "read_dma": getattr(units["store"], f"read_{s}"),
             "write_drain": getattr(array, f"drain_write_{s}"),
             "write_vector": getattr(vector, f"write_{s}"),
-            "write_dma": getattr(dma, f"write_{s}"),
+            "write_dma": getattr(units["load"], f"write_{s}"),
         }
 
     def _connect_faults(
-        self, m: Module, control: Control, sequencer: Sequencer, dma: Dma, tokens: Tokens
+        self,
+        m: Module,
+        control: Control,
+        sequencer: Sequencer,
+        units: dict[str, Any],
+        tokens: Tokens,
     ) -> None:
         x, y = self.scratchpads
         sources = {
@@ -122,7 +137,8 @@ class Top(wiring.Component):
             "x_write": x.write_fault,
             "y_read": y.read_fault,
             "y_write": y.write_fault,
-            "dma": dma.fault,
+            "load": units["load"].fault,
+            "store": units["store"].fault,
             "tokens": tokens.fault,
         }
         for name, fault in sources.items():

@@ -124,7 +124,7 @@ def load(
             )
         ]  # fmt: skip
 
-    return Op(f"load {buffer}", Unit.DMA, frozenset(), frozenset({buffer}), n, build)
+    return Op(f"load {buffer}", Unit.LOAD, frozenset(), frozenset({buffer}), n, build)
 
 
 def store(buffer: str, space: int, elements: int, arch: Architecture, target: External) -> Op:
@@ -140,7 +140,7 @@ def store(buffer: str, space: int, elements: int, arch: Architecture, target: Ex
             )
         ]  # fmt: skip
 
-    return Op(f"store {buffer}", Unit.DMA, frozenset({buffer}), frozenset(), n, build)
+    return Op(f"store {buffer}", Unit.STORE, frozenset({buffer}), frozenset(), n, build)
 
 
 def fill(buffer: str, space: int, elements: int, arch: Architecture, value: int) -> Op:

@@ -1,17 +1,18 @@
 """Predicted cycles of a program, by the rules of `docs/timing.md`, instruction by instruction.
 
-Sequencer, slots, setup stages, tokens, tiles, drains, addends and the vector unit's reads follow
-the rules. Left out are the write ports, for which a transfer or the vector unit may wait, and the
-read ports, for which a store waits while the array reads; external bases are taken to be multiples
-of 4 KiB.
+Sequencer, slots, setup stages, tokens, tiles, drains, addends, bursts and the vector unit's reads
+follow the rules. Left out are the write ports, for which a load or the vector unit may wait, and
+the read ports, for which a store waits while the array reads; external bases are taken to be
+multiples of 4 KiB.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from einchip.arch import VECTOR_WRITES, Architecture
+from einchip.arch import READ_BURSTS, VECTOR_WRITES, WRITE_BURSTS, Architecture
 from einchip.program import (
     TOKENS,
     Contract,
@@ -66,14 +67,39 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     return machine.cycles()
 
 
-def n_bursts(address: int, beats: int, arch: Architecture) -> int:
-    """Return into how many bursts a transfer is cut."""
-    bursts = 0
+def bursts(address: int, beats: int, arch: Architecture) -> Iterator[int]:
+    """Yield the beats of each burst of a transfer."""
     while beats > 0:
         to_boundary = (BURST_BOUNDARY - address % BURST_BOUNDARY) // arch.port_bytes
         taken = min(beats, arch.burst_beats, to_boundary)
-        address, beats, bursts = address + taken * arch.port_bytes, beats - taken, bursts + 1
-    return bursts
+        yield taken
+        address, beats = address + taken * arch.port_bytes, beats - taken
+
+
+@dataclass
+class _Bursts:
+    """The bursts of load or store unit, one behind the other.
+
+    `wait` cycles lie between an address and the first beat, `tail` between the last beat and the
+    end, which makes room for another burst.
+    """
+
+    wait: int
+    tail: int
+    ends: deque[int]
+    next_address: int = 0
+    last_beat: int = -1
+
+    def run(self, lengths: Iterator[int], launch: int) -> tuple[int, int]:
+        """Return (first cycle of the next launch, cycle of the last end)."""
+        for beats in lengths:
+            full = len(self.ends) == self.ends.maxlen
+            room = self.ends[0] + 1 if full else 0
+            address = max(launch + 1, self.next_address, room)
+            self.next_address = address + 1
+            self.last_beat = max(address + self.wait, self.last_beat + 1) + beats - 1
+            self.ends.append(self.last_beat + self.tail)
+        return self.next_address, self.ends[-1]
 
 
 class _Machine:
@@ -87,6 +113,8 @@ class _Machine:
         self.free: dict[Unit, int] = defaultdict(lambda: -1)
         self.given: list[deque[int]] = [deque() for _ in range(TOKENS)]
         self.array = _Array(arch)
+        self.loads = _Bursts(MEMORY_LATENCY, 0, deque(maxlen=READ_BURSTS))
+        self.stores = _Bursts(1, STORE_LATENCY + MEMORY_LATENCY, deque(maxlen=WRITE_BURSTS))
         self.end = 0
 
     def cycles(self) -> int:
@@ -105,7 +133,7 @@ class _Machine:
         commit = max(self.fetch + 1 + i.WORDS, self.moved[i.UNIT] + 1)
         self.fetch = commit + 1
         self.moved[i.UNIT] = max(commit + 1, self.launched[i.UNIT] + 1)
-        setup = 0 if i.UNIT == Unit.DMA else self.arch.setup_cycles
+        setup = 0 if i.UNIT in (Unit.LOAD, Unit.STORE) else self.arch.setup_cycles
         ready = self.moved[i.UNIT] + setup + 1
         launch = max([ready, self.free[i.UNIT], *self._taken(i.wait)])
         self.launched[i.UNIT] = launch
@@ -133,13 +161,10 @@ class _Machine:
             return self.array.run(i, launch)
         if isinstance(i, Vector):
             done = self._vectors(i, launch)
-        elif isinstance(i, Load):
-            done = launch + 1 + MEMORY_LATENCY + i.beats - 1
-        else:
-            assert isinstance(i, Store)
-            bursts = n_bursts(i.ext_offset, i.beats, self.arch)
-            done = launch + i.beats + bursts * (1 + STORE_LATENCY + MEMORY_LATENCY)
-        return done + 1, done
+            return done + 1, done
+        assert isinstance(i, Load | Store)
+        port = self.loads if isinstance(i, Load) else self.stores
+        return port.run(bursts(i.ext_offset, i.beats, self.arch), launch)
 
     def _vectors(self, i: Vector, launch: int) -> int:
         """Return the cycle of a vector instruction's last write; note its reads."""

@@ -23,14 +23,14 @@ COPIES = 6
 STEADY = 3
 
 Pair = tuple[Unit, Unit]
-UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
+UNITS = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
 #: Pairs between which the order of the units' own work says nothing.
 PAIRS: tuple[Pair, ...] = (
     *((u, v) for u in UNITS for v in UNITS if u != v),
     (Unit.ARRAY, Unit.ARRAY),
 )
-#: The same, with what holds DMA back before what DMA gives.
-STRAIGHT_PAIRS = sorted(PAIRS, key=lambda p: p[0] == Unit.DMA)
+#: The same, with what holds loads back before what loads give.
+STRAIGHT_PAIRS = sorted(PAIRS, key=lambda p: p[0] == Unit.LOAD)
 
 
 class Instance(NamedTuple):
@@ -141,15 +141,15 @@ def straight(ops: Sequence[Op]) -> Masks:
     for pair in STRAIGHT_PAIRS:
         takes = needs.takes(pair)
         if takes:
-            free = _unheld(ops, masks) if pair[0] == Unit.DMA else 0
+            free = _unheld(ops, masks) if pair[0] == Unit.LOAD else 0
             _mark(masks, masks, token, _coarse(takes, free))
             token += 1
     return masks
 
 
 def _unheld(ops: Sequence[Op], masks: Masks) -> int:
-    """Return up to which operation nothing holds DMA back."""
-    held = (k for k, op in enumerate(ops) if op.unit == Unit.DMA and masks.wait[k])
+    """Return up to which operation nothing holds loads back."""
+    held = (k for k, op in enumerate(ops) if op.unit == Unit.LOAD and masks.wait[k])
     return next(held, len(ops))
 
 

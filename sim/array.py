@@ -22,16 +22,15 @@ class Array(Unit):
     -------
     addends : per scratchpad, the cycles in which the drain path reads it.
     drained : per scratchpad, the cycles in which the drain path's writes are granted.
-    read_spans : per scratchpad, the cycles in which a slot reads it, where `log_reads` names it (a
-        store competes for the read port).
+    read_spans : per scratchpad, the cycles in which a slot reads it, while `log_reads` (a store may
+        compete for the read port).
     """
 
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
         self.latency, self.drain_latency = arch.accumulate_latency, arch.drain_latency
         self.addends, self.drained = (Spans(), Spans()), (Spans(), Spans())
-        self.read_spans = Spans()
-        self.log_reads: int | None = None
+        self.read_spans, self.log_reads = (Spans(), Spans()), False
         self.draining: deque[tuple[int, Job]] = deque()  # completion, instruction
         self.tile = self.slots = 0  # of the instruction: the tile, slots issued
         self._ends = _LONG_AGO, _LONG_AGO  # f(j - 2), f(j - 1) of the next tile j
@@ -136,9 +135,10 @@ class Array(Unit):
         """Issue n slots in the cycles from t on."""
         self.issue += n
         cycle = t - self.slots  # of slot 0, as it were
-        if self.log_reads is not None:
-            for low, high in work.reads_within(self.log_reads, self.slots, self.slots + n):
-                self.read_spans.add(cycle + low, cycle + high)
+        if self.log_reads:
+            for space, spans in enumerate(self.read_spans):
+                for low, high in work.reads_within(space, self.slots, self.slots + n):
+                    spans.add(cycle + low, cycle + high)
         if work.faulty:
             for space, fault in enumerate((work.x_fault, work.y_fault)):
                 granted = cycle + work.read_slot(space, fault.access)

@@ -1,4 +1,4 @@
-"""Which scratchpad elements an instruction reads and writes, as bit masks."""
+"""Which scratchpad elements and external bytes an instruction reads and writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from einchip.accesses import VECTORS, first_addresses, vector_accesses
 from einchip.arch import Architecture
 from einchip.numeric import Ints
 from einchip.program import Contract, Load, Store, UnitInstruction, Vector
+from einchip.sim.run import Executed
 
 Bits = NDArray[np.uint8]
+#: The number that stands for external memory, behind those of the scratchpads.
+EXTERNAL = 2
 
 
 class Access(NamedTuple):
@@ -32,15 +35,20 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True)
 class Footprint:
-    """Elements read and written, per scratchpad, one bit each."""
+    """Elements read and written, per scratchpad, one bit each.
+
+    `loaded` and `stored`: first external byte read (written), and the one after the last.
+    """
 
     reads: tuple[Bits, Bits]
     writes: tuple[Bits, Bits]
+    loaded: tuple[int, int] = (0, 0)
+    stored: tuple[int, int] = (0, 0)
 
     def meets(self, other: Footprint, reads_of_other_only: bool = False) -> tuple[int, int] | None:
-        """Return the (space, address) of an element that both access, at least one writing it.
+        """Return the (space, address) of what both access, at least one writing it.
 
-        With `reads_of_other_only`, of one that this writes and the other reads.
+        With `reads_of_other_only`, of what this writes and the other reads.
         """
         for space in (0, 1):
             pairs = [(self.writes, other.reads)]
@@ -50,21 +58,30 @@ class Footprint:
                 common = mine[space] & theirs[space]
                 if common.any():
                     return space, int(np.argmax(np.unpackbits(common)))
+        ranges = [(self.stored, other.loaded)]
+        if not reads_of_other_only:
+            ranges += [(self.stored, other.stored), (self.loaded, other.stored)]
+        for one, two in ranges:
+            first = max(one[0], two[0])
+            if first < min(one[1], two[1]):
+                return EXTERNAL, first
         return None
 
 
-def key(i: UnitInstruction, registers: tuple[int, ...]) -> tuple[object, ...]:
+def key(e: Executed) -> tuple[object, ...]:
     """Return what decides an instruction's footprint, apart from its fields."""
-    return tuple(first_addresses(i, registers))
+    return (*first_addresses(e.instruction, e.registers), e.external)
 
 
-def footprint(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Footprint:
-    """Return all elements that an instruction touches."""
+def footprint(e: Executed, arch: Architecture) -> Footprint:
+    """Return all that an instruction touches."""
     masks = {write: [np.zeros(arch.capacity(s), dtype=bool) for s in (0, 1)] for write in (0, 1)}
-    for a in accesses(i, registers, arch):
+    for a in accesses(e.instruction, e.registers, arch):
         masks[a.write][a.space][a.addresses] = True
     packed = {w: (np.packbits(m[0]), np.packbits(m[1])) for w, m in masks.items()}
-    return Footprint(packed[0], packed[1])
+    if isinstance(e.instruction, Store):
+        return Footprint(packed[0], packed[1], stored=e.external)
+    return Footprint(packed[0], packed[1], loaded=e.external)
 
 
 def accesses(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> list[Access]:

@@ -9,12 +9,13 @@ from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
 from einchip.sim import values
 from einchip.sim.array import Array
-from einchip.sim.dma import Dma
+from einchip.sim.load import LoadUnit
 from einchip.sim.ports import Span
 from einchip.sim.races import check_races as raise_for_races
 from einchip.sim.run import Run
 from einchip.sim.sequencer import Sequencer
-from einchip.sim.unit import RANK_TOKENS, Job, Stop
+from einchip.sim.store import StoreUnit
+from einchip.sim.unit import RANK_TOKENS, Job, Stop, Unit
 from einchip.sim.vector import Vector
 from einchip.sim.work import NEVER, Work, check_banks, prepare, program_fetch
 
@@ -95,16 +96,18 @@ class _Machine:
         self.program = program
         self.external_bytes = NEVER if memory is None else len(memory.external)
         self.stops: list[Stop] = []
-        self.dma = Dma(arch, self.stops, latency)
+        self.load = LoadUnit(arch, self.stops, latency)
+        self.store = StoreUnit(arch, self.stops, latency)
         self.array = Array(arch, self.stops)
         self.vector = Vector(arch, self.stops)
-        self.units = (self.dma, self.array, self.vector)
-        names = {
-            isa.Unit.DMA: self.dma,
+        self.by_name: dict[isa.Unit, Unit] = {
+            isa.Unit.LOAD: self.load,
+            isa.Unit.STORE: self.store,
             isa.Unit.ARRAY: self.array,
             isa.Unit.VECTOR: self.vector,
         }
-        self.sequencer = Sequencer(program, host, self.prepare, names)
+        self.units = tuple(self.by_name.values())
+        self.sequencer = Sequencer(program, host, self.prepare, self.by_name)
         self.tokens = [0] * TOKENS
         self.positive = 0  # mask
         self._works: dict[tuple[int, ...], Work] = {}
@@ -132,10 +135,9 @@ class _Machine:
         if fetch and program_address % isa.WORD_BYTES:
             return self.result(0, (Error.ALIGNMENT, 0))
         if fetch and n_words:
-            self.dma.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
-            self.dma.idle += 1
-            self.array.idle += 1
-            self.vector.idle += 1
+            self.load.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
+            for unit in self.units:
+                unit.idle += 1
             t = 1
         else:
             self.sequencer.fetch(0)
@@ -175,27 +177,28 @@ class _Machine:
 
     def advance(self, t: int, end: int) -> None:
         """Run execution of all units through the cycles t .. end - 1, highest priority first."""
-        dma, array, vector = self.dma, self.array, self.vector
+        load, store, array, vector = self.load, self.store, self.array, self.vector
         vector.advance(t, end, array.addends, array.drained)
         vector_reads: list[Span] = []
         if vector.inactive_from > t:
             vector_reads = [s for spans in vector.read_spans for s in spans.within(t, end)]
-        storing = dma.storing
-        work = dma.work
-        array.read_spans.clear()
-        array.log_reads = work.space if work is not None and storing else None
+        for spans in array.read_spans:
+            spans.clear()
+        array.log_reads = store.in_flight > 0
         array.advance(t, end, vector_reads)
-        taken: list[Span] = []
-        if work is not None and work.windowed:
-            pass  # a port of its own
-        elif work is not None and storing:
-            taken = array.addends[work.space].within(t, end)
-            taken += vector.read_spans[work.space].within(t, end)
-            taken += array.read_spans.within(t, end)
-        elif work is not None:
-            taken = array.drained[work.space].within(t, end)
-            taken += vector.write_spans[work.space].within(t, end)
-        dma.advance(t, end, sorted(taken))
+        written: list[Span] = []
+        if load.work is not None:
+            written = array.drained[load.work.space].within(t, end)
+            written += vector.write_spans[load.work.space].within(t, end)
+        load.advance(t, end, sorted(written))
+        read: tuple[list[Span], list[Span]] = [], []
+        if store.in_flight:
+            for space, taken in enumerate(read):
+                taken += array.addends[space].within(t, end)
+                taken += vector.read_spans[space].within(t, end)
+                taken += array.read_spans[space].within(t, end)
+                taken.sort()
+        store.advance(t, end, read)
 
     def control(self, c: int) -> None:
         """Do what happens in a stretch's last cycle: commits, moves, launches, tokens."""
@@ -208,8 +211,8 @@ class _Machine:
             if unit.done:
                 given += [job.signal for job in unit.done]
                 unit.done.clear()
-        if self.dma.fetched:
-            self.dma.fetched = False
+        if self.load.fetched:
+            self.load.fetched = False
             self.sequencer.fetch(c + 1)
         self.sequencer.look(c)
         if committed is not None:
@@ -219,9 +222,7 @@ class _Machine:
 
     def commit(self, job: Job) -> None:
         """Put a job into its unit's slot."""
-        name = job.work.instruction.UNIT
-        unit = {isa.Unit.DMA: self.dma, isa.Unit.ARRAY: self.array}.get(name, self.vector)
-        unit.slot = job
+        self.by_name[job.work.instruction.UNIT].slot = job
 
     def count_tokens(self, c: int, given: list[int], taken: list[int]) -> None:
         """Change the token counters at the end of cycle c."""
@@ -240,7 +241,7 @@ class _Machine:
 
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
         """Return what was counted."""
-        dma, array, vector = self.dma, self.array, self.vector
+        load, store, array, vector = self.load, self.store, self.array, self.vector
         n = {
             "cycles": cycles,
             "instructions": self.sequencer.instructions,
@@ -249,19 +250,14 @@ class _Machine:
             "drained": array.rows,
             "activations": array.activations + vector.activations,
             "vector_ops": vector.operations,
-            "dma_read_beats": dma.read_beats,
-            "dma_write_beats": dma.write_beats,
+            "dma_read_beats": load.transferred,
+            "dma_write_beats": store.transferred,
             "array_issue": array.issue,
             "array_stall_port": array.stall_port,
             "array_stall_drain": array.stall_drain,
             "vector_issue": vector.issue,
             "vector_stall_port": vector.stall_port,
             "vector_stall_write": vector.stall_write,
-            "dma_transfer": dma.read_beats + dma.write_beats,
-            "dma_stall_port": dma.stall_port,
-            "dma_stall_memory": dma.stall_memory,
-            "dma_stall_token": dma.stall_token,
-            "dma_idle": dma.idle,
         }
         for space, letter in enumerate("xy"):
             n[f"{letter}_reads"] = sum(u.reads[space] for u in self.units)
@@ -270,6 +266,12 @@ class _Machine:
             n[f"{name}_stall_token"] = unit.stall_token
             n[f"{name}_stall_setup"] = unit.stall_setup
             n[f"{name}_idle"] = unit.idle
+        for name, port in (("load", load), ("store", store)):
+            n[f"{name}_transfer"] = port.transferred
+            n[f"{name}_stall_port"] = port.stall_port
+            n[f"{name}_stall_memory"] = port.stall_memory
+            n[f"{name}_stall_token"] = port.stall_token
+            n[f"{name}_idle"] = port.idle
         jobs = [j for j in self.sequencer.jobs if 0 <= j.launch < cycles]
         timeline = [j.executed(cycles) for j in sorted(jobs, key=lambda j: (j.launch, j.index))]
         counters = {c.name: n[c.name] for c in COUNTERS}

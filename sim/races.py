@@ -1,10 +1,11 @@
-"""Races: instructions that meet in a scratchpad without an order.
+"""Races: instructions that meet in a scratchpad or in external memory without an order.
 
-Two instructions i before j in program order meet when one writes an element that the other reads or
-writes. The result is that of the program order, for certain, only if i is complete before j is
-launched. Within one unit less is enough:
+Two instructions i before j in program order meet when one writes what the other reads or writes.
+The result is that of the program order, for certain, only if i is complete before j is launched.
+Within one unit less is enough:
 
-* DMA and vector unit launch only when the instruction before is complete.
+* The vector unit launches only when the instruction before is complete.
+* LOADs run into one another, but their beats come in order, and so do the bursts of STOREs.
 * The array launches j while i still drains. Operands of i were read by then, its rows (addends and
   writes) come before those of j: so only what i writes and j reads needs the order.
 * Inside one instruction, a read of what an earlier tile, row or vector wrote has no order.
@@ -41,7 +42,7 @@ class Order(Enum):
 
 @dataclass(frozen=True)
 class Race:
-    """Two instructions (or one with itself), and an element that both access."""
+    """Two instructions (or one with itself), and what both access: an element, or a byte."""
 
     first: Executed
     second: Executed
@@ -50,7 +51,7 @@ class Race:
 
     def __str__(self) -> str:
         names = [f"word {e.pc}: {e.kind} ({e.launch} .. {e.completion})" for e in self._pair]
-        where = f"{'XY'[self.space]}[{self.address}]"
+        where = f"{('X', 'Y', 'external memory')[self.space]}[{self.address}]"
         return f"{' and '.join(names)} meet in {where} without an order"
 
     @property
@@ -96,7 +97,7 @@ class _Group:
         return self.members[at - 1] if at else None
 
     def meeting(self, later: _Group) -> tuple[int, int] | None:
-        """Return an element that needs an order between a member and one of `later`."""
+        """Return what needs an order between a member and one of `later`."""
         if id(later) not in self.meets:
             same = self.unit == later.unit
             none = same and self.unit is not Unit.ARRAY
@@ -109,10 +110,10 @@ class _Group:
 def _all(executed: list[Executed], arch: Architecture, ordered: Ordered) -> Iterator[Race]:
     groups: dict[object, _Group] = {}
     for j in executed:
-        name = (j.pc, *key(j.instruction, j.registers))
+        name = (j.pc, *key(j))
         group = groups.get(name)
         if group is None:
-            group = groups[name] = _Group(j.unit, footprint(j.instruction, j.registers, arch))
+            group = groups[name] = _Group(j.unit, footprint(j, arch))
             own = overlaps_itself(j.instruction, j.registers, arch)
             if own is not None:
                 yield Race(j, j, *own)
@@ -156,7 +157,7 @@ def _completed_before(
         sources = []
         if j.unit in previous:
             _join(known, done[previous[j.unit].index])
-            if j.unit is not Unit.ARRAY:
+            if j.unit is Unit.VECTOR:
                 sources.append(previous[j.unit])
         for token in range(TOKENS):
             if j.instruction.wait >> token & 1:

@@ -16,7 +16,8 @@ class Executed:
     """One executed instruction of a unit, with the cycles of its launch and of its completion.
 
     `index` counts the unit instructions in program order, `phase` the SYNCs before it; `completion`
-    is None for an instruction that an error cut off.
+    is None for an instruction that an error cut off; `external` has the first external byte of a
+    transfer and the one after its last, of others twice the same.
     """
 
     index: int
@@ -26,6 +27,7 @@ class Executed:
     launch: int
     completion: int | None
     phase: int = 0
+    external: tuple[int, int] = (0, 0)
 
     @property
     def kind(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
+from einchip.arch import Architecture
 from einchip.program import Error
 from einchip.sim.run import Executed
-from einchip.sim.work import NEVER, Work
+from einchip.sim.work import NEVER, Burst, TransferWork, Work
 
 
 @dataclass(slots=True)
@@ -31,8 +33,9 @@ class Job:
         if completion is not None and completion >= cycles:
             completion = None
         return Executed(
-            self.index, w.pc, w.instruction, self.registers, self.launch, completion, self.phase
-        )
+            self.index, w.pc, w.instruction, self.registers, self.launch, completion, self.phase,
+            w.external if isinstance(w, TransferWork) else (0, 0),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +48,7 @@ class Stop:
     address: int
 
 
-RANK_SEQUENCER, RANK_DMA, RANK_TOKENS = 0, 5, 6
+RANK_SEQUENCER, RANK_LOAD, RANK_STORE, RANK_TOKENS = 0, 5, 6, 7
 
 
 def address_stop(granted: int, space: int, write: bool, address: int) -> Stop:
@@ -165,3 +168,99 @@ class Unit:
         """Note that an instruction is complete in cycle t."""
         job.completion = t
         self.done.append(job)
+
+
+class TransferUnit(Unit):
+    """What load and store unit share: bursts, in order, of one instruction behind the other.
+
+    Parameters
+    ----------
+    latency : cycles from an address to its first beat, from a last beat to its response.
+    most : bursts that may be in flight.
+
+    Members
+    -------
+    transferred : beats that passed the scratchpads' ports.
+    """
+
+    def __init__(self, arch: Architecture, stops: list[Stop], latency: int, most: int) -> None:
+        super().__init__(0, stops)
+        self.latency = max(1, latency)
+        self.port_elements = arch.port_elements
+        self._most = most
+        self._bursts: deque[Burst] = deque()  # whose addresses wait for one in flight to end
+        self._owner: Job | None = None  # of these bursts; None: the program fetch
+        self._addressed = 0  # its beats with an address
+        self._next_address = 0  # first cycle in which the next address can be accepted
+        self.transferred = self.stall_port = self.stall_memory = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Bursts with an address whose last beat (response) is still to come."""
+        raise NotImplementedError
+
+    def take_off(self, job: Job | None, burst: Burst, at: int, moved: int, last: bool) -> None:
+        """Put a burst in flight: address in `at`, behind `moved` beats of its job, or its last."""
+        raise NotImplementedError
+
+    def next_end(self, t: int) -> int:
+        """Return a lower bound of the cycle in which the first burst in flight ends."""
+        raise NotImplementedError
+
+    def next_last(self, t: int) -> int:
+        """Return a lower bound of the cycle in which the next last burst of a job ends."""
+        raise NotImplementedError
+
+    @property
+    def empty(self) -> bool:
+        return super().empty and not self.in_flight
+
+    def transfer(self, job: Job) -> TransferWork:
+        """Return what a job has to do."""
+        if not isinstance(job.work, TransferWork):
+            raise TypeError(f"load and store unit cannot execute {job.work}")
+        return job.work
+
+    def start(self, job: Job, c: int) -> None:
+        self.job = None  # the next one may launch before this one is complete
+        self.begin(job, self.transfer(job).bursts, c)
+
+    def begin(self, job: Job | None, bursts: tuple[Burst, ...], c: int) -> None:
+        """Issue the addresses of a job launched in cycle c, or of the program fetch."""
+        self._owner, self._addressed = job, 0
+        self._bursts.extend(bursts)
+        for _ in range(min(len(bursts), self._most - self.in_flight)):
+            self.issue_after(c)
+
+    def issue_after(self, t: int) -> None:
+        """Let the next address, if any is left, be accepted after cycle t."""
+        if not self._bursts:
+            return
+        at = max(t + 1, self._next_address)
+        burst = self._bursts.popleft()
+        self.take_off(self._owner, burst, at, self._addressed, not self._bursts)
+        self._addressed += burst.beats
+        self._next_address = at + 1
+
+    def frees_at(self, t: int) -> int:
+        if self._bursts:
+            return self.next_end(t) + 2
+        return max(t, self._next_address)
+
+    def takes_in(self, c: int) -> bool:
+        return not self._bursts and c >= self._next_address
+
+    def completes_at(self, t: int) -> int:
+        return self.next_last(t) if self.in_flight else NEVER
+
+    def count_inactive(self, a: int, c: int, launches: bool) -> None:
+        n = c - a + 1
+        if self.stage is None:
+            self.idle += n
+        else:
+            self.stall_token += n - launches
+            self.idle += launches
+
+    def note_bus_fault(self, t: int, rank: int, code: Error, burst: Burst) -> None:
+        """Note that the memory answers an error in cycle t."""
+        self.stops.append(Stop(t, rank, code, burst.address & 0xFFFF_FFFF))

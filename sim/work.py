@@ -155,7 +155,13 @@ class TransferWork(Work):
     bursts: tuple[Burst, ...]
     fault: Fault
     bus_fault: int
+    external: tuple[int, int]  # first byte, and the one after the last
     windowed: bool = False  # a STORE that reads through the window's port
+
+    @property
+    def read_port(self) -> int:
+        """The read port that a STORE uses: 0 and 1 of the scratchpads, 2 of Y's window."""
+        return 2 if self.windowed else self.space
 
 
 def split_bursts(address: int, beats: int, arch: Architecture) -> tuple[Burst, ...]:
@@ -279,6 +285,7 @@ def _transfer(
     return TransferWork(
         step.pc, i, i.space, split_bursts(external, i.beats, arch), fault,
         bus_fault if bus_fault < i.beats else NEVER,
+        (external, external + i.beats * arch.port_bytes),
         isinstance(i, Store) and arch.in_window(i.space, address),
     )  # fmt: skip
 

@@ -48,8 +48,10 @@ VECTOR_WRITES: Final = 16
 #: Accumulators of a PE whose fold holds operands, if not said otherwise, and at most.
 USUAL_ACCUMULATORS: Final = 16
 MAX_ACCUMULATORS: Final = 64
-#: Read bursts that the DMA may have in flight.
+#: Read bursts that may miss their last beat, a power of two.
 READ_BURSTS: Final = 4
+#: Written bursts that may miss their response, a power of two.
+WRITE_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.
 STORE_BEATS: Final = 8
 

@@ -4,12 +4,14 @@ An instruction is a whole number of 128-bit words, little endian; its fields lie
 from bit 0 in the order of declaration. The encoder, the RTL's decoder (`layout`) and the tables of
 `docs/isa.md` all derive from these classes.
 
-Units run beside each other: DMA, array, vector unit. Every unit executes its own instructions in
-program order; between units, and between an array instruction and an earlier one whose result it
-reads, order is kept by *tokens*. An instruction starts once every token of its `wait` mask is
-positive, taking one of each, and gives one of each token of its `signal` mask when its last write
-(or, for LOAD, its last beat) has been granted. From one SYNC to the next, every token has one
-giving unit (GIVE apart) and one taking unit. A start clears all tokens, and so does SYNC.
+Units run beside each other: load, store, array, vector unit. Every unit executes its own
+instructions in program order; between units (also where a LOAD reads what a STORE wrote to external
+memory, or a STORE writes what a LOAD read), and between an array instruction and an earlier one
+whose result it reads, order is kept by *tokens*. An instruction starts once every token of its
+`wait` mask is positive, taking one of each, and gives one of each token of its `signal` mask when
+its last write has been granted (LOAD: its last beat; STORE: when its last response has come). From
+one SYNC to the next, every token has one giving unit (GIVE apart) and one taking unit. A start
+clears all tokens, and so does SYNC.
 
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
 it; register 0 always reads 0.
@@ -74,9 +76,10 @@ class Unit(IntEnum):
     """Who executes an instruction."""
 
     SEQUENCER = 0
-    DMA = 1
-    ARRAY = 2
-    VECTOR = 3
+    LOAD = 1
+    STORE = 2
+    ARRAY = 3
+    VECTOR = 4
 
 
 class Error(IntEnum):
@@ -92,7 +95,7 @@ class Error(IntEnum):
     AXI_WRITE = 7  # a write answered an error: low 32 bits of the burst's address
     TOKEN = 8  # a token counter overflowed: token number
     TIMEOUT = 9  # nothing moved for WATCHDOG cycles: word index of the sequencer
-    ALIGNMENT = 10  # a DMA address that is not a multiple of a beat: word index
+    ALIGNMENT = 10  # a transfer's address that is not a multiple of a beat: word index
 
 
 def f(bits: int, doc: str, default: int = 0, enum: type[IntEnum] | None = None) -> Any:
@@ -219,7 +222,7 @@ class Sync(Instruction):
 
 @dataclass(frozen=True)
 class UnitInstruction(Instruction):
-    """What the instructions of DMA, array and vector unit share."""
+    """What the instructions of load, store, array and vector unit share."""
 
     wait: int = f(TOKENS, "mask of tokens taken before the start")
     signal: int = f(TOKENS, "mask of tokens given at the end")
@@ -227,7 +230,6 @@ class UnitInstruction(Instruction):
 
 @dataclass(frozen=True)
 class _Transfer(UnitInstruction):
-    UNIT: ClassVar[Unit] = Unit.DMA
     ext_base: int = f(2, "host register BASE0 to BASE3")
     ext_reg: int = f(3, "sequencer register added to the external address")
     ext_offset: int = f(32, "bytes added to the external address")
@@ -254,6 +256,7 @@ class Load(_Transfer):
     """
 
     OPCODE: ClassVar[int] = 8
+    UNIT: ClassVar[Unit] = Unit.LOAD
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ class Store(_Transfer):
     """
 
     OPCODE: ClassVar[int] = 9
+    UNIT: ClassVar[Unit] = Unit.STORE
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Counter(NamedTuple):
     doc: str
 
 
-#: Of the four groups marked with a unit's name, exactly one counts in every running cycle.
+#: Of the groups marked with a unit's name, exactly one counts in every running cycle.
 COUNTERS: Final[tuple[Counter, ...]] = (
     Counter("cycles", "cycles from start to stop"),
     Counter("instructions", "instructions decoded"),
@@ -59,11 +59,16 @@ COUNTERS: Final[tuple[Counter, ...]] = (
     Counter("vector_stall_token", "vector: the next instruction waited for a token"),
     Counter("vector_stall_setup", "vector: the next instruction's lanes were not ready"),
     Counter("vector_idle", "vector: no instruction"),
-    Counter("dma_transfer", "dma: a beat moved over the memory port"),
-    Counter("dma_stall_port", "dma: a beat was there, the scratchpad's write port was not"),
-    Counter("dma_stall_memory", "dma: waiting for the memory, or for a store's read port"),
-    Counter("dma_stall_token", "dma: the next instruction waited for a token"),
-    Counter("dma_idle", "dma: no instruction"),
+    Counter("load_transfer", "load: a beat was written to a scratchpad or program memory"),
+    Counter("load_stall_port", "load: a beat was there, the scratchpad's write port was not"),
+    Counter("load_stall_memory", "load: waiting for the memory"),
+    Counter("load_stall_token", "load: the next instruction waited for a token"),
+    Counter("load_idle", "load: no instruction"),
+    Counter("store_transfer", "store: a beat was read from a scratchpad"),
+    Counter("store_stall_port", "store: a beat was wanted, the scratchpad's read port was taken"),
+    Counter("store_stall_memory", "store: waiting for the memory"),
+    Counter("store_stall_token", "store: the next instruction waited for a token"),
+    Counter("store_idle", "store: no instruction"),
     Counter("sequencer_stall", "sequencer: the unit's slot was taken, or SYNC waited"),
 )
 
@@ -90,7 +95,10 @@ def _registers() -> tuple[Register, ...]:
         ("PROGRAM_ADDRESS", "rw", "external byte address of the program, a multiple of 16"),
         ("PROGRAM_WORDS", "rw", "128-bit words of the program"),
         ("WATCHDOG", "rw", f"cycles without progress before TIMEOUT; reset value {WATCHDOG_RESET}"),
-        *((f"BASE{k}", "rw", "external byte address added by DMA") for k in range(HOST_BASES)),
+        *(
+            (f"BASE{k}", "rw", "external byte address that transfers add")
+            for k in range(HOST_BASES)
+        ),
         *((f"ARG{k}", "rw", "loop count for LOOP") for k in range(HOST_ARGS)),
     ]
     fixed = [Register(n, 4 * k, access, doc) for k, (n, access, doc) in enumerate(names)]

@@ -165,7 +165,7 @@ def test_simulate_prints_and_writes_cycles_counters_and_energy(made: Path) -> No
     for name, value in content["counters"].items():
         assert value == sum(s["counters"][name] for s in content["sequences"])
     for s in content["sequences"]:
-        for unit in ("array", "vector", "dma"):
+        for unit in ("array", "vector", "load", "store"):
             assert s["cycles"] == sum(s["counters"].get(f"{unit}_{p}", 0) for p in CAUSES)
     program = folder.read(Path("made")).run
     spent = energy.energy(content["counters"], PRESETS["nano"], "zigzag", program)

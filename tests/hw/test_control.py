@@ -241,7 +241,7 @@ def test_only_the_first_fault_counts_and_the_stop_waits_for_the_bus() -> None:
     async def test(ctx: Any, dut: Control, host: HostPort) -> None:
         await host.set("CONTROL", CONTROL_START)
         ctx.set(dut.quiet, 0)
-        for name, code in (("dma", Error.AXI_READ), ("sequencer", Error.OPCODE)):
+        for name, code in (("load", Error.AXI_READ), ("sequencer", Error.OPCODE)):
             fault = getattr(dut.faults, name)
             ctx.set(fault.code, code)
             await ctx.tick()

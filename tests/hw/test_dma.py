@@ -1,5 +1,6 @@
-"""hw.dma.Dma against einchip.reference (what it moves) and docs/timing.md (when)."""
+"""hw.load and hw.store against einchip.reference (what they move) and docs/timing.md (when)."""
 
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,14 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import reference
-from einchip.arch import PRESETS, READ_BURSTS, READ_LATENCY, STORE_BEATS, Architecture
-from einchip.hw.dma import EVENTS, Dma
-from einchip.program import Error, Halt, Load, Program, Store
+from einchip.arch import (
+    PRESETS,
+    READ_BURSTS,
+    READ_LATENCY,
+    STORE_BEATS,
+    WRITE_BURSTS,
+    Architecture,
+)
+from einchip.hw.axi import AxiSignature
+from einchip.hw.load import LoadUnit
+from einchip.hw.store import StoreUnit
+from einchip.program import TOKENS, Error, Halt, Load, Program, Store
 from tests.hw.axi_memory import AxiMemory
 
 NANO = PRESETS["nano"]
@@ -31,9 +44,32 @@ LAUNCH = 2
 Transfer = Load | Store
 
 
+class Both(wiring.Component):
+    """Load and store unit at one memory port."""
+
+    axi: Any
+
+    def __init__(self, arch: Architecture) -> None:
+        self.load, self.store = LoadUnit(arch), StoreUnit(arch)
+        super().__init__({"axi": Out(AxiSignature(arch.port_bytes))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.load, m.submodules.store = self.load, self.store
+        units: tuple[Any, ...] = (self.load, self.store)
+        for unit in units:
+            for name, member in unit.axi.signature.members.items():
+                ours, theirs = getattr(self.axi, name), getattr(unit.axi, name)
+                m.d.comb += ours.eq(theirs) if member.flow == Out else theirs.eq(ours)
+        return m
+
+    def of(self, kind: type[Transfer]) -> LoadUnit | StoreUnit:
+        return self.load if kind is Load else self.store
+
+
 @dataclass
 class Ran:
-    """What a bench saw."""
+    """What a bench saw; tokens of the store unit come TOKENS bits higher."""
 
     memory: reference.Memory
     bus: AxiMemory
@@ -60,17 +96,16 @@ def filled(arch: Architecture, external_bytes: int, seed: int = 1) -> reference.
 
 @dataclass
 class Pads:
-    """Scratchpads at the DMA unit's ports; `free(cycle)` says in which cycles the ports are."""
+    """Scratchpads at the units' ports; `free(cycle)` says in which cycles the ports are."""
 
-    dut: Dma
+    dut: Both
     arch: Architecture
     memory: reference.Memory
     free: Callable[[int], bool]
 
     async def run(self, ctx: Any) -> None:
-        reads, writes = (
-            [getattr(self.dut, f"{kind}_{s}") for s in "xy"] for kind in ("read", "write")
-        )
+        reads = [self.dut.store.read_x, self.dut.store.read_y]
+        writes = [self.dut.load.write_x, self.dut.load.write_y]
         coming: dict[int, tuple[int, list[int]]] = {}
         cycle = 0
         while True:
@@ -118,9 +153,10 @@ def run(
 ) -> Ran:
     """Offer transfers until all have given their token; the addresses are their base fields.
 
-    A fault stops the unit in the next cycle, as in the machine.
+    A fault stops both units in the next cycle, as in the machine.
     """
-    dut = Dma(arch)
+    dut = Both(arch)
+    units = (dut.load, dut.store)
     memory = memory.copy()
     bus = AxiMemory(
         dut.axi,
@@ -133,37 +169,47 @@ def run(
     )
     ran = Ran(memory, bus)
 
-    async def issue(ctx: Any) -> None:
-        for t in transfers:
-            payload = dut.issue.payload
-            ctx.set(payload.raw.as_value(), int.from_bytes(t.encode(), "little"))
-            ctx.set(payload.ext, t.ext_offset)
-            ctx.set(payload.addr, t.addr)
-            ctx.set(dut.issue.valid, 1)
-            await ctx.tick().until(dut.issue.ready)
-            ctx.set(dut.issue.valid, 0)
+    def issue(kind: type[Transfer]) -> Callable[[Any], Any]:
+        async def bench(ctx: Any) -> None:
+            port = dut.of(kind).issue
+            for t in (t for t in transfers if isinstance(t, kind)):
+                ctx.set(port.payload.raw.as_value(), int.from_bytes(t.encode(), "little"))
+                ctx.set(port.payload.ext, t.ext_offset)
+                ctx.set(port.payload.addr, t.addr)
+                ctx.set(port.valid, 1)
+                await ctx.tick().until(port.ready)
+                ctx.set(port.valid, 0)
+
+        return bench
 
     async def watch(ctx: Any) -> None:
+        names = ("fault.code", "fault.address", "idle", "quiet", "tokens.give", "events")
+        outputs = [operator.attrgetter(name)(u) for u in units for name in names]
         for cycle in range(cycles):
-            ctx.set(dut.stop, stop(cycle) or bool(ran.faults))
-            ctx.set(dut.tokens.positive, positive(cycle))
-            _, _, give, code, address, events, idle, quiet = await ctx.tick().sample(
-                dut.tokens.give, dut.fault.code, dut.fault.address, dut.events, dut.idle, dut.quiet
-            )
-            ran.events.append({name: events[name] for name, _ in EVENTS})
-            if give:
-                ran.given.append((cycle, give))
-            if code:
-                ran.faults.append((cycle, code, address))
-            ran.idle, ran.quiet = bool(idle), bool(quiet)
-            if idle and quiet and (len(ran.given) == len(transfers) or ctx.get(dut.stop)):
+            for unit in units:
+                ctx.set(unit.stop, stop(cycle) or bool(ran.faults))
+                ctx.set(unit.tokens.positive, positive(cycle))
+            _, _, *seen = await ctx.tick().sample(*outputs)
+            events: dict[str, int] = {}
+            for k, unit in enumerate(units):
+                code, address, _, _, give, counted = seen[6 * k : 6 * k + 6]
+                events |= {name: counted[name] for name, _ in unit.events.shape()}
+                if give:
+                    ran.given.append((cycle, give << TOKENS * k))
+                if code:
+                    ran.faults.append((cycle, code, address))
+            ran.events.append(events)
+            ran.idle, ran.quiet = bool(seen[2] and seen[8]), bool(seen[3] and seen[9])
+            ended = len(ran.given) == len(transfers) or ctx.get(dut.load.stop)
+            if ran.idle and ran.quiet and ended:
                 break
 
     sim: Any = Simulator(dut)
     sim.add_clock(1e-8)
     sim.add_testbench(bus.run, background=True)
     sim.add_testbench(Pads(dut, arch, memory, free).run, background=True)
-    sim.add_testbench(issue, background=True)
+    sim.add_testbench(issue(Load), background=True)
+    sim.add_testbench(issue(Store), background=True)
     sim.add_testbench(watch)
     sim.run()
     return ran
@@ -208,18 +254,26 @@ def splits(at: int, beats: int, arch: Architecture) -> list[int]:
 
 @pytest.mark.parametrize("name", MACHINES)
 @pytest.mark.parametrize("seed", [None, 1, 2])
-def test_transfers_leave_what_the_reference_leaves(name: str, seed: int | None) -> None:
+@pytest.mark.parametrize("kinds", [(Load,), (Store,), (Load, Store)])
+def test_transfers_leave_what_the_reference_leaves(
+    name: str, seed: int | None, kinds: tuple[type[Transfer], ...]
+) -> None:
+    """Loads fill beats from 200 on of the scratchpads, stores read those below."""
     arch = MACHINES[name]
     page = 4096 // arch.port_bytes
-    memory = filled(arch, 4 * 4096)
+    memory = filled(arch, 8 * 4096)
     transfers = [
-        transfer(Load, arch, page - 3, 7, 11),
-        transfer(Store, arch, 2 * page - 5, 9, 83),
-        transfer(Load, arch, 5, 4, 1),
-        transfer(Load, arch, page + 1, 20, 70),
-        transfer(Store, arch, 1, 21, 64),
-        transfer(Store, arch, 100, 4, 1),
+        transfer(Load, arch, page - 3, 207, 11),
+        transfer(Store, arch, 4 * page - 5, 9, 83),
+        transfer(Load, arch, 5, 204, 1),
+        transfer(Load, arch, page + 1, 220, 30),
+        transfer(Store, arch, 5 * page + 1, 22, 64),
+        transfer(Store, arch, 6 * page - 100, 5, 1),
+        transfer(Store, arch, 6 * page - 90, 8, 1),
+        transfer(Load, arch, 9, 251, 2),
+        transfer(Store, arch, 6 * page, 30, 70),
     ]
+    transfers = [t for t in transfers if isinstance(t, kinds)]
     rng = random.Random(seed)
 
     def free(cycle: int) -> bool:
@@ -228,7 +282,9 @@ def test_transfers_leave_what_the_reference_leaves(name: str, seed: int | None) 
     ran = run(arch, transfers, memory, seed=seed, free=free)
     assert len(ran.given) == len(transfers)
     assert same(ran.memory, expected(arch, transfers, memory))
-    assert [g for _, g in ran.given] == [t.signal for t in transfers]
+    for kind, shift in ((Load, 0), (Store, TOKENS)):
+        given = [g >> shift for _, g in ran.given if bool(g >> TOKENS) == (kind is Store)]
+        assert given == [t.signal for t in transfers if isinstance(t, kind)]
     assert not ran.faults
 
 
@@ -255,27 +311,54 @@ def test_load_takes_the_cycles_of_the_rules(latency: int, beats: int) -> None:
         last.append(first + length - 1)
     assert [b.cycle for b in ran.bus.bursts] == accepted
     assert ran.given == [(last[-1], 1)]
-    assert ran.count("dma_transfer") == beats
-    assert ran.count("dma_stall_memory") == last[-1] - LAUNCH - beats
-    assert ran.count("dma_idle") == LAUNCH + 2  # up to the launch, and one after the end
+    assert ran.count("load_transfer") == beats
+    assert ran.count("load_stall_memory") == last[-1] - LAUNCH - beats
+    assert ran.count("load_idle") == LAUNCH + 2  # up to the launch, and one after the end
+    assert ran.count("store_idle") == len(ran.events)
 
 
 @pytest.mark.parametrize("latency", [1, 8])
 @pytest.mark.parametrize("beats", [1, 64, 70])
 def test_store_takes_the_cycles_of_the_rules(latency: int, beats: int) -> None:
     ran = run(NANO, [transfer(Store, NANO, 0, 0, beats)], filled(NANO, 4096), latency=latency)
-    at = LAUNCH + 1
-    for length in splits(0, beats, NANO):
-        assert at in [b.cycle for b in ran.bus.bursts]
-        last_beat = at + 1 + READ_LATENCY + 1 + length - 1
-        at = last_beat + latency + 1
-    assert ran.given == [(at - 1, 1)]
-    assert ran.count("dma_transfer") == beats
-    assert ran.count("dma_stall_memory") == at - 1 - LAUNCH - beats
+    check_store(ran, [beats], NANO, latency)
+
+
+@pytest.mark.parametrize("name", ["nano", "short bursts", "single beats"])
+@pytest.mark.parametrize("latency", [1, 8, 40])
+def test_stores_follow_each_other_as_the_rules_say(name: str, latency: int) -> None:
+    arch, lengths = MACHINES[name], [70, 1, 1, 1, 1, 1, 30, 2]
+    stores = [transfer(Store, arch, 64 * k, k, n) for k, n in enumerate(lengths)]
+    ran = run(arch, stores, filled(arch, 8192), latency=latency)
+    check_store(ran, lengths, arch, latency)
+
+
+def check_store(ran: Ran, lengths: list[int], arch: Architecture, latency: int) -> None:
+    """Assert the cycles of stores that are handed over as fast as can be, each from a page."""
+    sent: list[int] = []  # of each burst: address, last read, response
+    read: list[int] = []
+    answered: list[int] = []
+    done: list[int] = []
+    free = LAUNCH
+    for beats in lengths:
+        for length in splits(0, beats, arch):
+            room = answered[-WRITE_BURSTS] + 1 if len(sent) >= WRITE_BURSTS else 0
+            sent.append(max(free + 1, room))
+            free = sent[-1]
+            begin = max(sent[-1] + 1, read[-1] + 1 if read else 0)
+            read.append(begin + length - 1)
+            answered.append(read[-1] + READ_LATENCY + 1 + latency)
+        done.append(answered[-1])
+        free += 1  # the next launch
+    assert [b.cycle for b in ran.bus.bursts] == sent
+    assert [c for c, _ in ran.given] == done
+    assert ran.count("store_transfer") == sum(lengths)
+    assert ran.count("store_stall_port") == 0
+    assert ran.count("store_stall_memory") == done[-1] - LAUNCH - sum(lengths)
 
 
 def test_at_most_store_beats_are_between_port_and_bus() -> None:
-    dut = Dma(NANO)
+    dut = StoreUnit(NANO)
     granted = 0
 
     async def bench(ctx: Any) -> None:
@@ -302,14 +385,34 @@ def test_a_beat_waits_for_the_write_port() -> None:
     ran = run(
         NANO, [transfer(Load, NANO, 0, 1, 10)], filled(NANO, 4096), free=lambda t: t not in blocked
     )
-    assert ran.count("dma_stall_port") == len(blocked)
+    assert ran.count("load_stall_port") == len(blocked)
     assert ran.given == [(LAUNCH + 1 + 8 + 9 + len(blocked), 2)]
+
+
+def test_a_store_waits_for_the_read_port() -> None:
+    blocked = range(LAUNCH + 5, LAUNCH + 11)
+    ran = run(
+        NANO, [transfer(Store, NANO, 0, 0, 10)], filled(NANO, 4096), free=lambda t: t not in blocked
+    )
+    assert ran.count("store_stall_port") == len(blocked)
+    assert [c for c, _ in ran.given] == [LAUNCH + 1 + 10 + len(blocked) + READ_LATENCY + 1 + 8]
+
+
+@pytest.mark.parametrize("latency", [1, 8, 40])
+def test_loads_follow_each_other_while_beats_are_to_come(latency: int) -> None:
+    """Handed over as fast as can be, they launch every two cycles while READ_BURSTS are not out."""
+    loads = [transfer(Load, NANO, 64 * k, k, 20) for k in range(READ_BURSTS)]
+    ran = run(NANO, loads, filled(NANO, 4096), latency=latency)
+    assert [b.cycle for b in ran.bus.bursts] == [LAUNCH + 1 + 2 * k for k in range(READ_BURSTS)]
+    first = LAUNCH + 1 + latency
+    assert [c for c, _ in ran.given] == [first + 20 * (k + 1) - 1 for k in range(READ_BURSTS)]
+    assert ran.count("load_stall_memory") == latency
 
 
 def test_a_launch_waits_for_its_tokens_and_takes_them() -> None:
     load = Load(wait=0x0102, signal=4, beats=2)
     ran = run(NANO, [load], filled(NANO, 4096), positive=lambda t: 0x0103 if t >= 20 else 0x0100)
-    assert ran.count("dma_stall_token") == 20 - LAUNCH
+    assert ran.count("load_stall_token") == 20 - LAUNCH
     assert ran.given == [(20 + 1 + 8 + 1, 4)]
 
 
@@ -337,6 +440,22 @@ def test_a_failed_write_reports_its_burst() -> None:
         faults=(range(300, 301),),
     )
     assert [(c, a) for _, c, a in ran.faults] == [(Error.AXI_WRITE, 64 * 4)]
+
+
+@pytest.mark.parametrize("seed", [None, 3, 4])
+def test_a_failed_write_drops_the_bursts_behind_it(seed: int | None) -> None:
+    """Three bursts are under way behind the one that fails; the read that runs is dropped too."""
+    memory, arch = filled(NANO, 8192), MACHINES["short bursts"]
+    transfers = [transfer(Store, arch, 0, 0, 80), transfer(Load, arch, 1024, 1001, 900)]
+    ran = run(arch, transfers, memory, seed=seed, faults=(range(40, 41),), latency=30)
+    assert [(c, a) for _, c, a in ran.faults] == [(Error.AXI_WRITE, 32)]
+    assert ran.quiet
+    assert ran.idle
+    assert ran.given == []
+    done = expected(arch, transfers, memory)
+    for now, old, new in zip(*(contents(m) for m in (ran.memory, memory, done)), strict=True):
+        assert np.logical_or(now == old, now == new).all()
+    assert (contents(ran.memory)[2][64 * 4 :] == contents(memory)[2][64 * 4 :]).all()
 
 
 @pytest.mark.parametrize("kind", [Load, Store])

@@ -42,7 +42,7 @@ NANO = PRESETS["nano"].override(x_depth=128, y_depth=64, program_words=64)
 WIDE = NANO.override(data_bits=16, port_bytes=8, burst_beats=8)
 EXTERNAL_BYTES = 16384
 CODE = EXTERNAL_BYTES - 2048
-GROUPS = ("array", "vector", "dma")
+GROUPS = ("array", "vector", "load", "store")
 
 
 def filled(arch: Architecture, seed: int = 1) -> reference.Memory:
@@ -106,7 +106,8 @@ def test_an_empty_program_takes_its_fetch_and_three_cycles(
     assert ran.cycles == fetch_cycles([Halt()], latency, arch) + 3
     assert ran.counters["instructions"] == 1
     assert ran.counters["dma_read_beats"] == WORD_BYTES // arch.port_bytes
-    assert ran.counters["dma_idle"] == 1 + 3
+    assert ran.counters["load_idle"] == 1 + 3
+    assert ran.counters["store_idle"] == ran.cycles
     assert ran.counters["array_idle"] == ran.counters["vector_idle"] == ran.cycles
 
 
@@ -299,7 +300,12 @@ def test_a_program_that_cannot_be_fetched_stops_the_machine(
 
 
 def test_a_token_that_never_comes_is_a_timeout() -> None:
-    waiting = {"dma": Load(wait=1, beats=1), "array": Contract(wait=2), "vector": Fill(wait=4)}
+    waiting = {
+        "load": Load(wait=1, beats=1),
+        "store": Store(wait=8, beats=1),
+        "array": Contract(wait=2),
+        "vector": Fill(wait=4),
+    }
     codes = {name: Program((Give(), i, Halt())).encode() for name, i in waiting.items()}
     for name, (error, written) in run_all(codes, watchdog=100).items():
         assert error == (Error.TIMEOUT, 1 + waiting[name].WORDS)

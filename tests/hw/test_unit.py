@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einchip.hw.interfaces import DMA_ISSUE
+from einchip.hw.interfaces import TRANSFER_ISSUE
 from einchip.hw.unit import FrontEnd
 from einchip.program import TOKENS
 
@@ -30,7 +30,7 @@ class Inputs:
 
 def run(setup_cycles: int, cycles: list[Inputs]) -> list[dict[str, int]]:
     """Return every output of every cycle; instruction n offered carries beats = n as a tag."""
-    dut = FrontEnd(DMA_ISSUE, setup_cycles)
+    dut = FrontEnd(TRANSFER_ISSUE, setup_cycles)
     seen: list[dict[str, int]] = []
 
     async def bench(ctx: Any) -> None:

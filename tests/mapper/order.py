@@ -37,8 +37,10 @@ def _elements(space: int, addresses: np.ndarray) -> set[tuple[int, int]]:
     return {(space, int(a)) for a in np.unique(addresses)}
 
 
-def touched(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Touched:
-    """Return the elements that an instruction reads and writes."""
+def touched(
+    i: UnitInstruction, registers: tuple[int, ...], arch: Architecture, host: reference.Host
+) -> Touched:
+    """Return the elements that an instruction reads and writes; space 2 has the external beats."""
     if isinstance(i, Contract):
         a = reference.contract_addresses(i, registers)
         reads = _elements(0, a.x) | _elements(1, a.y)
@@ -48,7 +50,10 @@ def touched(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) 
     if isinstance(i, Load | Store):
         first = i.addr + registers[i.addr_reg]
         span = _elements(i.space, np.arange(first, first + i.beats * arch.port_elements))
-        return (set(), span) if isinstance(i, Load) else (span, set())
+        start = host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset
+        start = start % (1 << 32) // arch.port_bytes
+        external = _elements(2, np.arange(start, start + i.beats))
+        return (external, span) if isinstance(i, Load) else (span, external)
     assert isinstance(i, Vector)
     found, results = vector_accesses(i, registers, arch)
     reads, writes = (
@@ -67,13 +72,15 @@ def races(program: Program, arch: Architecture, host: reference.Host) -> list[tu
     phase: list[reference.Step] = []
     for step in reference.walk(program, host):
         if isinstance(step.instruction, Sync):
-            found += _races_of_phase(phase, arch)
+            found += _races_of_phase(phase, arch, host)
             phase = []
         phase.append(step)
-    return found + _races_of_phase(phase, arch)
+    return found + _races_of_phase(phase, arch, host)
 
 
-def _races_of_phase(walked: list[reference.Step], arch: Architecture) -> list[tuple[str, str]]:
+def _races_of_phase(
+    walked: list[reference.Step], arch: Architecture, host: reference.Host
+) -> list[tuple[str, str]]:
     """Return the races between two SYNCs, which order everything and clear all tokens."""
     gives: dict[int, deque[int]] = defaultdict(deque)
     steps: list[reference.Step] = []
@@ -86,13 +93,13 @@ def _races_of_phase(walked: list[reference.Step], arch: Architecture) -> list[tu
     before: list[set[int]] = []  # for each instruction: those complete before it starts
     last: dict[Unit, list[int]] = defaultdict(list)
     found = []
-    memory = [touched(_unit(s), s.registers, arch) for s in steps]
+    memory = [touched(_unit(s), s.registers, arch, host) for s in steps]
     for j, step in enumerate(steps):
         instruction = _unit(step)
         done: set[int] = set()
         for earlier in last[instruction.UNIT][-1:]:
             done |= before[earlier]
-            if instruction.UNIT != Unit.ARRAY:
+            if instruction.UNIT == Unit.VECTOR:
                 done.add(earlier)
         for token in _bits(instruction.wait):
             assert gives[token], f"{instruction} takes token {token}, which nothing before it gives"
@@ -125,6 +132,8 @@ def _earlier(steps: list[reference.Step], giver: int) -> set[int]:
 
 def _conflict(steps: list[reference.Step], memory: list[Touched], i: int, j: int) -> bool:
     (reads_i, writes_i), (reads_j, writes_j) = memory[i], memory[j]
+    if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT in (Unit.LOAD, Unit.STORE):
+        return False  # beats move in order
     if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT == Unit.ARRAY:
         return bool(writes_i & reads_j)
     return bool(writes_i & reads_j or writes_i & writes_j or reads_i & writes_j)

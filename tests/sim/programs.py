@@ -48,7 +48,7 @@ MACHINES = (
                  port_bytes=8, program_words=512),
 )  # fmt: skip
 TOKENS = 4
-UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
+UNITS = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
 
 masks = st.integers(0, 15)
 spaces = st.integers(0, 1)

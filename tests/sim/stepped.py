@@ -13,6 +13,7 @@ from einchip.arch import (
     READ_BURSTS,
     STORE_BEATS,
     VECTOR_WRITES,
+    WRITE_BURSTS,
     Architecture,
 )
 from einchip.program import (
@@ -59,7 +60,8 @@ from einchip.sim.work import (
 )
 
 _MASK = (1 << REGISTER_BITS) - 1
-UNITS = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
+UNITS = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
+TRANSFERS = (Unit.LOAD, Unit.STORE)
 NAMES = "xy"
 STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
 
@@ -233,24 +235,32 @@ class VectorState:
 
 
 @dataclass
-class DmaState:
-    """Execution of the DMA and the memory behind it."""
+class Sent:
+    """A burst whose address was accepted in cycle `at`."""
 
-    bursts: tuple[Burst, ...] = ()
-    work: TransferWork | None = None
-    fetching: bool = False
-    loading: bool = False
-    active: bool = False
-    addressed: int = 0  # bursts whose address was accepted
-    finished: int = 0  # bursts whose last beat was accepted
-    reads: deque[list[int]] = field(default_factory=deque)  # [not before, beats left]
-    not_before: int = 0
-    moved: int = 0  # beats accepted in all
-    state: str = ""  # of a store's burst: address, data, response
-    to_read: int = 0
-    fetched: int = 0
-    held: deque[int] = field(default_factory=deque)  # cycles in which beats are offered
+    at: int
+    burst: Burst
+    owner: TransferWork | None  # None: the program fetch
+    before: int  # beats of the owner's bursts before it
+    last: bool  # of its owner
+    moved: int = 0  # beats accepted (written: read from the scratchpad)
     response_at: int = 0
+
+
+@dataclass
+class PortState:
+    """Execution of the load or the store unit and the memory behind it."""
+
+    owner: TransferWork | None = None  # of the addresses left
+    left: deque[Burst] = field(default_factory=deque)
+    beats: int = 0  # of the owner's bursts with an address
+    not_before: int = 0  # loads: first cycle of the next beat
+    sent: deque[Sent] = field(default_factory=deque)  # missing their last beat or response
+    held: deque[tuple[int, Sent]] = field(default_factory=deque)  # stores: cycles of offers
+
+    @property
+    def active(self) -> bool:
+        return bool(self.left or self.sent)
 
 
 class Stepped:
@@ -270,7 +280,8 @@ class Stepped:
         self.takes: list[int] = []
         self.faults: list[tuple[int, int, Error, int]] = []
         self.fronts = {u: Front() for u in UNITS}
-        self.array, self.vector, self.dma = ArrayState(), VectorState(), DmaState()
+        self.array, self.vector = ArrayState(), VectorState()
+        self.load, self.store = PortState(), PortState()
         self.state, self.pc, self.copies = "FETCH", 0, 0
         self.current: Instruction = Halt()
         self.resolved: Job | None = None
@@ -295,7 +306,7 @@ class Stepped:
             if t == 0 and self.state == "LOAD":
                 self.start_fetch(program_address)
             if stuck:
-                self.faults.append((t, 7, Error.TIMEOUT, self.pc))
+                self.faults.append((t, 8, Error.TIMEOUT, self.pc))
             due = [f for f in self.faults if f[0] <= t]
             if due:
                 _, _, code, address = min(due)
@@ -319,7 +330,8 @@ class Stepped:
         """Run one cycle."""
         self.slot_taken = {u: f.slot is not None for u, f in self.fronts.items()}
         busy = {
-            Unit.DMA: self.dma.active,
+            Unit.LOAD: self.load.active,
+            Unit.STORE: self.store.active,
             Unit.ARRAY: self.array.work is not None,
             Unit.VECTOR: self.vector.work is not None,
         }
@@ -329,9 +341,12 @@ class Stepped:
         last = False
         if busy[Unit.ARRAY]:
             last = self.array_step(t, addend or vector_read, reads)
-        if busy[Unit.DMA]:
-            self.dma_step(t, reads, writes)
         free = {u: not b for u, b in busy.items()}
+        free |= {Unit.LOAD: not self.load.left, Unit.STORE: not self.store.left}
+        if busy[Unit.LOAD]:
+            self.load_step(t, writes)
+        if busy[Unit.STORE]:
+            self.store_step(t, reads)
         free[Unit.ARRAY] = free[Unit.ARRAY] or last
         for u in UNITS:
             self.front_step(t, u, busy[u], free[u])
@@ -348,12 +363,13 @@ class Stepped:
     def all_idle(self) -> bool:
         fronts = any(f.slot or f.stage for f in self.fronts.values())
         array = self.array.work or self.array.rows or self.array.writes
-        return not (fronts or array or self.vector.work or self.dma.active)
+        ports = self.load.active or self.store.active
+        return not (fronts or array or self.vector.work or ports)
 
     def stuck(self, t: int) -> bool:
         """Tell whether nothing can ever move again."""
         array = self.array.work or self.array.rows or self.array.writes
-        if array or self.vector.work or self.dma.active:
+        if array or self.vector.work or self.load.active or self.store.active:
             return False
         if self.state not in ("RESOLVE", "STOP", "SYNC"):
             return False
@@ -378,7 +394,7 @@ class Stepped:
         self.gives, self.takes = [], []
         for k, n in enumerate(self.tokens):
             if n > TOKEN_MAX:
-                self.faults.append((t, 6, Error.TOKEN, k))
+                self.faults.append((t, 7, Error.TOKEN, k))
                 return
 
     def front_step(self, t: int, u: Unit, busy: bool, free: bool) -> None:
@@ -387,8 +403,8 @@ class Stepped:
         ready = stage is not None and t >= front.ready_at
         there = stage is not None and self.tokens_there(stage)
         if not busy:
-            if u is Unit.DMA:
-                self.count("dma_stall_token" if stage and not there else "dma_idle")
+            if u in TRANSFERS:
+                self.count(f"{name}_stall_token" if stage and not there else f"{name}_idle")
             elif stage is None:
                 self.count(f"{name}_idle")
             elif ready and not there:
@@ -400,7 +416,7 @@ class Stepped:
             front.stage = None
         if slot is not None and stage is None:
             front.slot, front.stage = None, slot
-            front.ready_at = t + 1 + (0 if u is Unit.DMA else self.arch.setup_cycles)
+            front.ready_at = t + 1 + (0 if u in TRANSFERS else self.arch.setup_cycles)
 
     def launch(self, t: int, job: Job) -> None:
         self.takes.append(job.wait)
@@ -414,8 +430,10 @@ class Stepped:
         elif isinstance(work, VectorWork):
             self.vector = VectorState(work)
         elif isinstance(work, TransferWork):
-            loading = not isinstance(work.instruction, StoreInstruction)
-            self.dma = DmaState(work.bursts, work, loading=loading, active=True, state="address")
+            storing = isinstance(work.instruction, StoreInstruction)
+            port = self.store if storing else self.load
+            port.owner, port.beats = work, 0
+            port.left.extend(work.bursts)
 
     def complete(self, t: int, work: object) -> None:
         job = self.executing.pop(id(work))
@@ -532,85 +550,95 @@ class Stepped:
         v.operation += 1
         return space is not None
 
-    # --- DMA ---------------------------------------------------------------------------------
+    # --- load and store unit -----------------------------------------------------------------
     def start_fetch(self, address: int) -> None:
-        bursts = program_fetch(self.control.n_words, address, self.arch)
-        self.dma = DmaState(bursts, fetching=True, loading=True, active=True)
+        self.load.left.extend(program_fetch(self.control.n_words, address, self.arch))
 
-    def dma_step(self, t: int, reads: list[bool], writes: list[bool]) -> None:
-        before = self.counters["dma_transfer"], self.counters["dma_stall_port"]
-        if self.dma.loading:
-            self.load_step(t, writes)
-        else:
-            self.store_step(t, reads)
-        if before == (self.counters["dma_transfer"], self.counters["dma_stall_port"]):
-            self.count("dma_stall_memory")
+    def issue_address(self, t: int, port: PortState, room: bool) -> None:
+        """Offer the next address, which the memory takes at once."""
+        if not port.left or not room:
+            return
+        burst = port.left.popleft()
+        port.sent.append(Sent(t, burst, port.owner, port.beats, not port.left))
+        port.beats += burst.beats
 
     def load_step(self, t: int, writes: list[bool]) -> None:
-        d = self.dma
-        asks = d.addressed < len(d.bursts) and d.addressed - d.finished < READ_BURSTS
-        if d.reads and t >= max(d.reads[0][0], d.not_before):
-            if d.work is None or not writes[d.work.space]:
-                self.accept_beat(t)
+        """Run one active cycle."""
+        d = self.load
+        room = len(d.sent) < READ_BURSTS
+        first = d.sent[0] if d.sent else None
+        if first and t >= max(first.at + self.latency, d.not_before):
+            if first.owner is None or not writes[first.owner.space]:
+                self.accept_beat(t, first)
             else:
-                self.count("dma_stall_port")
-        if asks:
-            d.reads.append([t + self.latency, d.bursts[d.addressed].beats])
-            d.addressed += 1
+                self.count("load_stall_port")
+        else:
+            self.count("load_stall_memory")
+        self.issue_address(t, d, room)
 
-    def accept_beat(self, t: int) -> None:
-        d = self.dma
-        self.count("dma_transfer")
+    def accept_beat(self, t: int, sent: Sent) -> None:
+        self.count("load_transfer")
         self.count("dma_read_beats")
-        if d.work is not None:
-            self.count(f"{NAMES[d.work.space]}_writes", self.arch.port_elements)
-            if d.moved == d.work.fault.access:
-                self.fault(t, d.work.space, True, d.work.fault.address)
-            if d.moved == d.work.bus_fault:
-                self.faults.append((t, 5, Error.AXI_READ, d.bursts[d.finished].address))
-        d.moved += 1
-        d.not_before = t + 1
-        d.reads[0][1] -= 1
-        if d.reads[0][1]:
+        if sent.owner is not None:
+            self.count(f"{NAMES[sent.owner.space]}_writes", self.arch.port_elements)
+            if sent.before + sent.moved == sent.owner.fault.access:
+                self.fault(t, sent.owner.space, True, sent.owner.fault.address)
+            if sent.before + sent.moved == sent.owner.bus_fault:
+                self.faults.append((t, 5, Error.AXI_READ, sent.burst.address))
+        sent.moved += 1
+        self.load.not_before = t + 1
+        if sent.moved < sent.burst.beats:
             return
-        d.reads.popleft()
-        d.finished += 1
-        if d.finished == len(d.bursts):
-            d.active = False
-            if d.work is not None:
-                self.complete(t, d.work)
-            else:
-                self.state = "LOADED"
+        self.load.sent.popleft()
+        if not sent.last:
+            return
+        if sent.owner is not None:
+            self.complete(t, sent.owner)
+        else:
+            self.state = "LOADED"
 
     def store_step(self, t: int, reads: list[bool]) -> None:
-        d = self.dma
-        work = d.work
-        assert work is not None
-        if d.state == "address":
-            d.state, d.to_read = "data", d.bursts[d.finished].beats
-        elif d.state == "data":
-            held = len(d.held)
-            if d.held and d.held[0] <= t:
-                d.held.popleft()
-                self.count("dma_transfer")
-                self.count("dma_write_beats")
-                if not d.held and not d.to_read:
-                    d.state, d.response_at = "response", max(t + 1, t + self.latency)
-            if d.to_read and held < STORE_BEATS and not reads[work.space]:
-                d.to_read -= 1
-                d.held.append(t + STORE_OFFER)
-                self.count(f"{NAMES[work.space]}_reads", self.arch.port_elements)
-                if d.fetched == work.fault.access:
-                    self.fault(t, work.space, False, work.fault.address)
-                d.fetched += 1
-        elif t == d.response_at:
-            if work.bus_fault < d.fetched:
-                self.faults.append((t, 5, Error.AXI_WRITE, d.bursts[d.finished].address))
-            d.finished += 1
-            d.state = "address"
-            if d.finished == len(d.bursts):
-                d.active = False
-                self.complete(t, work)
+        """Run one active cycle."""
+        d = self.store
+        room, held = len(d.sent) < WRITE_BURSTS, len(d.held)
+        wanted = [s for s in d.sent if s.at < t and s.moved < s.burst.beats]
+        if not wanted or held >= STORE_BEATS:
+            self.count("store_stall_memory")
+        elif reads[self.owner(wanted[0]).space]:
+            self.count("store_stall_port")
+        else:
+            self.read_beat(t, wanted[0])
+        if d.sent and d.sent[0].response_at == t:
+            self.respond(t, d.sent.popleft())
+        if d.held and d.held[0][0] <= t:
+            self.offer_beat(t, d.held.popleft()[1])
+        self.issue_address(t, d, room)
+
+    def owner(self, sent: Sent) -> TransferWork:
+        assert sent.owner is not None
+        return sent.owner
+
+    def read_beat(self, t: int, sent: Sent) -> None:
+        work = self.owner(sent)
+        self.count("store_transfer")
+        self.count(f"{NAMES[work.space]}_reads", self.arch.port_elements)
+        if sent.before + sent.moved == work.fault.access:
+            self.fault(t, work.space, False, work.fault.address)
+        sent.moved += 1
+        self.store.held.append((t + STORE_OFFER, sent))
+
+    def offer_beat(self, t: int, sent: Sent) -> None:
+        self.count("dma_write_beats")
+        more = any(s is sent for _, s in self.store.held)
+        if sent.moved == sent.burst.beats and not more:
+            sent.response_at = max(t + 1, t + self.latency)
+
+    def respond(self, t: int, sent: Sent) -> None:
+        work = self.owner(sent)
+        if work.bus_fault < sent.before + sent.moved:
+            self.faults.append((t, 6, Error.AXI_WRITE, sent.burst.address))
+        if sent.last:
+            self.complete(t, work)
 
     # --- sequencer ---------------------------------------------------------------------------
     def sequencer_step(self, t: int) -> None:

@@ -54,6 +54,6 @@ def test_each_group_of_counters_adds_up_to_the_cycles(
     assert list(fast.counters) == names
     parts = ("_issue", "_stall_port", "_stall_drain", "_stall_write", "_stall_token",
              "_stall_setup", "_idle", "_transfer", "_stall_memory")  # fmt: skip
-    for unit in ("array", "vector", "dma"):
+    for unit in ("array", "vector", "load", "store"):
         group = [n for n in names if n.startswith(unit + "_") and n.endswith(parts)]
         assert sum(fast.counters[n] for n in group) == fast.cycles

@@ -81,7 +81,35 @@ def test_vector_instructions_are_ordered_among_themselves(order: Order) -> None:
     fill = Fill(nl0=4, dst_l0=1, value=3)
     copy = Copy(nl0=4, src_l0=1, dst_l0=1, dst_base=32)
     assert pairs(fill, copy, fill, order=order) == []
-    assert pairs(Load(beats=8), Store(beats=8), order=order) == []
+
+
+@BOTH
+def test_transfers_of_one_direction_are_ordered_among_themselves(order: Order) -> None:
+    assert pairs(Load(beats=8), Load(beats=8, ext_offset=4), order=order) == []
+    assert pairs(Store(beats=8), Store(beats=8, addr=64), order=order) == []
+
+
+@BOTH
+def test_a_load_and_a_store_need_a_token(order: Order) -> None:
+    load, store = Load(beats=40), Store(beats=40, ext_offset=4096)
+    assert pairs(load, store, order=order) == [("Load", "Store")]
+    assert pairs(replace(load, signal=1), replace(store, wait=1), order=order) == []
+    assert pairs(store, load, order=order) == [("Store", "Load")]
+    assert pairs(load, replace(store, space=1), order=order) == []
+
+
+@BOTH
+@pytest.mark.parametrize(("offset", "meets"), [(0, True), (156, True), (160, False)])
+def test_external_memory_that_a_store_writes_needs_a_token(
+    order: Order, offset: int, meets: bool
+) -> None:
+    # 40 beats of 4 bytes each, X to memory, memory to Y
+    store, load = Store(beats=40), Load(beats=40, space=1, ext_offset=offset)
+    assert pairs(store, load, order=order) == [("Store", "Load")] * meets
+    assert pairs(load, store, order=order) == [("Load", "Store")] * meets
+    assert pairs(replace(store, signal=1), replace(load, wait=1), order=order) == []
+    assert pairs(replace(load, signal=1), replace(store, wait=1), order=order) == []
+    assert pairs(store, Sync(), load, order=order) == []
 
 
 @BOTH

@@ -62,8 +62,8 @@ def test_fetch_takes_launch_address_latency_and_a_cycle_a_beat() -> None:
     # cycle 0 launches, 1 has the address, 9 .. 12 have the 4 beats of one word; then 3 as above
     found = run(fetch=True)
     assert found.cycles == 1 + LATENCY + 4 + 3
-    assert found.counters["dma_idle"] == 1 + 3
-    assert found.counters["dma_stall_memory"] == LATENCY
+    assert found.counters["load_idle"] == 1 + 3
+    assert found.counters["load_stall_memory"] == LATENCY
 
 
 def test_sequencer_instructions_take_two_cycles() -> None:
@@ -197,10 +197,45 @@ def test_load_waits_for_every_fifth_burst_of_one_beat() -> None:
     assert span(run(Load(beats=5), arch=arch).timeline[0]) == (LATENCY + 2) + LATENCY
 
 
+def test_store_waits_for_every_fifth_response_to_bursts_of_one_beat() -> None:
+    # addresses in u+1 .. u+4; the first's beat is read in u+2, the response comes in u+2+4+8
+    arch = NANO.override(burst_beats=1)
+    assert span(run(Store(beats=4), arch=arch).timeline[0]) == 1 + 4 + 4 + LATENCY
+    assert span(run(Store(beats=5), arch=arch).timeline[0]) == 2 * (2 + 4 + LATENCY)
+
+
 def test_bursts_end_at_4_kib() -> None:
-    found = run(Store(beats=4, ext_offset=4096 - 8))
-    each = 1 + 2 + 4 - 1 + LATENCY + 1  # address, beats, offer 4 after the read, response after
-    assert span(found.timeline[0]) == 2 * each
+    # bursts of 2, 4, 4, 4 and 2 beats: the last has its address a cycle after the first response
+    arch = NANO.override(burst_beats=4)
+    found = run(Store(beats=16, ext_offset=4096 - 8), arch=arch)
+    assert span(found.timeline[0]) == 2 * (1 + 2 + 4 + LATENCY)
+    assert span(run(Store(beats=16), arch=arch).timeline[0]) == 1 + 16 + 4 + LATENCY
+
+
+def test_store_of_many_bursts_streams() -> None:
+    assert span(run(Store(beats=500)).timeline[0]) == 1 + 500 + 4 + LATENCY
+
+
+@pytest.mark.parametrize("kind", [Load, Store])
+def test_transfers_of_one_direction_follow_without_a_gap(kind: type[Load | Store]) -> None:
+    # 100 beats are two bursts: all addresses are taken in u+2, the sequencer hands over every 3
+    first, second, third = run(*[kind(beats=100)] * 3).timeline
+    assert second.launch == first.launch + 3
+    assert second.completion == (first.completion or 0) + 100
+    assert third.completion == (first.completion or 0) + 200
+
+
+def test_short_loads_come_as_fast_as_the_sequencer_hands_them_over() -> None:
+    found = run(*[Load(beats=1)] * 9)
+    assert [e.launch - found.timeline[0].launch for e in found.timeline] == [
+        3 * k for k in range(9)
+    ]
+    assert {span(e) for e in found.timeline} == {1 + LATENCY}
+
+
+def test_loads_and_stores_do_not_hold_each_other_up() -> None:
+    load, store = run(Load(beats=300), Store(beats=300)).timeline
+    assert (span(load), span(store)) == (LATENCY + 300, 1 + 300 + 4 + LATENCY)
 
 
 def test_store_of_one_burst() -> None:
@@ -325,24 +360,27 @@ def test_vector_reads_stop_the_array() -> None:
 
 def test_store_reads_only_where_the_array_does_not() -> None:
     found = run(contract(200, 1), Store(beats=8))
-    array, store = found.timeline
+    store, array = found.timeline  # in the order of their launches
     assert store.completion is not None
     assert store.completion > array.launch + 200
+    # the array issues in launch+1 .. launch+200, the store may read from launch+2 on
+    assert found.counters["store_stall_port"] == array.launch + 201 - (store.launch + 2)
 
 
 def test_drained_rows_hold_up_a_load() -> None:
     found = run(contract(4, 50), Load(beats=150, addr=1024))
-    assert found.counters["dma_stall_port"] > 0
+    assert found.counters["load_stall_port"] > 0
     # the other scratchpad's port is free
     other = run(contract(4, 50), Load(beats=150, addr=1024, space=1))
-    assert other.counters["dma_stall_port"] == 0
+    assert other.counters["load_stall_port"] == 0
 
 
 def test_sequencer_stalls_while_the_slot_is_taken() -> None:
-    found = run(*[Load(beats=100)] * 3)
+    # 16 bursts: the first one's last address is taken when the twelfth burst is complete
+    found = run(*[Load(beats=1000)] * 3)
     # the third finds the slot taken from the first's launch until the second takes the stage
     assert found.counters["sequencer_stall"] == 0
-    assert run(*[Load(beats=100)] * 4).counters["sequencer_stall"] > 90
+    assert run(*[Load(beats=1000)] * 4).counters["sequencer_stall"] > 12 * 64 - 10
 
 
 def test_timeline_of_a_loop_has_every_turn() -> None:

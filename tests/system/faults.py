@@ -286,13 +286,17 @@ def _silence(rng: Generator, case: Case) -> Faulty:
 
 
 def _bus(rng: Generator, case: Case) -> Faulty:
-    """Let a few bytes of a transfer's range answer errors."""
+    """Let a few bytes of a transfer's range answer errors, all in one beat.
+
+    So the transfers that touch them are all ordered: their errors come in the program's order.
+    """
     transfers = _transfers(case)
     if not transfers:
         raise NothingToBreakError
     start, n_bytes = transfers[int(rng.integers(len(transfers)))]
     low = start + int(rng.integers(n_bytes))
-    return Faulty(f"bus: byte {low}", case, (low, low + 1 + int(rng.integers(8))))
+    end = (low // case.arch.port_bytes + 1) * case.arch.port_bytes
+    return Faulty(f"bus: byte {low}", case, (low, min(end, low + 1 + int(rng.integers(8)))))
 
 
 _BREAK: Final[dict[str, Callable[[Generator, Case], Faulty]]] = {

@@ -52,21 +52,24 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an instruction may touch: addresses of X and Y, by reading and by writing.
+    """What an instruction may touch: addresses of X and Y, by reading and by writing; outside.
 
     `registers` holds the sequencer's registers at each of its executions.
     """
 
     arch: Architecture
     host: Host
-    external_bytes: int
+    external: Span
     reads: tuple[Span, Span]
     writes: tuple[Span, Span]
     registers: tuple[tuple[int, ...], ...]
 
 
 class Footprint(NamedTuple):
-    """The elements read and written, bit a for address a of X, then those of Y."""
+    """The elements read and written, bit a for address a of X, then those of Y.
+
+    `touched` adds a bit for each beat of external memory.
+    """
 
     reads: int
     writes: int
@@ -109,6 +112,21 @@ def footprint(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
         else:
             reads |= mask
     return Footprint(reads, writes)
+
+
+def touched(
+    i: UnitInstruction, registers: tuple[int, ...], arch: Architecture, host: Host
+) -> Footprint:
+    """Return what one execution of an instruction touches, external memory included."""
+    found = footprint(i, registers, arch)
+    if not isinstance(i, Load | Store):
+        return found
+    at = (host.bases[i.ext_base] + registers[i.ext_reg] + i.ext_offset) % _WRAP
+    first = arch.capacity(0) + arch.capacity(1) + at // arch.port_bytes
+    beats = (1 << i.beats) - 1 << first
+    if isinstance(i, Load):
+        return Footprint(found.reads | beats, found.writes)
+    return Footprint(found.reads, found.writes | beats)
 
 
 def _masks(step: Step, arch: Architecture) -> Iterator[tuple[Access, int]]:
@@ -491,15 +509,20 @@ def _transfer(
 def _external(rng: Generator, near: Surroundings, n_bytes: int) -> dict[str, int]:
     """Return the fields of an external address; half of them lie before a 4 KiB boundary."""
     port, ext_base = near.arch.port_bytes, _below(rng, HOST_BASES)
-    last = (near.external_bytes - n_bytes) // port
-    at = port * _below(rng, last + 1)
-    if _chance(rng, 0.5):
-        page = PAGE_BYTES * (1 + _below(rng, near.external_bytes // PAGE_BYTES - 1))
-        at = min(port * last, page - port * (1 + _below(rng, n_bytes // port)))
+    start, stop = near.external
+    last = (stop - start - n_bytes) // port
+    if last < 0:
+        raise _UnfitError
+    at = start + port * _below(rng, last + 1)
+    pages = range((start // PAGE_BYTES + 1) * PAGE_BYTES, stop, PAGE_BYTES)
+    if pages and _chance(rng, 0.5):
+        page = pages[_below(rng, len(pages))]
+        at = min(start + port * last, page - port * (1 + _below(rng, n_bytes // port)))
+        at = max(at, start)
     for reg in (_below(rng, REGISTERS), 0):
         values = [_signed(registers[reg]) for registers in near.registers]
         low, high = at + min(values) - values[0], at + max(values) - values[0]
-        if low >= 0 and high + n_bytes <= near.external_bytes and not any(v % port for v in values):
+        if start <= low and high + n_bytes <= stop and not any(v % port for v in values):
             offset = (at - near.host.bases[ext_base] - values[0]) % _WRAP
             return {"ext_base": ext_base, "ext_reg": reg, "ext_offset": offset}
     raise _UnfitError

@@ -24,9 +24,9 @@ from numpy.random import Generator
 from einchip.arch import Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Give, Program, Sync, Unit, UnitInstruction
 from einchip.reference import Host, walk
-from tests.system.instructions import Footprint, footprint
+from tests.system.instructions import Footprint, touched
 
-UNITS: Final = (Unit.DMA, Unit.ARRAY, Unit.VECTOR)
+UNITS: Final = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
 #: Instructions of a unit that the sequencer has issued and that may not have started.
 ISSUED: Final = 3
 
@@ -83,7 +83,7 @@ def segment_edges(nodes: Sequence[Node], rng: Generator) -> Iterator[Edge]:
                 clock = {u: max(clock[u], clocks[i][u]) for u in UNITS}
                 clock[unit] = max(clock[unit], i)
         clocks.append(clock)
-        known[b.unit] = clock if b.unit is Unit.ARRAY else {**clock, b.unit: j}
+        known[b.unit] = {**clock, b.unit: j} if b.unit is Unit.VECTOR else clock
 
 
 def carried_edges(nodes: Sequence[Node]) -> Iterator[Edge]:
@@ -210,10 +210,10 @@ def races(program: Program, arch: Architecture, host: Host) -> list[tuple[int, i
                 clock = {u: max(clock[u], giver.clock[u]) for u in UNITS}
                 clock[giver.unit] = max(clock[giver.unit], giver.number)
         numbers[unit] += 1
-        run = _Run(pc, unit, numbers[unit], clock, footprint(i, registers, arch))
+        run = _Run(pc, unit, numbers[unit], clock, touched(i, registers, arch, host))
         for token in _bits(i.signal):
             given[token].append(run)
-        known[unit] = clock if unit is Unit.ARRAY else {**clock, unit: run.number}
+        known[unit] = {**clock, unit: run.number} if unit is Unit.VECTOR else clock
         found += [
             (r.pc, pc)
             for r in runs

@@ -42,7 +42,7 @@ from einchip.program import (
 )
 from einchip.reference import Host, Memory, trace
 from tests.system import instructions, ordering
-from tests.system.instructions import Span, Surroundings, footprint
+from tests.system.instructions import Span, Surroundings, touched
 from tests.system.ordering import Edge, Node
 from tests.system.recipes import RECIPES, Block, Op, Recipe, random_recipe
 
@@ -50,8 +50,10 @@ from tests.system.recipes import RECIPES, Block, Op, Recipe, random_recipe
 EXTERNAL_BYTES: Final = 3 * 4096
 #: Executed unit instructions, at most: some hundred to few thousand cycles.
 MOST_EXECUTED: Final = 120
-#: Rows of each scratchpad that belong to one unit: DMA, array (read, written), vector unit.
-PRIVATE_ROWS: Final = 4
+#: Rows of each scratchpad that belong to one unit: load, store, array (read, written), vector unit.
+PRIVATE_ROWS: Final = 5
+#: External bytes that only private transfers touch, at the end: those of LOADs, then of STOREs.
+PRIVATE_BYTES: Final = 512
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def build(recipe: Recipe, arch: Architecture) -> Case | None:
     windows = [_window(rng, arch, space) for space in (0, 1)]
     filled = _fill_places(skeleton, registers, arch, host, windows)
     try:
-        program = _order(skeleton, filled, registers, arch, rng)
+        program = _order(skeleton, filled, registers, arch, host, rng)
         ordering.check_counts(program, host)
     except ordering.TooManyTokensError:
         return None
@@ -266,8 +268,8 @@ def _add_fence(skeleton: _Skeleton, rng: Generator, *, closes: bool = False) -> 
     """
     if not skeleton.items:
         return
-    kinds = [("load", "store"), ("contract",), ("copy", "fill")]
-    choices = [kinds[k] for k in rng.permutation(3)]
+    kinds = [("load",), ("store",), ("contract",), ("copy", "fill")]
+    choices = [kinds[k] for k in rng.permutation(len(kinds))]
     *others, pivot = (Op(str(rng.choice(c)), int(rng.integers(1 << 32))) for c in choices)
     here = skeleton.segments
     skeleton.items += [_Place(op, here, private=True) for op in others]
@@ -304,7 +306,8 @@ class _Window:
     """The rows of one scratchpad that a program uses, as addresses."""
 
     shared: Span
-    dma: Span
+    load: Span
+    store: Span
     array_reads: Span
     array_writes: Span
     vector: Span
@@ -333,12 +336,16 @@ def _fill_places(
         if not isinstance(place, _Place):
             continue
         reads = writes = x.shared, y.shared
-        if place.private and place.op.kind == "contract":
+        kind, external = place.op.kind, (0, EXTERNAL_BYTES - 2 * PRIVATE_BYTES)
+        if place.private and kind == "contract":
             reads, writes = (x.array_reads, y.array_reads), (x.array_writes, y.array_writes)
+        elif place.private and kind in ("load", "store"):
+            reads = writes = getattr(x, kind), getattr(y, kind)
+            end = EXTERNAL_BYTES - PRIVATE_BYTES * (kind == "load")
+            external = end - PRIVATE_BYTES, end
         elif place.private:
-            is_dma = place.op.kind in ("load", "store")
-            reads = writes = (x.dma, y.dma) if is_dma else (x.vector, y.vector)
-        near = Surroundings(arch, host, EXTERNAL_BYTES, reads, writes, tuple(registers[k]))
+            reads = writes = x.vector, y.vector
+        near = Surroundings(arch, host, external, reads, writes, tuple(registers[k]))
         i = instructions.draw(place.op.kind, np.random.default_rng(place.op.seed), near)
         filled[k] = replace(i, skip_last=place.skip_last) if isinstance(i, Load | Store) else i
     return filled
@@ -349,6 +356,7 @@ def _order(
     filled: dict[int, UnitInstruction],
     registers: dict[int, list[tuple[int, ...]]],
     arch: Architecture,
+    host: Host,
     rng: Generator,
 ) -> Program:
     """Return the program with tokens that leave no races. Raises TooManyTokensError."""
@@ -357,7 +365,7 @@ def _order(
     nodes = [
         Node(
             filled[k].UNIT,
-            tuple(footprint(filled[k], r, arch) for r in registers[k]),
+            tuple(touched(filled[k], r, arch, host) for r in registers[k]),
             p.pivot,
             skeleton.phases[p.segment],
         )
@@ -403,7 +411,7 @@ class _Gives:
     @classmethod
     def draw(cls, rng: Generator, free: Sequence[int], *, hoards: bool) -> Self:
         """Return a token for as many units as there are free ones; `hoards`: some may be such."""
-        units = [ordering.UNITS[k] for k in rng.permutation(3)]
+        units = [ordering.UNITS[k] for k in rng.permutation(len(ordering.UNITS))]
         tokens = dict(zip(units, free, strict=False))
         return cls(rng, tokens, {u: 0 for u in tokens if hoards and rng.random() < 0.5})
 

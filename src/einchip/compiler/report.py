@@ -244,7 +244,7 @@ def activity(counters: Mapping[str, int]) -> Table:
     for title in ("unit", "cycles", "share"):
         table.add_column(title, justify="left" if title == "unit" else "right")
     cycles = max(counters["cycles"], 1)
-    for unit in ("array", "vector", "dma"):
+    for unit in ("array", "vector", "load", "store"):
         for name, value in counters.items():
             if name.startswith(unit + "_") and name not in ("vector_ops", *BEATS):
                 share = f"{100 * value / cycles:.1f} %"
