@@ -107,6 +107,23 @@ class WriteSignature(wiring.Signature):
         )
 
 
+class WindowSignature(wiring.Signature):
+    """The store unit's read of a beat in Y's window, the element `address` and those behind it.
+
+    Granted in cycle t, `data` holds the beat in cycle t + READ_LATENCY.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "ready": In(1),
+                "address": Out(offset_bits(arch)),
+                "data": In(8 * arch.port_bytes),
+            }
+        )
+
+
 #: Clients of each scratchpad's ports, highest priority first; dma: the store unit reads, the load
 #: unit writes.
 READ_CLIENTS = ("drain", "vector", "array", "dma")

@@ -14,11 +14,13 @@ from einchip.hw.interfaces import (
     WRITE_CLIENTS,
     FaultSignature,
     ReadSignature,
+    WindowSignature,
     WriteSignature,
     offset_bits,
 )
 from einchip.hw.pipeline import delay, multiplex, one_hot, popcount
-from einchip.program import Error
+from einchip.hw.window import Window
+from einchip.program import Error, Space
 
 
 class _Access(NamedTuple):
@@ -59,16 +61,19 @@ class Scratchpad(wiring.Component):
     -------
     read_<client>, write_<client> : ReadSignature, WriteSignature, in
         For READ_CLIENTS and WRITE_CLIENTS; `ready` = no client before it requests.
+    window : WindowSignature, in
+        Only of Y, where it has a window (`hw.window`).
     stop : in
         Nothing is granted.
     read_fault, write_fault : FaultSignature, out
         Error.ADDRESS and space << 31 | the address of the lowest offending lane.
-    read_count, write_count : range(lanes + 1), out
-        Lanes enabled in this cycle's grant.
+    read_count, write_count : range(2 * lanes + 1), range(lanes + 1), out
+        Lanes enabled in this cycle's grants.
 
     `banks` are the memories, for benches to look into.
     """
 
+    window: Any
     stop: Signal
     read_fault: Any
     write_fault: Any
@@ -80,15 +85,17 @@ class Scratchpad(wiring.Component):
             raise AssertionError("the scratchpad's pipeline has other depths than einchip.arch")
         self.arch, self.space, self.check_conflicts = arch, space, check_conflicts
         depth = arch.capacity(space) // arch.lanes
+        self.windowed = space == Space.Y and arch.y_window > 0
         self.banks = [Memory(shape=arch.data_bits, depth=depth, init=[]) for _ in range(arch.lanes)]
         super().__init__(
             {f"read_{c}": In(ReadSignature(arch)) for c in READ_CLIENTS}
             | {f"write_{c}": In(WriteSignature(arch)) for c in WRITE_CLIENTS}
+            | ({"window": In(WindowSignature(arch))} if self.windowed else {})
             | {
                 "stop": In(1),
                 "read_fault": Out(FaultSignature()),
                 "write_fault": Out(FaultSignature()),
-                "read_count": Out(range(arch.lanes + 1)),
+                "read_count": Out(range(2 * arch.lanes + 1)),
                 "write_count": Out(range(arch.lanes + 1)),
             }
         )
@@ -104,8 +111,15 @@ class Scratchpad(wiring.Component):
     def _elaborate_read(self, m: Module) -> None:
         clients = [getattr(self, f"read_{c}") for c in READ_CLIENTS]
         grants = self._arbitrate(m, clients)
-        access = self._address(m, clients, grants, self.read_count)
+        access, count = self._address(m, clients, grants)
+        m.d.comb += self.read_count.eq(count + self._window_count(m))
         self._check(m, access, self.read_fault)
+        if self.windowed:
+            with m.If(self._copy.fault.code.any()):
+                m.d.comb += [
+                    self.read_fault.code.eq(self._copy.fault.code),
+                    self.read_fault.address.eq(self._copy.fault.address),
+                ]
         # the cycle after the grant: lanes to banks
         outputs = []
         for bank, hits in zip(self.banks, access.hits, strict=True):
@@ -126,19 +140,38 @@ class Scratchpad(wiring.Component):
     def _elaborate_write(self, m: Module) -> None:
         clients = [getattr(self, f"write_{c}") for c in WRITE_CLIENTS]
         grants = self._arbitrate(m, clients)
-        access = self._address(m, clients, grants, self.write_count)
+        access, count = self._address(m, clients, grants)
+        m.d.comb += self.write_count.eq(count)
         fault = self._check(m, access, self.write_fault)
         data = Signal.like(clients[0].data, reset_less=True)
         m.d.sync += data.as_value().eq(
             one_hot((g, c.data.as_value()) for g, c in zip(grants, clients, strict=True))
         )
-        for bank, hits in zip(self.banks, access.hits, strict=True):
+        for b, (bank, hits) in enumerate(zip(self.banks, access.hits, strict=True)):
             port = bank.write_port()
             m.d.comb += [
                 port.en.eq(hits.any() & ~fault),
                 port.addr.eq(one_hot(zip(hits, access.row, strict=True))),
                 port.data.eq(one_hot((h, data[p].as_unsigned()) for p, h in enumerate(hits))),
             ]
+            if self.windowed:
+                m.d.comb += [
+                    self._copy.write_enable[b].eq(port.en),
+                    self._copy.write_row[b].eq(port.addr),
+                    self._copy.write_data[b].eq(port.data),
+                ]
+
+    def _window_count(self, m: Module) -> Value:
+        """Connect the window, if there is one; return the elements that it grants.
+
+        Its fault, a beat at the first address beyond Y, comes before that of another access.
+        """
+        if not self.windowed:
+            return Const(0)
+        m.submodules.window = self._copy = copy = Window(self.arch)
+        wiring.connect(m, wiring.flipped(self.window), copy.read)
+        m.d.comb += copy.stop.eq(self.stop)
+        return copy.count
 
     def _arbitrate(self, m: Module, clients: list[Any]) -> list[Value]:
         """Drive `ready` of all clients; return which of them is granted."""
@@ -150,10 +183,8 @@ class Scratchpad(wiring.Component):
             free = free & ~client.valid
         return grants
 
-    def _address(
-        self, m: Module, clients: list[Any], grants: list[Value], count: Signal
-    ) -> _Access:
-        """Add the lane addresses of the granted client into registers."""
+    def _address(self, m: Module, clients: list[Any], grants: list[Value]) -> tuple[_Access, Value]:
+        """Add the lane addresses of the granted client into registers; count its lanes."""
         lanes, width = self.arch.lanes, offset_bits(self.arch)
         pairs = list(zip(grants, clients, strict=True))
         base, enable = Signal(width), Signal(lanes)
@@ -162,7 +193,6 @@ class Scratchpad(wiring.Component):
             base.eq(one_hot((g, c.base) for g, c in pairs)),
             enable.eq(one_hot((g, c.enable) for g, c in pairs)),
             offsets.as_value().eq(one_hot((g, c.offsets.as_value()) for g, c in pairs)),
-            count.eq(popcount(enable)),
         ]
         addresses: list[Signal] = []
         for p in range(lanes):
@@ -175,7 +205,7 @@ class Scratchpad(wiring.Component):
         hits = [Signal(lanes, name=f"hits_{b}") for b in range(lanes)]
         for b, hit in enumerate(hits):
             m.d.comb += hit.eq(Cat(e & (bank == b) for e, bank in zip(enabled, banks, strict=True)))
-        return _Access(addresses, enabled, banks, rows, hits)
+        return _Access(addresses, enabled, banks, rows, hits), popcount(enable)
 
     def _check(self, m: Module, access: _Access, fault: Any) -> Value:
         """Raise the fault of an access that leaves the scratchpad; return whether it does."""

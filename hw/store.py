@@ -16,11 +16,12 @@ from einchip.hw.interfaces import (
     IssueSignature,
     ReadSignature,
     TokenSignature,
+    WindowSignature,
     offset_bits,
 )
 from einchip.hw.load import address_lanes
 from einchip.hw.unit import FrontEnd
-from einchip.program import TOKENS, Error
+from einchip.program import TOKENS, Error, Space
 
 #: Counters of this unit; `store_transfer` .. `store_idle`: exactly one counts in each cycle.
 EVENTS = data.StructLayout(
@@ -124,6 +125,8 @@ class StoreUnit(wiring.Component):
     tokens : TokenSignature, out
     axi : AxiWriteSignature(port_bytes), out
     read_x, read_y : ReadSignature, out
+    window : WindowSignature, out
+        Where Y has a window: for STOREs whose first element lies in it.
     stop : in
     idle : out
         No instruction in the slot, the setup stage or execution.
@@ -139,6 +142,7 @@ class StoreUnit(wiring.Component):
     axi: Any
     read_x: Any
     read_y: Any
+    window: Any
     stop: Signal
     idle: Signal
     quiet: Signal
@@ -160,12 +164,14 @@ class StoreUnit(wiring.Component):
                 "fault": Out(FaultSignature()),
                 "events": Out(EVENTS),
             }
+            | ({"window": Out(WindowSignature(arch))} if arch.y_window else {})
         )
         self._layout = data.StructLayout(
             {
                 "address": ADDRESS_BITS,
                 "element": offset_bits(arch),
                 "space": 1,
+                "windowed": 1,
                 "beats": range(arch.burst_beats + 1),
                 "last": 1,
                 "signal": TOKENS,
@@ -232,8 +238,17 @@ class StoreUnit(wiring.Component):
             m.d.sync += [
                 running.element.eq(desc.addr),
                 running.space.eq(desc.raw.space),
+                running.windowed.eq(self._in_window(desc)),
                 running.signal.eq(desc.raw.signal),
             ]
+
+    def _in_window(self, desc: Any) -> Value:
+        """Return whether an instruction's first element, which is in range, lies in the window."""
+        arch = self._arch
+        if not arch.y_window:
+            return Const(0)
+        low, high = clog2(arch.y_window * arch.lanes), arch.address_bits(Space.Y)
+        return (desc.raw.space == Space.Y) & desc.addr[low:high].all()
 
     def _read(self, m: Module, bursts: _Bursts, room: Signal, halt: Signal) -> Signal:
         """Request beats from the scratchpads while there is room; return whether one is granted."""
@@ -243,27 +258,44 @@ class StoreUnit(wiring.Component):
         ports = (self.read_x, self.read_y)
         m.d.comb += [
             wanted.eq(bursts.may_read & room & ~halt),
-            granted.eq(wanted & Mux(burst.space, self.read_y.ready, self.read_x.ready)),
+            granted.eq(wanted & self._ready(burst)),
             bursts.read.eq(granted & (moved == burst.beats - 1)),
             self.events.store_stall_port.eq(wanted & ~granted),
         ]
         for number, port in enumerate(ports):
-            m.d.comb += port.valid.eq(wanted & (burst.space == number))
+            m.d.comb += port.valid.eq(wanted & (burst.space == number) & ~burst.windowed)
             address_lanes(m, port, burst.element, moved, self._arch)
+        if self._arch.y_window:
+            m.d.comb += [
+                self.window.valid.eq(wanted & burst.windowed),
+                self.window.address.eq(
+                    burst.element + Cat(Const(0, clog2(self._arch.port_elements)), moved)
+                ),
+            ]
         with m.If(bursts.read | halt):
             m.d.sync += moved.eq(0)
         with m.Elif(granted):
             m.d.sync += moved.eq(moved + 1)
         return granted
 
+    def _ready(self, burst: Any) -> Value:
+        """Return whether the port that a burst is read through is there."""
+        ready = Mux(burst.space, self.read_y.ready, self.read_x.ready)
+        return Mux(burst.windowed, self.window.ready, ready) if self._arch.y_window else ready
+
     def _arriving(self, m: Module, bursts: _Bursts, granted: Signal, halt: Signal) -> Any:
         """Return whether a beat comes from the scratchpads, and the beat."""
-        coming, spaces = Signal(READ_LATENCY), Signal(READ_LATENCY)  # granted one, two, .. ago
+        # granted one, two, .. cycles ago
+        coming, spaces, windowed = (Signal(READ_LATENCY) for _ in range(3))
         m.d.sync += [
             coming.eq(Mux(halt, 0, (coming << 1) | granted)),
             spaces.eq((spaces << 1) | bursts.reading.space),
+            windowed.eq((windowed << 1) | bursts.reading.windowed),
         ]
-        return coming[-1], Mux(spaces[-1], self._beat(self.read_y), self._beat(self.read_x))
+        beat = Mux(spaces[-1], self._beat(self.read_y), self._beat(self.read_x))
+        if self._arch.y_window:
+            beat = Mux(windowed[-1], self.window.data, beat)
+        return coming[-1], beat
 
     def _beat(self, port: Any) -> Value:
         """Return the beat that the lowest lanes of a read port hold."""

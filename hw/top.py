@@ -82,6 +82,9 @@ class Top(wiring.Component):
         for pad, its in zip(self.scratchpads, clients, strict=True):
             for name, client in its.items():
                 wiring.connect(m, client, getattr(pad, name))
+        if self.arch.y_window:
+            wiring.connect(m, units["store"].window, self.scratchpads[Space.Y].window)
+            clients.append({"window": units["store"].window})
         self._connect_faults(m, control, sequencer, units, tokens)
         self._count(m, control, [sequencer.events, *(unit.events for unit in units.values())])
         self._watch(m, control, sequencer, units, [c for its in clients for c in its.values()])

@@ -147,3 +147,53 @@ def test_two_lanes_in_one_bank_fail_an_assertion() -> None:
 
     with pytest.raises(AssertionError, match="one bank"):
         simulate(dut, bench)
+
+
+@pytest.mark.parametrize("port_bytes", [4, 8])
+def test_the_window_reads_what_was_written_beside_the_other_clients(port_bytes: int) -> None:
+    """The oracle is a NumPy array; a beat comes READ_LATENCY cycles after its grant."""
+    arch = PRESETS["small"].override(
+        rows=4, cols=4, lanes=8, y_depth=16, y_window=8, port_bytes=port_bytes
+    )
+    dut, rng = Scratchpad(arch, 1), np.random.default_rng(port_bytes)
+    cells, n = np.zeros(arch.capacity(1), dtype=np.int64), arch.port_elements
+    wanted: dict[int, np.ndarray] = {}
+
+    async def bench(ctx: Any) -> None:
+        for row in range(16):  # one row a cycle, all lanes
+            values = rng.integers(-128, 128, arch.lanes)
+            cells[row * arch.lanes : (row + 1) * arch.lanes] = values
+            request(ctx, dut.write_dma, True, (row * arch.lanes, list(range(8)), 255))
+            ctx.set(dut.write_dma.data, [int(v) for v in values])
+            await ctx.tick()
+        ctx.set(dut.write_dma.valid, 0)
+        await ctx.tick().repeat(WRITE_LATENCY)
+        request(ctx, dut.read_array, True, (0, list(range(8)), 255))  # has the other port
+        for t in range(40):
+            at = int(rng.integers(0, 8 * arch.lanes // n)) * n + arch.window_base
+            ctx.set(dut.window.valid, 1)
+            ctx.set(dut.window.address, at)
+            assert ctx.get(dut.window.ready)
+            assert ctx.get(dut.read_count) == arch.lanes + n
+            wanted[t + READ_LATENCY] = cells[at : at + n]
+            if t in wanted:
+                data = int(ctx.get(dut.window.data)).to_bytes(port_bytes, "little")
+                assert np.array_equal(np.frombuffer(data, np.int8), wanted[t])
+            await ctx.tick()
+
+    simulate(dut, bench)
+
+
+def test_a_beat_beyond_the_window_is_a_fault() -> None:
+    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
+    dut = Scratchpad(arch, 1)
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(dut.window.valid, 1)
+        ctx.set(dut.window.address, arch.capacity(1))
+        assert ctx.get(dut.read_fault.code) == 0
+        await ctx.tick()
+        assert ctx.get(dut.read_fault.code) == Error.ADDRESS
+        assert ctx.get(dut.read_fault.address) == 1 << 31 | arch.capacity(1)
+
+    simulate(dut, bench)

@@ -604,7 +604,7 @@ class Stepped:
         wanted = [s for s in d.sent if s.at < t and s.moved < s.burst.beats]
         if not wanted or held >= STORE_BEATS:
             self.count("store_stall_memory")
-        elif reads[self.owner(wanted[0]).space]:
+        elif self.port_taken(self.owner(wanted[0]), reads):
             self.count("store_stall_port")
         else:
             self.read_beat(t, wanted[0])
@@ -613,6 +613,10 @@ class Stepped:
         if d.held and d.held[0][0] <= t:
             self.offer_beat(t, d.held.popleft()[1])
         self.issue_address(t, d, room)
+
+    def port_taken(self, work: TransferWork, reads: list[bool]) -> bool:
+        """Whether another client reads in this cycle; a window has a port of its own."""
+        return reads[work.space] and not work.windowed
 
     def owner(self, sent: Sent) -> TransferWork:
         assert sent.owner is not None

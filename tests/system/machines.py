@@ -5,10 +5,10 @@ from typing import Final
 from einchip.arch import PRESETS, Architecture
 
 ODD: Final[tuple[Architecture, ...]] = (
-    # More columns than rows, more lanes than either, a port of a quarter of the lanes.
+    # More columns than rows, more lanes than either, a port of a quarter of the lanes, a window.
     Architecture(
-        name="wide", rows=4, cols=8, lanes=16, x_depth=64, y_depth=256, port_bytes=4,
-        burst_beats=16,
+        name="wide", rows=4, cols=8, lanes=16, x_depth=64, y_depth=256, y_window=64,
+        port_bytes=4, burst_beats=16,
     ),
     # 16-bit elements (one cell plane), more rows than columns, two elements a beat.
     Architecture(
@@ -16,8 +16,8 @@ ODD: Final[tuple[Architecture, ...]] = (
     ),
     # The least of everything: depths, accumulators, bursts of one beat.
     Architecture(
-        name="least", rows=4, cols=4, lanes=4, acc_bits=17, x_depth=16, y_depth=32, port_bytes=4,
-        burst_beats=1,
+        name="least", rows=4, cols=4, lanes=4, acc_bits=17, x_depth=16, y_depth=32, y_window=16,
+        port_bytes=4, burst_beats=1,
     ),
     # 16-bit elements, a beat as wide as the lanes, the widest accumulators, the longest bursts.
     Architecture(
@@ -34,7 +34,8 @@ ODD: Final[tuple[Architecture, ...]] = (
 FOLDED: Final[tuple[Architecture, ...]] = (
     # Held operands, the usual number of accumulators.
     Architecture(
-        name="flex", fold="flex", rows=8, cols=16, lanes=16, x_depth=128, y_depth=256, port_bytes=8
+        name="flex", fold="flex", rows=8, cols=16, lanes=16, x_depth=128, y_depth=256, y_window=64,
+        port_bytes=8,
     ),
     # Two accumulators for a tile, more rows than columns, 16-bit elements.
     Architecture(
