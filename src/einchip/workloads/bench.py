@@ -189,16 +189,17 @@ def dma_share(run: Run) -> float:
     Of every CONTRACT the token that came last decides; its wait is counted from the end of the
     CONTRACT before it, stalls left out, so that only the proportion is meant.
     """
-    given: list[list[tuple[int, Unit | None]]] = [[(-1, None)] * n for n in run.given[0]]
+    given: list[list[tuple[int, Unit | None]]] = [[(-1, None)] * n for n in run.given[-1]]
+    phase = [e for e in run.timeline if e.phase == len(run.given) - 1]  # SYNC clears all tokens
     for done in sorted(
-        (e for e in run.timeline if e.completion is not None), key=lambda e: e.completion or 0
+        (e for e in phase if e.completion is not None), key=lambda e: e.completion or 0
     ):
         for t in _bits(done.instruction.signal):
             given[t].append((done.completion or 0, done.unit))
     taken = [0] * TOKENS
     waits: Counter[bool] = Counter()
     free = 0
-    for e in (e for e in run.timeline if isinstance(e.instruction, Contract)):
+    for e in (e for e in phase if isinstance(e.instruction, Contract)):
         came = []
         for t in _bits(e.instruction.wait):
             came.append(given[t][taken[t]])
@@ -207,8 +208,13 @@ def dma_share(run: Run) -> float:
             last, unit = max(came, key=lambda c: c[0])
             if last + 1 >= e.launch:
                 waits[unit is not Unit.ARRAY] += max(0, e.launch - free)
-        free = e.launch + prod(e.instruction.loop_count)
+        free = e.launch + _slots(e.instruction)
     return waits[True] / max(1, waits.total())
+
+
+def _slots(i: Contract) -> int:
+    """Return for how many cycles a CONTRACT issues."""
+    return i.first_slots + i.tiles * i.tile_iterations * i.iteration_slots
 
 
 def _bits(mask: int) -> Iterable[int]:
