@@ -156,7 +156,7 @@ def run(
     A fault stops both units in the next cycle, as in the machine.
     """
     dut = Both(arch)
-    units = (dut.load, dut.store)
+    units: tuple[Any, ...] = (dut.load, dut.store)
     memory = memory.copy()
     bus = AxiMemory(
         dut.axi,
