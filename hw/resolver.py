@@ -15,6 +15,7 @@ from einchip.hw.interfaces import (
     instruction_layout,
 )
 from einchip.hw.lanes import COUNT_BITS
+from einchip.hw.pipeline import product
 from einchip.hw.vector_kinds import KINDS, is_any, reads
 from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
@@ -179,9 +180,9 @@ class Resolver(wiring.Component):
         """
         raw, most = self.array.raw, self._arch.tile_accumulators
         counts = [Mux(raw.n_hold > i, raw.loop_count[i], 1) for i in range(HOLD_LOOPS)]
-        passing = self._product(m, "hold", *(count[: most.bit_length()] for count in counts))
-        beyond, large = Signal(), Signal()
+        passing, beyond, large = Signal(2 * most.bit_length()), Signal(), Signal()
         m.d.sync += [
+            passing.eq(product(*(count[: most.bit_length()] for count in counts))),
             beyond.eq(Cat(count > most for count in counts).any()),
             large.eq(beyond | (passing > most)),
         ]
