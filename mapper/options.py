@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 from einchip.mapper.factors import runs
@@ -24,17 +24,28 @@ class Place(NamedTuple):
     step: int = 1
 
 
+class Limit(NamedTuple):
+    """How many values may be on lanes or in blocks, and by how many factors."""
+
+    count: int
+    factors: int
+    banks: int = 1  # blocks are accessed at once, in so many banks
+
+
+Parts = tuple[tuple[int, int, int], ...]  # (iterations in time, lanes, blocks)
+
+
 class Option(NamedTuple):
     """One choice of lanes for a group; `blocks` are kept or passed beside them."""
 
     steps: int  # iterations in time, tails included
     tails: int  # further CONTRACTs
     lanes: int
-    n_blocks: int
     n_fused: int
+    n_blocks: int
     places: tuple[Place, ...]
     blocks: tuple[Place, ...]
-    parts: tuple[tuple[int, int, int], ...]  # (iterations in time, lanes, blocks)
+    parts: Parts
 
 
 def counts(size: int, cap: int, exact: bool = False) -> list[int]:
@@ -73,8 +84,8 @@ def make(sizes: tuple[int, ...], places: tuple[Place, ...], blocks: tuple[Place,
             for (t, c, q), r in itertools.product(parts, ways)
         ]
     return Option(
-        sum(p[0] for p in parts), len(parts) - 1, prod(lanes.values()), prod(beyond.values()),
-        sum(len(c) - 1 for c in used), places, blocks, tuple(parts),
+        sum(p[0] for p in parts), len(parts) - 1, prod(lanes.values()),
+        sum(len(c) - 1 for c in used), prod(beyond.values()), places, blocks, tuple(parts),
     )  # fmt: skip
 
 
@@ -106,7 +117,7 @@ def laned(
         found += [make(sizes, (p,), ()) for p in singles]
         if factors > 1:
             found += [make(sizes, pair, ()) for pair in _pairs(sizes, singles, cap)]
-    return front(found, 3, alternatives)
+    return front(found, 4, alternatives)
 
 
 def _pairs(
@@ -119,11 +130,15 @@ def _pairs(
             yield a, b
 
 
-@lru_cache(maxsize=65536)
 def blocked(
-    sizes: tuple[int, ...], option: Option, cap: int, factors: int, fuse: bool, alternatives: int
+    sizes: tuple[int, ...], option: Option, limit: Limit, fuse: bool, alternatives: int
 ) -> tuple[Option, ...]:
-    """Return the ways to take up to `cap` blocks of what an option leaves in time."""
+    """Return the ways to take blocks of what an option leaves in time.
+
+    Blocks that are accessed at once need banks of their own: behind 16 lanes of an index of any
+    stride, 16 banks hold one block.
+    """
+    cap = limit.count
     if cap < 2 or option.steps == 1:
         return ()
     lanes = {p.chain: p.count for p in option.places}
@@ -133,8 +148,43 @@ def blocked(
         Place(chain, c, lanes.get(chain, 1))
         for chain in (*lanes, *free)
         for c in counts(-(-prod(sizes[p] for p in chain) // lanes.get(chain, 1)), cap)
+        if limit.banks == 1 or c <= limit.banks // gcd(limit.banks, lanes.get(chain, 1))
     ]
     found = [make(sizes, option.places, (p,)) for p in singles]
-    if factors > 1:
+    if limit.factors > 1:
         found += [make(sizes, option.places, pair) for pair in _pairs(sizes, singles, cap)]
-    return front(found, 4, alternatives)
+    return front(found, 5, alternatives)
+
+
+class Way(NamedTuple):
+    """Lanes of a group by their figures; `same` are the options that have them."""
+
+    steps: int
+    lanes: int
+    n_blocks: int
+    parts: Parts
+    same: tuple[Option, ...]
+    blocked: tuple[Way, ...] = ()
+
+
+def _ways(options: Iterable[Option], blocked: Mapping[Parts, tuple[Way, ...]]) -> tuple[Way, ...]:
+    found: dict[Parts, list[Option]] = {}
+    for o in sorted(options, key=lambda o: o.n_fused):
+        found.setdefault(o.parts, []).append(o)
+    return tuple(
+        Way(o[0].steps, o[0].lanes, o[0].n_blocks, parts, tuple(o), blocked.get(parts, ()))
+        for parts, o in found.items()
+    )
+
+
+@lru_cache(maxsize=16384)
+def ways(
+    sizes: tuple[int, ...], lanes: Limit, blocks: Limit, exact: bool, fuse: bool, alternatives: int
+) -> tuple[Way, ...]:
+    """Return the ways to put a group on lanes, each with those to take blocks of the rest."""
+    options = laned(sizes, lanes.count, lanes.factors, exact, fuse, alternatives)
+    beyond: dict[Parts, list[Option]] = {}
+    for o in options:
+        found = blocked(sizes, o, blocks, fuse, alternatives)
+        beyond.setdefault(o.parts, []).extend(found)
+    return _ways(options, {parts: _ways(found, {}) for parts, found in beyond.items()})
