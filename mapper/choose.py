@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Candidate, Fold, Lanes, Shape, candidates
+from einchip.mapper.lanes import Candidate, Fold, Shape, candidates
+from einchip.mapper.lanes import Lanes as Lanes
 from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
@@ -267,9 +268,7 @@ def _search(task: Task) -> _Answer:
         gap = _cycles(entry, folder, task.root) - tally.least
         complete = all(cut >= gap for cut in tally.cuts)
         free = sum(k not in task.flips for k in range(len(folder.steps)))
-        searched = Searched(
-            1 << free, tally.folds, tally.patterns, len(folder.known), complete
-        )
+        searched = Searched(1 << free, tally.folds, tally.patterns, len(folder.known), complete)
         if answer is None or entry.total < answer.entry.total:
             answer = _Answer(folder, entry, layout, searched)
         answer = answer._replace(searched=searched)

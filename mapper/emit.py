@@ -90,9 +90,7 @@ def axes(step: Step) -> list[_Axis]:
     taken = {i for chain in used for i in chain}
     chains = [*used, *((i,) for i in step.extents if i not in taken)]
     return [
-        _Axis(
-            c, prod(step.extents[i] for i in c), lanes.get(c, 1), blocks.get(c, 1), c in passing
-        )
+        _Axis(c, prod(step.extents[i] for i in c), lanes.get(c, 1), blocks.get(c, 1), c in passing)
         for c in chains
     ]
 

@@ -25,8 +25,8 @@ from einchip.program import HOLD_LOOPS
 __all__ = [
     "Candidate",
     "Factor",
-    "Found",
     "Fold",
+    "Found",
     "Lanes",
     "Run",
     "Shape",
@@ -149,9 +149,7 @@ class _Choice(NamedTuple):
     @property
     def fused(self) -> tuple[Chain, ...]:
         """The chains of each group that fuse indices."""
-        return tuple(
-            p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1
-        )
+        return tuple(p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1)
 
 
 def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...]) -> _Ways:
@@ -324,7 +322,7 @@ def _named(shape: Shape, c: _Choice) -> Fold:
 
     def factors(group: Sized, places: tuple[Place, ...]) -> Lanes:
         return tuple(
-            Factor(group[p.chain[0]][0], p.count, tuple(group[i][0] for i in p.chain[1:]), p.step)
+            Factor(group[p.chain[0]][0], p.n, tuple(group[i][0] for i in p.chain[1:]), p.step)
             for p in places
         )
 
@@ -346,5 +344,5 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
     """Return ways to put up to `cap` values of a group of indices on up to two lanes' factors."""
     found = laned(sizes, cap, 2, False, False, ALTERNATIVES)
     return tuple(
-        Unfused(o.steps, o.tails, tuple((p.chain[0], p.count) for p in o.places)) for o in found
+        Unfused(o.steps, o.tails, tuple((p.chain[0], p.n) for p in o.places)) for o in found
     )

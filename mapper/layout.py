@@ -52,7 +52,7 @@ class Lane(NamedTuple):
     """Lanes along an axis: the axis, how many, and how many of its values they are apart."""
 
     axis: int
-    count: int
+    n: int
     step: int
 
 
@@ -75,7 +75,7 @@ def _spread(mask: int, count: int, stride: int, lanes: int) -> int:
 def _spread_all(mask: int, touched: Iterable[Lane], stride: int, lanes: int) -> int:
     """Return the residues of all lanes along an axis of this stride; 0 if two coincide."""
     for lane in touched:
-        mask = _spread(mask, lane.count, lane.step * stride % lanes, lanes)
+        mask = _spread(mask, lane.n, lane.step * stride % lanes, lanes)
         if not mask:
             return 0
     return mask

@@ -17,17 +17,17 @@ Chain = tuple[int, ...]  # positions in a group, from the inside out
 
 
 class Place(NamedTuple):
-    """`count` values, `step` apart, of the indices of a chain."""
+    """`n` values, `step` apart, of the indices of a chain."""
 
     chain: Chain
-    count: int
+    n: int
     step: int = 1
 
 
 class Limit(NamedTuple):
     """How many values may be on lanes or in blocks, and by how many factors."""
 
-    count: int
+    most: int
     factors: int
     banks: int = 1  # blocks are accessed at once, in so many banks
 
@@ -61,7 +61,7 @@ def counts(size: int, cap: int, exact: bool = False) -> list[int]:
 def chains(n: int, fuse: bool) -> tuple[Chain, ...]:
     """Return the ways to take indices of a group of n as one: each alone, then fused."""
     natural = tuple(range(n))
-    found = [(p,) for p in natural]
+    found: list[Chain] = [(p,) for p in natural]
     if fuse:
         every = n <= ALL_FUSED
         orders = itertools.permutations(natural) if every else (natural, natural[::-1])
@@ -72,8 +72,8 @@ def chains(n: int, fuse: bool) -> tuple[Chain, ...]:
 
 def make(sizes: tuple[int, ...], places: tuple[Place, ...], blocks: tuple[Place, ...]) -> Option:
     """Return the option of these places; blocks on the chain of a place lie beyond its lanes."""
-    lanes = {p.chain: p.count for p in places}
-    beyond = {p.chain: p.count for p in blocks}
+    lanes = {p.chain: p.n for p in places}
+    beyond = {p.chain: p.n for p in blocks}
     used = dict.fromkeys((*lanes, *beyond))
     taken = {p for chain in used for p in chain}
     parts = [(prod(s for p, s in enumerate(sizes) if p not in taken), 1, 1)]
@@ -124,9 +124,9 @@ def _pairs(
     sizes: tuple[int, ...], singles: Sequence[Place], cap: int
 ) -> Iterator[tuple[Place, Place]]:
     """Yield two places beside each other, without fused indices that make no difference."""
-    needed = [p for p in singles if prod(sizes[i] for i in p.chain[:-1]) < p.count * p.step]
+    needed = [p for p in singles if prod(sizes[i] for i in p.chain[:-1]) < p.n * p.step]
     for a, b in itertools.combinations(needed, 2):
-        if a.count * b.count <= cap and not set(a.chain) & set(b.chain):
+        if a.n * b.n <= cap and not set(a.chain) & set(b.chain):
             yield a, b
 
 
@@ -138,10 +138,10 @@ def blocked(
     Blocks that are accessed at once need banks of their own: behind 16 lanes of an index of any
     stride, 16 banks hold one block.
     """
-    cap = limit.count
+    cap = limit.most
     if cap < 2 or option.steps == 1:
         return ()
-    lanes = {p.chain: p.count for p in option.places}
+    lanes = {p.chain: p.n for p in option.places}
     taken = {i for chain in lanes for i in chain}
     free = [c for c in chains(len(sizes), fuse) if not taken & set(c)]
     singles = [
@@ -182,7 +182,7 @@ def ways(
     sizes: tuple[int, ...], lanes: Limit, blocks: Limit, exact: bool, fuse: bool, alternatives: int
 ) -> tuple[Way, ...]:
     """Return the ways to put a group on lanes, each with those to take blocks of the rest."""
-    options = laned(sizes, lanes.count, lanes.factors, exact, fuse, alternatives)
+    options = laned(sizes, lanes.most, lanes.factors, exact, fuse, alternatives)
     beyond: dict[Parts, list[Option]] = {}
     for o in options:
         found = blocked(sizes, o, blocks, fuse, alternatives)

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from einchip import reference
 from einchip.arch import PRESETS, Architecture
 from einchip.check import verify
-from einchip.mapper.cost import issue_cycles
+from einchip.mapper.cost import issue_cycles, latency
 from einchip.mapper.emit import contracts
 from einchip.mapper.factors import Fold, Shape, runs
 from einchip.mapper.lanes import Machine, best_cycles, candidates
-from einchip.mapper.cost import latency
 from einchip.mapper.layout import Layout, solve
 from einchip.mapper.plan import Step
 from einchip.program import Contract, Halt, Program
@@ -30,27 +29,28 @@ NANO = {
 }
 
 
-def fits(arch: Architecture, **fields: int) -> bool:
-    """Ask the reference whether lanes fit a machine."""
-    loops = {"loop_count": (fields.pop("q"), 1, 1, 1, 1, 1), "n_hold": 1} if "q" in fields else {}
+def fits(arch: Architecture, made: Contract) -> bool:
+    """Ask the reference whether a CONTRACT fits a machine."""
     try:
-        reference.check_fields(Contract(**fields, **loops), arch, 0)
+        reference.check_fields(made, arch, 0)
     except reference.MachineError:
         return False
     return True
 
 
 def cheapest(arch: Architecture, m: int, n: int, k: int, b: int) -> int:
-    """Return the cycles of the cheapest fold by trying all lanes, rows of the last tile included."""
+    """Return the cycles of the cheapest fold, and its last tile's rows, by trying all lanes."""
     best = 1 << 60
     for nm, nn, nk, nb in itertools.product(*(range(1, 1 + min(4, s)) for s in (m, n, k, b))):
         if k % nk:
             continue
         for nh, q in itertools.product(range(1, 5), range(1, 9)):
-            held = {"nh": nh, "q": q} if nh > 1 or q > 1 else {}
             if len({j * nm % arch.lanes for j in range(nh)}) < nh:
                 continue  # no stride puts the held values into banks of their own
-            if not fits(arch, nm0=nm, nn0=nn, nk0=nk, nb=nb, **held):
+            made = Contract(nm0=nm, nn0=nn, nk0=nk, nb=nb, nh=nh)
+            if nh > 1 or q > 1:
+                made = replace(made, n_hold=1, loop_count=(q, 1, 1, 1, 1, 1))
+            if not fits(arch, made):
                 continue
             total = sum(
                 max(
@@ -129,7 +129,8 @@ def test_the_contracts_of_every_fold_compute_the_step(fold: str, data: st.DataOb
     if placed is None:
         return
     sizes = dict(itertools.chain(*shape.groups()))
-    names = [[i for i, _ in itertools.chain(*groups)] for groups in ((m, k, b), (k, n, b), (m, n, b))]
+    tensors = ((m, k, b), (k, n, b), (m, n, b))
+    names = [[i for i, _ in itertools.chain(*groups)] for groups in tensors]
     step = Step("z", "x", "y", "x", "y", chosen, sizes, 0)
     emitted = contracts(step, *placed)
     program = Program((*emitted, Halt()))
@@ -145,10 +146,10 @@ def test_the_contracts_of_every_fold_compute_the_step(fold: str, data: st.DataOb
     letters = {i: chr(97 + j) for j, i in enumerate(sizes)}
     left, right, out = ("".join(letters[i] for i in ix) for ix in names)
     np.testing.assert_array_equal(
-        gather(memory.space(0)[top:], placed[2], names[2]), np.einsum(f"{left},{right}->{out}", x, y)
+        gather(memory.space(0)[top:], placed[2], names[2]),
+        np.einsum(f"{left},{right}->{out}", x, y),
     )
-    macs = sum(c.macs for c in emitted)
-    assert macs == prod(sizes.values())
+    assert sum(c.macs for c in emitted) == prod(sizes.values())
 
 
 @given(
