@@ -213,7 +213,7 @@ def _lanes(
     k, b = cut.k, cut.b
     blocks, floor = machine.blocks(k.lanes, b.lanes), machine.floor
     most, passing = machine.most_held(blocks, 1), Limit(machine.passing, HOLD_LOOPS)
-    held = Limit(most, 1, 1 if s.apart else machine.lanes)
+    held = Limit(most, 1, 0 if s.apart else machine.lanes)
     ms = ways(s.m, Limit(machine.most_m(blocks), 2), held, False, fuse, few)
     ns = ways(s.n, Limit(machine.most_n(blocks), 2), passing, False, fuse, few)
     for m, n in itertools.product(ms, ns):

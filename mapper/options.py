@@ -29,7 +29,7 @@ class Limit(NamedTuple):
 
     most: int
     factors: int
-    banks: int = 1  # blocks are accessed at once, in so many banks
+    banks: int = 0  # of blocks that are accessed at once; 0: one after the other
 
 
 Parts = tuple[tuple[int, int, int], ...]  # (iterations in time, lanes, blocks)
@@ -70,7 +70,12 @@ def chains(n: int, fuse: bool) -> tuple[Chain, ...]:
     return tuple(sorted(dict.fromkeys(found), key=len))
 
 
-def make(sizes: tuple[int, ...], places: tuple[Place, ...], blocks: tuple[Place, ...]) -> Option:
+def make(
+    sizes: tuple[int, ...],
+    places: tuple[Place, ...],
+    blocks: tuple[Place, ...],
+    at_once: bool = False,
+) -> Option:
     """Return the option of these places; blocks on the chain of a place lie beyond its lanes."""
     lanes = {p.chain: p.n for p in places}
     beyond = {p.chain: p.n for p in blocks}
@@ -78,7 +83,8 @@ def make(sizes: tuple[int, ...], places: tuple[Place, ...], blocks: tuple[Place,
     taken = {p for chain in used for p in chain}
     parts = [(prod(s for p, s in enumerate(sizes) if p not in taken), 1, 1)]
     for chain in used:
-        ways = runs(prod(sizes[p] for p in chain), lanes.get(chain, 1), beyond.get(chain, 1))
+        size = prod(sizes[p] for p in chain)
+        ways = runs(size, lanes.get(chain, 1), beyond.get(chain, 1), at_once)
         parts = [
             (t * r.iterations, c * r.lanes, q * r.blocks)
             for (t, c, q), r in itertools.product(parts, ways)
@@ -148,11 +154,14 @@ def blocked(
         Place(chain, c, lanes.get(chain, 1))
         for chain in (*lanes, *free)
         for c in counts(-(-prod(sizes[p] for p in chain) // lanes.get(chain, 1)), cap)
-        if limit.banks == 1 or c <= limit.banks // gcd(limit.banks, lanes.get(chain, 1))
+        if not limit.banks or c <= limit.banks // gcd(limit.banks, lanes.get(chain, 1))
     ]
-    found = [make(sizes, option.places, (p,)) for p in singles]
+    found = [make(sizes, option.places, (p,), limit.banks > 0) for p in singles]
     if limit.factors > 1:
-        found += [make(sizes, option.places, pair) for pair in _pairs(sizes, singles, cap)]
+        found += [
+            make(sizes, option.places, pair, limit.banks > 0)
+            for pair in _pairs(sizes, singles, cap)
+        ]
     return front(found, 5, alternatives)
 
 

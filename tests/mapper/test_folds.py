@@ -60,7 +60,9 @@ def cheapest(arch: Architecture, m: int, n: int, k: int, b: int) -> int:
                         held=rm.blocks, passing=rn.blocks,
                     ),
                 )
-                for rm, rn, rb in itertools.product(runs(m, nm, nh), runs(n, nn, q), runs(b, nb))
+                for rm, rn, rb in itertools.product(
+                    runs(m, nm, nh, at_once=True), runs(n, nn, q), runs(b, nb)
+                )
             )  # fmt: skip
             best = min(best, total + nm * q)
     return best
