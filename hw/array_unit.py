@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from amaranth import Cat, Elaboratable, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth import Cat, Elaboratable, Module, Mux, ResetInserter, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from einchip.arch import ACCUMULATE_LATENCY, READ_LATENCY, Architecture, clog2
-from einchip.hw.array import ProcessingArray
-from einchip.hw.array_setup import ArraySetup, plan_layout
+from einchip.arch import READ_LATENCY, Architecture, clog2
+from einchip.hw.array import ProcessingArray, work_layout
+from einchip.hw.array_setup import ArraySetup, most_rows, plan_layout
 from einchip.hw.drain import Drain
+from einchip.hw.inner_array import InnerArray
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     IssueSignature,
@@ -18,14 +19,11 @@ from einchip.hw.interfaces import (
     WriteSignature,
     offset_bits,
 )
-from einchip.hw.lanes import COUNT_BITS
-from einchip.hw.nest import Nest
 from einchip.hw.pipeline import delay
+from einchip.hw.slots import Slots
 from einchip.hw.tile_queue import HISTORY
 from einchip.hw.unit import FrontEnd
-from einchip.program import ARRAY_LOOPS, TOKENS
-
-LOOP_BITS = 16
+from einchip.program import TOKENS
 
 
 def event_layout(arch: Architecture) -> data.StructLayout:
@@ -56,39 +54,43 @@ class Schedule(wiring.Component):
 
     Members
     -------
-    end_tile, n_m : in
-        The last iteration of tile j is issued; rows that it drains.
+    end_tile, rows : in
+        The last issue of tile j; rows that it drains.
     may_start : out
         Tile j may start in this cycle.
     """
 
     end_tile: Signal
-    n_m: Signal
+    rows: Signal
     may_start: Signal
 
-    def __init__(self) -> None:
-        super().__init__({"end_tile": In(1), "n_m": In(COUNT_BITS), "may_start": Out(1)})
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        super().__init__(
+            {"end_tile": In(1), "rows": In(range(most_rows(arch) + 1)), "may_start": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # f(j - 1) <= start of j + A + n_m(j - 1), and f(j) follows by as much
-        bits = (ACCUMULATE_LATENCY + 2 * (1 << COUNT_BITS)).bit_length()
+        latency = self.arch.accumulate_latency
+        # f(j - 1) <= start of j + A + rows(j - 1), and f(j) follows by as much
+        bits = (latency + 2 * most_rows(self.arch)).bit_length()
         newer, older = Signal(bits), Signal(bits)
-        starts = Mux(newer > ACCUMULATE_LATENCY, newer, ACCUMULATE_LATENCY)
-        m.d.comb += self.may_start.eq(older <= ACCUMULATE_LATENCY)
+        starts = Mux(newer > latency, newer, latency)
+        m.d.comb += self.may_start.eq(older <= latency)
         with m.If(self.end_tile):
-            m.d.sync += [newer.eq(starts + self.n_m - 1), older.eq(newer - newer.any())]
+            m.d.sync += [newer.eq(starts + self.rows - 1), older.eq(newer - newer.any())]
         with m.Else():
             m.d.sync += [newer.eq(newer - newer.any()), older.eq(older - older.any())]
         return m
 
 
 class Iterations(wiring.Component):
-    """Steps through the iterations of an instruction and issues them, one a cycle.
+    """Issues the slots of an instruction, one a cycle.
 
-    Launched in cycle t, the first may be issued in t + 1. An iteration waits while its tile may not
-    start, or while a read port is taken. Its operands reach the array READ_LATENCY cycles after the
-    issue, where `valid`, `first` and `target` stand then.
+    Launched in cycle t, the first may be issued in t + 1. A tile's first issue waits while the tile
+    may not start; every slot waits while a read port is taken. Operands reach the array
+    READ_LATENCY cycles after their slot, where `work` stands then.
 
     Members
     -------
@@ -97,14 +99,13 @@ class Iterations(wiring.Component):
     read_x, read_y : ReadSignature, out
         `valid` waits for both ports.
     active, ends : out
-        An instruction is being executed; its last iteration is issued in this cycle.
-    valid, first, target : out
+        An instruction is being executed; its last slot is issued in this cycle.
+    work : work_layout, out
         To the array, with the operands.
     push, tile_z, tile_target : out
-        A tile's last iteration is issued: its result's address, from 0 at the launch, and its
-        accumulator set.
-    macs, stall_drain, stall_port : out
-        Multiply-adds issued in this cycle; or why none are.
+        A tile's last issue: its result's address, from 0 at the launch, and its accumulator set.
+    macs, issue, stall_drain, stall_port : out
+        Multiply-adds issued in this cycle; whether a slot is, or why none is.
     """
 
     launch: Signal
@@ -114,9 +115,7 @@ class Iterations(wiring.Component):
     read_y: Any
     active: Signal
     ends: Signal
-    valid: Signal
-    first: Signal
-    target: Signal
+    work: Any
     push: Signal
     tile_z: Signal
     tile_target: Signal
@@ -137,9 +136,7 @@ class Iterations(wiring.Component):
                 "read_y": Out(ReadSignature(arch)),
                 "active": Out(1),
                 "ends": Out(1),
-                "valid": Out(1),
-                "first": Out(1),
-                "target": Out(1),
+                "work": Out(work_layout(arch)),
                 "push": Out(1),
                 "tile_z": Out(offset_bits(arch)),
                 "tile_target": Out(1),
@@ -152,68 +149,82 @@ class Iterations(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        nest = self._load(m)
-        m.submodules.schedule = schedule = Schedule()
+        m.submodules.schedule = schedule = Schedule(self.arch)
+        m.submodules.slots = slots = Slots(self.arch)
+        slot = slots.slot
         plan: Any = Signal(plan_layout(self.arch), reset_less=True)
-        first = Signal()
-        outer = Signal(ARRAY_LOOPS)  # loops that do not reduce
         with m.If(self.launch):
-            reduces = Cat(self.desc.raw.n_reduce > i for i in range(ARRAY_LOOPS))
-            m.d.sync += [plan.eq(self.plan), outer.eq(~reduces), first.eq(1), self.active.eq(1)]
-        with m.Elif(self.issue):
-            m.d.sync += [first.eq(self.push), self.active.eq(~self.ends)]
+            m.d.sync += [plan.eq(self.plan), self.active.eq(1)]
+        with m.Elif(self.ends):
+            m.d.sync += self.active.eq(0)
         with m.If(self.push):
             m.d.sync += self.tile_target.eq(~self.tile_target)
-        may_start = ~first | schedule.may_start
+        may_start = ~(slot.reads_y & slot.first & slot.begins) | schedule.may_start
         ports = self.read_x.ready & self.read_y.ready
         m.d.comb += [
+            slots.load.eq(self.launch),
+            slots.desc.eq(self.desc),
+            slots.advance.eq(self.issue),
             self.issue.eq(self.active & may_start & ports),
             self.stall_drain.eq(self.active & ~may_start),
             self.stall_port.eq(self.active & may_start & ~ports),
-            self.ends.eq(self.issue & nest.last.all()),
-            self.push.eq(self.issue & (nest.last | outer).all()),
-            self.tile_z.eq(nest.address[2]),
-            self.macs.eq(Mux(self.issue, plan.macs, 0)),
-            nest.advance.eq(self.issue),
+            self.ends.eq(self.issue & slot.ends),
+            self.push.eq(self.issue & slot.tile_ends),
+            self.tile_z.eq(slot.z),
+            self.macs.eq(Mux(self.issue & slot.reads_y, plan.macs, 0)),
             schedule.end_tile.eq(self.push),
-            schedule.n_m.eq(plan.n_m),
-            Cat(self.valid, self.first, self.target).eq(
-                delay(m, Cat(self.issue, first, self.tile_target), READ_LATENCY, "operands")
-            ),
+            schedule.rows.eq(plan.rows),
         ]
-        for port, lanes, address in (
-            (self.read_x, plan.x, nest.address[0]),
-            (self.read_y, plan.y, nest.address[1]),
+        for port, lanes, wanted, address in (
+            (self.read_x, plan.x, slot.reads_x, slot.x),
+            (self.read_y, plan.y, slot.reads_y, slot.y),
         ):
             m.d.comb += [
-                port.valid.eq(self.issue),
+                port.valid.eq(self.issue & wanted),
                 port.base.eq(address),
                 port.offsets.eq(lanes.offsets),
                 port.enable.eq(lanes.enable),
             ]
+        self._work(m, slot, plan)
         return m
 
-    def _load(self, m: Module) -> Nest:
-        """Load the loops at a launch; the result's address counts from 0."""
-        raw = self.desc.raw
-        m.submodules.nest = nest = Nest(ARRAY_LOOPS, 3, LOOP_BITS, offset_bits(self.arch))
+    def _work(self, m: Module, slot: Any, plan: Any) -> None:
+        """Say what the array does when the operands arrive."""
+        issue, holds = self.issue & slot.reads_y, self.arch.holds
+        work: Any = Signal(work_layout(self.arch))
         m.d.comb += [
-            nest.load.eq(self.launch),
-            nest.count.eq(raw.loop_count),
-            nest.stride.eq(Cat(raw.loop_x, raw.loop_y, raw.loop_z)),
-            nest.start[0].eq(self.desc.x),
-            nest.start[1].eq(self.desc.y),
+            work.valid.eq(issue),
+            work.first.eq(slot.first),
+            work.address.eq(Cat(slot.q, self.tile_target) if holds else self.tile_target),
         ]
-        return nest
+        if holds:
+            m.d.comb += [work.take.eq(issue & slot.begins), work.direct.eq(~slot.holds)]
+        if self.arch.fold == "flex":
+            m.d.comb += work.spread.eq(plan.spread)
+        before = delay(m, work, READ_LATENCY - 1, "work")
+        arriving = delay(m, before, 1, "operands")
+        m.d.comb += self.work.eq(arriving)
+        if holds:
+            given = Cat(self.issue & slot.reads_x & slot.holds, slot.h)
+            given = delay(m, given, READ_LATENCY - 1, "shadow")
+            shadow = Signal(self.arch.cols)
+            m.d.sync += shadow.eq(self._shadows(given[0], given[1:], before))
+            m.d.comb += self.work.shadow.eq(shadow)
+
+    def _shadows(self, valid: Value, h: Value, work: Any) -> Value:
+        """Return the columns that hold vector h of X: those of number h modulo H."""
+        bits = clog2(self.arch.cols)
+        group = Cat(work.spread > j for j in range(bits)) if self.arch.fold == "flex" else ~0
+        return Cat(valid & (h == (c & group)) for c in range(self.arch.cols))
 
 
 class ArrayUnit(wiring.Component):
     """Runs CONTRACTs by the rules of docs/timing.md, section "Array".
 
     An instruction passes slot and setup stage (`FrontEnd`), where the lane offsets of X, Y and the
-    result are generated; its launch copies what the iterations need. Then an iteration is issued
-    in each cycle unless the accumulators or a read port are in use. Nothing stalls behind the
-    issue, so that instructions follow one another without a bubble while their predecessors drain.
+    result are generated; its launch copies what the iterations need. Then a slot is issued in each
+    cycle unless the accumulators or a read port are in use. Nothing stalls behind the issue, so
+    that instructions follow one another without a bubble while their predecessors drain.
 
     Parameters: the machine. Instructions must have passed the sequencer's checks.
 
@@ -247,6 +258,9 @@ class ArrayUnit(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
+        self.array = InnerArray(arch) if arch.fold == "ip" else ProcessingArray(arch)
+        if READ_LATENCY + self.array.depth != arch.accumulate_latency:
+            raise AssertionError("the array's pipeline has another depth than einchip.arch")
         super().__init__(
             {
                 "issue": In(IssueSignature(ARRAY_ISSUE)),
@@ -268,7 +282,7 @@ class ArrayUnit(wiring.Component):
         m.submodules.front = front = FrontEnd(ARRAY_ISSUE, self.arch.setup_cycles)
         m.submodules.setup = setup = ArraySetup(self.arch)
         m.submodules.iterations = iterations = Iterations(self.arch)
-        m.submodules.array = array = ProcessingArray(self.arch)
+        m.submodules.array = array = self.array
         m.submodules.drain = drain = Drain(self.arch)
         self._connect_ports(m, front, iterations, drain)
         m.d.comb += [
@@ -276,14 +290,10 @@ class ArrayUnit(wiring.Component):
             setup.desc.eq(front.desc),
             setup.active.eq(front.setup_active),
             setup.lane.eq(front.setup_lane),
-            Cat(array.x).eq(Cat(list(self.read_x.data)[: self.arch.rows])),
-            Cat(array.y).eq(Cat(list(self.read_y.data)[: self.arch.cols])),
-            array.valid.eq(iterations.valid),
-            array.first.eq(iterations.first),
-            array.target.eq(iterations.target),
-            array.row_0.eq(drain.row_0),
-            array.row_1.eq(drain.row_1),
-            array.read.eq(drain.read),
+            Cat(array.x).eq(Cat(list(self.read_x.data)[: len(array.x)])),
+            Cat(array.y).eq(Cat(list(self.read_y.data)[: len(array.y)])),
+            array.work.eq(iterations.work),
+            array.select.eq(drain.select),
             drain.column.eq(array.column),
             drain.push.eq(iterations.push),
             drain.z.eq(iterations.tile_z),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, ValueLike, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -14,6 +14,7 @@ from einchip.arch import (
     Architecture,
     clog2,
 )
+from einchip.hw.array import selection_layout
 from einchip.hw.array_setup import plan_layout
 from einchip.hw.finish import Finish
 from einchip.hw.interfaces import (
@@ -26,7 +27,7 @@ from einchip.hw.lanes import COUNT_BITS
 from einchip.hw.nest import Nest
 from einchip.hw.pipeline import delay, delays
 from einchip.hw.tile_queue import HISTORY, TileQueue, tile_layout
-from einchip.program import TOKENS, Act
+from einchip.program import HOLD_LOOPS, TOKENS, Act
 
 
 def row_layout(arch: Architecture) -> data.StructLayout:
@@ -69,14 +70,15 @@ class _History:
 class Drain(wiring.Component):
     """Drains tiles: selects rows, sums k blocks, adds the addend, requantises, writes.
 
-    A tile pushed in cycle l (its last iteration's issue) has its rows issued in consecutive cycles,
-    the first in e = max(l + ACCUMULATE_LATENCY, cycle after the last row of the tile before). The
-    row issued in d reads its addend in d and is written in d + arch.drain_latency:
+    A tile pushed in cycle l (its last issue) has its rows issued in consecutive cycles, the first
+    in e = max(l + accumulate_latency, cycle after the last row of the tile before): for each of the
+    tile's accumulators the rows of a block (with fold `ip` its only row). The row issued in d reads
+    its addend in d and is written in d + arch.drain_latency:
 
-        d                   selection from the accumulators
-        d + j               level j of the adder tree, j = 1 .. log2(cols)
-        d + 1 + log2(cols)  addend
-        and on              `Finish`, then the write
+        d            selection from the accumulators
+        d + j        level j of the adder tree, j = 1 .. log2(cols), where the fold has blocks
+        d + `summed` addend: after the tree, and when it has been read
+        and on       `Finish`, then the write
 
     Level j adds column c + cols / 2**j to c, for c < cols / 2**j, where j <= log2(K). Reads and
     writes are never refused. The constants of an instruction go into small memories at its launch
@@ -89,10 +91,10 @@ class Drain(wiring.Component):
     launch, desc, plan : in
         An instruction is launched: itself, and what ArraySetup derived from it.
     push, z, target, final : in
-        A tile's last iteration is issued: its first result's address, less the instruction's; its
-        accumulator set; whether it is the instruction's last.
-    row_0, row_1, read, column
-        To and from the ProcessingArray.
+        A tile's last issue: its first result's address, less the instruction's; its accumulator
+        set; whether it is the instruction's last.
+    select, column
+        To and from the array.
     read_x, read_y, write_x, write_y
         Of the scratchpads.
     give, done : out
@@ -108,9 +110,7 @@ class Drain(wiring.Component):
     z: Signal
     target: Signal
     final: Signal
-    row_0: Signal
-    row_1: Signal
-    read: Signal
+    select: Any
     column: Any
     read_x: Any
     read_y: Any
@@ -123,9 +123,10 @@ class Drain(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
-        self.depth = clog2(arch.cols)  # levels of the adder tree
+        self.depth = clog2(arch.cols) if arch.blocks else 0  # levels of the adder tree
+        self.summed = max(1 + self.depth, READ_LATENCY)
         finish = 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
-        if arch.drain_latency != 1 + self.depth + 1 + finish:
+        if arch.drain_latency != self.summed + 1 + finish:
             raise AssertionError("the drain path has another depth than einchip.arch")
         super().__init__(
             {
@@ -136,9 +137,7 @@ class Drain(wiring.Component):
                 "z": In(offset_bits(arch)),
                 "target": In(1),
                 "final": In(1),
-                "row_0": Out(clog2(arch.rows)),
-                "row_1": Out(clog2(arch.rows)),
-                "read": Out(1),
+                "select": Out(selection_layout(arch)),
                 "column": In(data.ArrayLayout(signed(arch.acc_bits), arch.cols)),
                 "read_x": Out(ReadSignature(arch)),
                 "read_y": Out(ReadSignature(arch)),
@@ -171,7 +170,6 @@ class Drain(wiring.Component):
             queue.push.eq(self.push),
             queue.tile.eq(Cat(self.z, self.target, self.final, history.index)),
             queue.pop.eq(queue.valid & (~active | last)),
-            self.read.eq(tile.target),
             row.valid.eq(active),
             row.index.eq(tile.index),
             row.final.eq(tile.final & last),
@@ -187,18 +185,19 @@ class Drain(wiring.Component):
         return row
 
     def _step_rows(self, m: Module, history: _History, queue: TileQueue) -> Nest:
-        """Step through the rows of a tile: result and addend address, and the row's number."""
-        raw = self.desc.raw
+        """Step through the rows of a tile: result and addend address, and what is selected."""
+        loops = self._row_loops()
+        blocks = {"fold": self.plan.fold} if self.arch.blocks else {}
         constants = history.keep(
             "tile",
             queue.following,
-            count=Cat(raw.nm0, raw.nm1),
-            stride=Cat(raw.zs_m0, raw.zs_m1),
+            count=Cat(count for count, _ in loops),
+            stride=Cat(stride for _, stride in loops),
             z=self.desc.z,
             d=self.desc.d,
-            fold=self.plan.fold,
+            **blocks,
         )
-        m.submodules.nest = nest = Nest(2, 2, COUNT_BITS, offset_bits(self.arch))
+        m.submodules.nest = nest = Nest(len(loops), 2, COUNT_BITS, offset_bits(self.arch))
         m.d.comb += [
             nest.load.eq(queue.pop),
             nest.advance.eq(1),
@@ -207,10 +206,44 @@ class Drain(wiring.Component):
             nest.start[0].eq(queue.head.z + constants.z),
             nest.start[1].eq(queue.head.z + constants.d),
         ]
-        m.d.sync += [self.row_0.eq(self.row_0 + 1), self.row_1.eq(self.row_1 + 1)]
-        with m.If(queue.pop):
-            m.d.sync += [self.row_0.eq(0), self.row_1.eq(constants.fold)]
+        next_sum = nest.last[: len(loops) - HOLD_LOOPS].all() if self.arch.holds else Const(0)
+        self._select_sum(m, queue, next_sum)
+        if "row_0" in self.select.shape().members:
+            self._select_row(m, queue.pop, next_sum, constants)
         return nest
+
+    def _row_loops(self) -> list[tuple[Value, Value]]:
+        """Return count and stride of the loops over the rows of a tile, the innermost first."""
+        raw = self.desc.raw
+        loops = [(raw.nm0, raw.zs_m0), (raw.nm1, raw.zs_m1)] if self.arch.fold != "ip" else []
+        if self.arch.holds:
+            loops += [
+                (Mux(raw.n_hold > i, raw.loop_count[i][:COUNT_BITS], 1), raw.loop_z[i])
+                for i in range(HOLD_LOOPS)
+            ]
+        return loops
+
+    def _select_sum(self, m: Module, queue: TileQueue, next_sum: Value) -> None:
+        """Select the accumulators of the tile's set, one after the other."""
+        target, q = Signal(), Signal(clog2(self.arch.tile_accumulators))
+        m.d.comb += self.select.address.eq(Cat(q, target))
+        with m.If(queue.pop):
+            m.d.sync += [target.eq(queue.head.target), q.eq(0)]
+        with m.Elif(next_sum):
+            m.d.sync += q.eq(q + 1)
+
+    def _select_row(self, m: Module, pop: Value, next_sum: Value, constants: Any) -> None:
+        """Select the rows of a block, from the first for every accumulator."""
+        fold, starts = Signal(clog2(self.arch.rows)), Signal()
+        following = Signal.like(fold)
+        row_0, row_1 = Signal.like(fold), Signal.like(fold)
+        m.d.comb += [starts.eq(pop | next_sum), following.eq(Mux(starts, 0, row_0 + 1))]
+        m.d.sync += row_0.eq(following)
+        m.d.comb += self.select.row_0.eq(row_0)
+        if self.arch.blocks:
+            kept = Signal.like(fold)
+            m.d.comb += [fold.eq(Mux(pop, constants.fold, kept)), self.select.row_1.eq(row_1)]
+            m.d.sync += [kept.eq(fold), row_1.eq(following | fold)]
 
     def _read_addend(
         self, m: Module, history: _History, index: Value, active: Value, address: Value
@@ -243,9 +276,12 @@ class Drain(wiring.Component):
         ]
 
     def _sum_blocks(self, m: Module, history: _History, rows: list[Any]) -> list[Value]:
-        """Sum the blocks of k; the columns of the result stand log2(cols) cycles later."""
-        constants = history.keep("tree", rows[0].index, levels=self.plan.levels)
+        """Sum the blocks of k; the columns of the result stand when the addends do."""
         values: list[Value] = list(self.column)
+        wait = self.summed - 1 - self.depth
+        if not self.arch.blocks:
+            return [delay(m, value, wait, f"column_{c}") for c, value in enumerate(values)]
+        constants = history.keep("tree", rows[0].index, levels=self.plan.levels)
         for j in range(1, self.depth + 1):
             adds = delay(m, constants.levels[j - 1], j - 1, f"level_{j}")
             half = self.arch.cols >> j
@@ -256,7 +292,7 @@ class Drain(wiring.Component):
                 m.d.sync += total.eq(value + other)
                 sums.append(total)
             values = list(sums)
-        return values
+        return [delay(m, value, wait, f"summed_{c}") for c, value in enumerate(values)]
 
     def _add_addend(
         self, m: Module, history: _History, rows: list[Any], sums: list[Value]
@@ -277,7 +313,7 @@ class Drain(wiring.Component):
             shifted = Signal(value.shape(), name=f"addend_{c}")
             m.d.comb += shifted.eq(addend << constants.shift)
             total = Signal(value.shape(), name=f"total_{c}", reset_less=True)
-            beside = delay(m, shifted, 1 + self.depth - READ_LATENCY, f"addend_{c}")
+            beside = delay(m, shifted, self.summed - READ_LATENCY, f"addend_{c}")
             m.d.sync += total.eq(value + beside)
             totals.append(total)
         return totals
@@ -287,7 +323,7 @@ class Drain(wiring.Component):
     ) -> list[Value]:
         """Requantise and activate every column."""
         raw = self.desc.raw
-        first = 1 + self.depth + 1
+        first = self.summed + 1
         second = first + REQUANTISE_LATENCY
         third = second + ACTIVATION_LATENCY
         wide = history.keep("wide", rows[first - 1].index, shift=raw.shift)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from amaranth import Const, Module, Mux, Signal, Value, ValueLike
+from amaranth import Cat, Const, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,11 +14,14 @@ from einchip.hw.interfaces import (
     FaultSignature,
     instruction_layout,
 )
+from einchip.hw.lanes import COUNT_BITS
+from einchip.hw.pipeline import product
 from einchip.hw.vector_kinds import KINDS, is_any, reads
 from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
     ADDRESS_BITS,
     ARRAY_LOOPS,
+    HOLD_LOOPS,
     HOST_BASES,
     INSTRUCTIONS,
     REGISTER_BITS,
@@ -36,7 +39,7 @@ from einchip.program import (
 MAX_WORDS: Final = max(kind.WORDS for kind in INSTRUCTIONS)
 #: The most first addresses that an instruction has in the scratchpads.
 FIRSTS: Final = 4
-#: Cycles for which an instruction's first word must have stood, where it has lanes.
+#: Cycles for which an instruction's counts of lanes and loops must have stood.
 FIELD_CYCLES: Final = 2
 
 
@@ -55,8 +58,9 @@ class First(NamedTuple):
 class Resolver(wiring.Component):
     """Add registers to an instruction's address fields, and check it as `einchip.reference` does.
 
-    All outputs are functions of the inputs in the same cycle, but for the lane counts, whose
-    products are taken in two steps: the first word must have stood for FIELD_CYCLES cycles.
+    All outputs are functions of the inputs in the same cycle, but for the counts of lanes, and of
+    loops that hold, whose products are taken in two steps: the words that hold them must have stood
+    for FIELD_CYCLES cycles.
     Of several faults the first counts: FIELD, ADDRESS (in the order of the addresses), ALIGNMENT.
 
     Parameters
@@ -132,23 +136,57 @@ class Resolver(wiring.Component):
         return bad
 
     def _contract_field(self, m: Module) -> Value:
-        raw = self.array.raw
-        n_m, n_n, n_k = (
-            self._product(m, name, raw[f"{name}0"], raw[f"{name}1"]) for name in ("nm", "nn", "nk")
-        )
-        blocks_log2 = Signal(range(len(n_k) + len(raw.nb) + 1))
-        fits = Signal()
-        m.d.comb += blocks_log2.eq(_clog2(n_k) + _clog2(raw.nb))
-        m.d.sync += fits.eq(
-            (n_m <= (self._arch.rows >> blocks_log2)) & (n_n <= (self._arch.cols >> blocks_log2))
-        )
-        counts = [raw[n] for n in ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb")]
+        raw, fold = self.array.raw, self._arch.fold
+        lanes = [raw[n] for n in ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb", "nh")]
+        none = () if self._arch.holds else (raw.n_hold != 0, raw.nh != 1)
+        if fold == "op":
+            none = (*none, raw.nk0 != 1, raw.nk1 != 1, raw.nb != 1)
+        elif fold == "ip":
+            none = tuple(raw[n] != 1 for n in ("nm0", "nm1", "nn0", "nn1", "nb"))
+        tile_loops = raw.n_reduce + (raw.n_hold if self._arch.holds else 0)
         return (
-            _any_zero(*counts, *raw.loop_count)
-            | (raw.n_reduce > ARRAY_LOOPS)
+            _any_zero(*lanes, *raw.loop_count)
+            | Cat(none).any()
+            | (tile_loops > ARRAY_LOOPS)
             | (raw.act_shift > ACT_OUT_FRAC)
-            | ~fits
+            | ~self._contract_fits(m)
+            | (self._holds_too_much(m) if self._arch.holds else 0)
         )
+
+    def _contract_fits(self, m: Module) -> Value:
+        """Return whether the lanes of a CONTRACT that folds the array as it may fit it."""
+        raw, arch = self.array.raw, self._arch
+        fits = Signal()
+
+        def lanes(name: str) -> Signal:
+            return self._product(m, name, raw[f"{name}0"], raw[f"{name}1"])
+
+        if arch.fold == "ip":
+            m.d.sync += fits.eq((lanes("nk") <= arch.rows) & (raw.nh <= arch.cols))
+            return fits
+        blocks_log2, groups_log2 = Signal(range(COUNT_BITS * 3)), Signal(range(COUNT_BITS + 1))
+        if arch.blocks:
+            m.d.comb += blocks_log2.eq(_clog2(lanes("nk")) + _clog2(raw.nb))
+        if arch.holds:
+            m.d.comb += groups_log2.eq(_clog2(raw.nh))
+        rows, cols = arch.rows >> blocks_log2, arch.cols >> (blocks_log2 + groups_log2)
+        m.d.sync += fits.eq((lanes("nm") <= rows) & (lanes("nn") <= cols))
+        return fits
+
+    def _holds_too_much(self, m: Module) -> Value:
+        """Return whether the loops that hold are too many, or pass more than a tile may sum up.
+
+        Of counts of at least 1, a product is at most `most` only where each of them is.
+        """
+        raw, most = self.array.raw, self._arch.tile_accumulators
+        counts = [Mux(raw.n_hold > i, raw.loop_count[i], 1) for i in range(HOLD_LOOPS)]
+        passing, beyond, large = Signal(2 * most.bit_length()), Signal(), Signal()
+        m.d.sync += [
+            passing.eq(product(*(count[: most.bit_length()] for count in counts))),
+            beyond.eq(Cat(count > most for count in counts).any()),
+            large.eq(beyond | (passing > most)),
+        ]
+        return large | (raw.n_hold > HOLD_LOOPS)
 
     def _vector_field(self, m: Module) -> Value:
         raw = self.vector.raw

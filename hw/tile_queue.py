@@ -1,4 +1,4 @@
-"""Tiles between their last iteration and their drain."""
+"""Tiles between their last issue and their drain."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from einchip.arch import ACCUMULATE_LATENCY, Architecture, clog2
+from einchip.arch import Architecture, clog2
 from einchip.hw.interfaces import offset_bits
 from einchip.hw.pipeline import delay
 
-#: Instructions whose constants are kept. At most 6 are between their launch and their last write:
-#: launches are lanes + 2 or more cycles apart, tile j starts at most ACCUMULATE_LATENCY cycles
-#: before tile j - 2 is drained, and a drained row takes 10 + log2(cols) cycles, cols <= lanes.
+#: Instructions whose constants are kept. At most 7 are between their launch and their last write:
+#: launches are lanes + 2 or more cycles apart, tile j starts at most A cycles before tile j - 2 is
+#: drained, and its last row is written D = drain_latency later. So where instruction n launches and
+#: n - k is not written, (k - 3) (lanes + 2) < A + D, which is at most 20 with 4 lanes.
 HISTORY = 8
 
 
 def tile_layout(arch: Architecture) -> data.StructLayout:
-    """A tile whose last iteration is issued.
+    """A tile whose last issue is over.
 
     Its first result's address less the instruction's, its accumulator set, whether it is the
     instruction's last, and the instruction's index.
@@ -35,7 +36,7 @@ def tile_layout(arch: Architecture) -> data.StructLayout:
 class TileQueue(wiring.Component):
     """Hands tiles to the drain when their accumulators are ready, in order.
 
-    A tile pushed in cycle l is at the head from l + ACCUMULATE_LATENCY - 1 on, when those before it
+    A tile pushed in cycle l is at the head from l + accumulate_latency - 1 on, when those before it
     have been popped; popped then, its first row is issued in the next cycle. Two places suffice: a
     tile waits at most for one other.
 
@@ -51,6 +52,7 @@ class TileQueue(wiring.Component):
     following: Signal
 
     def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
         layout = tile_layout(arch)
         super().__init__(
             {
@@ -65,8 +67,9 @@ class TileQueue(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        arrived = delay(m, self.push, ACCUMULATE_LATENCY - 2, "push")
-        arriving = delay(m, self.tile, ACCUMULATE_LATENCY - 2, "tile")
+        cycles = self.arch.accumulate_latency - 2
+        arrived = delay(m, self.push, cycles, "push")
+        arriving = delay(m, self.tile, cycles, "tile")
         waits, waiting = Signal(), Signal.like(self.tile)
         following = Signal.like(self.head)
         m.d.comb += [following.eq(self.head), self.following.eq(following.index)]

@@ -1,11 +1,13 @@
 """Strided accesses against loops written out, and against the fields' names."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from einchip import reference
 from einchip.accesses import VECTORS, Access, accesses, first_addresses, streams, vector_accesses
-from einchip.arch import PRESETS
+from einchip.arch import PRESETS, Architecture
 from einchip.program import (
     INSTRUCTIONS,
     Contract,
@@ -22,6 +24,7 @@ from einchip.program import (
     Unit,
     UnitInstruction,
 )
+from tests.sim.programs import MACHINES, contracts
 
 NANO = PRESETS["nano"]
 REGISTERS = (0, 100, 200, 300, 400, 500, 2**32 - 8, 0)
@@ -45,6 +48,25 @@ def test_addresses_are_the_nest_written_out(
     assert access.elements() == every
     assert access.last == max(every)
     assert access.residues(4) == [lane % 4 for lane in nest(lanes)]
+
+
+@given(data=st.data(), arch=st.sampled_from(MACHINES))
+def test_accesses_of_a_contraction_are_the_addresses_of_the_reference_in_order(
+    data: st.DataObject, arch: Architecture
+) -> None:
+    i = data.draw(contracts(arch))
+    expected = reference.contract_addresses(i, REGISTERS)
+    n_x, n_y, n_z = i.tiles * i.tile_iterations * i.nh, i.tiles * i.tile_iterations, i.tiles
+    vectors = {
+        "X operand": expected.x.reshape(n_x, -1),
+        "Y operand": expected.y.reshape(n_y * i.held_issues, -1),
+        "result": np.moveaxis(expected.z, 4, 2).reshape(n_z * i.tile_rows, -1),
+        "addend": np.moveaxis(expected.d, 4, 2).reshape(n_z * i.tile_rows, -1),
+    }
+    found = accesses(i, REGISTERS, arch)
+    assert [a.what for a in found] == list(vectors)[: 3 + i.has_addend]
+    for a in found:
+        assert np.array_equal(np.sort(a.addresses()), np.sort(vectors[a.what]))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_table_of_presets_is_that_of_the_code() -> None:
     presets = list(arch.PRESETS.values())
     assert row(page, "preset") == [a.name for a in presets]
     assert row(page, "PEs") == [f"{a.rows} x {a.cols}" for a in presets]
+    assert row(page, "fold of the array") == [f"`{a.fold}`" for a in presets]
     assert row(page, "lanes (banks of each scratchpad)") == [str(a.lanes) for a in presets]
     for space, title in enumerate(("elements of X", "elements of Y")):
         assert row(page, title) == [f"{a.capacity(space):,}" for a in presets]

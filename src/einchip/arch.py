@@ -180,6 +180,11 @@ class Architecture(BaseModel):
         return self.fold in ("ip", "flex")
 
     @property
+    def blocks(self) -> bool:
+        """Whether CONTRACTs can fold the array into diagonal blocks."""
+        return self.fold in ("hybrid", "flex")
+
+    @property
     def tile_accumulators(self) -> int:
         """Accumulators of a PE that one tile may use."""
         return self.accumulators // 2
@@ -202,7 +207,7 @@ class Architecture(BaseModel):
         blocks), addend, requantise, activation, requantise of the activation's result. An addend
         takes READ_LATENCY cycles, so there are at least as many stages before it is added.
         """
-        tree = clog2(self.cols) if self.fold in ("hybrid", "flex") else 0
+        tree = clog2(self.cols) if self.blocks else 0
         return max(1 + tree, READ_LATENCY) + 1 + 2 * REQUANTISE_LATENCY + ACTIVATION_LATENCY
 
     @property

@@ -172,7 +172,7 @@ def fits(i: Contract, arch: Architecture) -> bool:
         return False
     if arch.fold == "ip":
         return i.n_m == i.n_n == i.nb == 1 and i.n_k <= arch.rows and i.nh <= arch.cols
-    if arch.fold == "op" and (i.n_k > 1 or i.nb > 1):
+    if not arch.blocks and (i.n_k > 1 or i.nb > 1):
         return False
     k, b = blocks(i)
     return k * b * i.n_m <= arch.rows and (1 << clog2(i.nh)) * k * b * i.n_n <= arch.cols

@@ -47,7 +47,7 @@ COUNTERS: Final[tuple[Counter, ...]] = (
     Counter("vector_ops", "elements that the vector unit produced (of cells, copied or filled)"),
     Counter("dma_read_beats", "beats read from memory, program included"),
     Counter("dma_write_beats", "beats written to memory"),
-    Counter("array_issue", "array: an iteration was issued"),
+    Counter("array_issue", "array: a slot was issued: an iteration, or reads of held operands"),
     Counter("array_stall_port", "array: an addend or the vector unit had a read port"),
     Counter("array_stall_drain", "array: both accumulator sets were still in use"),
     Counter("array_stall_token", "array: the next instruction waited for a token"),

@@ -80,6 +80,12 @@ def test_components_of_a_run_add_up_by_hand() -> None:
     assert found["external memory"] == pytest.approx(2 * 1300)
 
 
+@pytest.mark.parametrize(("fold", "levels"), [("op", 0), ("hybrid", 3), ("flex", 3), ("ip", 0)])
+def test_results_pay_for_the_levels_of_the_tree_that_they_pass(fold: str, levels: int) -> None:
+    found = energy.energy(counters(drained=4), SMALL.override(fold=fold), "horowitz45")
+    assert found.by_component["drain"] == pytest.approx(4 * (levels + 2) * 0.1)
+
+
 def test_zigzag_charges_its_own_figures() -> None:
     n = counters(macs=100, x_reads=64, x_writes=64, dma_write_beats=3)
     found = energy.energy(n, SMALL, "zigzag")

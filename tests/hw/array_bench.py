@@ -4,9 +4,9 @@
 loop over cycles. It shares no code with the RTL.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from amaranth import Module
@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from einchip.accesses import first
-from einchip.arch import ACCUMULATE_LATENCY, Architecture
+from einchip.arch import Architecture
 from einchip.hw.array_unit import ArrayUnit
 from einchip.hw.scratchpad import Scratchpad
 from einchip.program import Act, Contract
@@ -187,50 +187,48 @@ class Rules:
         waiting = list(self.contracts)
         done: list[int] = [0, 0]  # f(j) of all tiles so far, two fictitious before
         rows: dict[int, tuple[Contract, bool]] = {}  # by cycle of issue; last of its instruction?
-        iterations: Iterator[tuple[bool, bool, bool]] = iter(())
-        upcoming: tuple[bool, bool, bool] | None = None
+        slots: list[Slot] = []
         t = 0
         while True:
             row = rows.get(t)
             written = rows.get(t - self.arch.drain_latency)
             addend = row is not None and row[0].has_addend
             busy = addend or self.vector(t) != 0
-            activity, end, lanes = "idle", False, 0
+            activity, end, reads, macs = "idle", False, 0, 0
             idle = not (slot or stage or current) and not any(
                 d + self.arch.drain_latency >= t for d in rows
             )
-            if current:
-                assert upcoming is not None
-                first_of_tile, last_of_tile, end = upcoming
-                if first_of_tile and t + ACCUMULATE_LATENCY < done[-2]:
-                    activity, end = "stall_drain", False
-                elif busy:
-                    activity, end = "stall_port", False
-                else:
-                    activity = "issue"
-                    lanes = current.n_m * current.n_k * current.nb
-                    if last_of_tile:
-                        start = max(t + ACCUMULATE_LATENCY, done[-1])
-                        done.append(start + current.n_m)
-                        for r in range(start, done[-1]):
-                            rows[r] = (current, end and r == done[-1] - 1)
-                    upcoming = next(iterations, None)
+            if current and slots[0].first and t + self.arch.accumulate_latency < done[-2]:
+                activity = "stall_drain"
+            elif current and busy:
+                activity = "stall_port"
+            elif current:
+                activity = "issue"
+                now = slots.pop(0)
+                end = not slots
+                reads = current.n_m * current.n_k * current.nb if now.reads_x else 0
+                macs = current.n_m * current.n_k * current.nb * current.n_n * current.nh
+                macs = macs if now.issues else 0
+                if now.last:
+                    start = max(t + self.arch.accumulate_latency, done[-1])
+                    done.append(start + current.tile_rows)
+                    for r in range(start, done[-1]):
+                        rows[r] = (current, end and r == done[-1] - 1)
             is_ready = stage is not None and t >= ready
             present = stage is not None and not stage.wait & ~self.positive(t)
             launch = is_ready and present and (current is None or end)
             if current is None and stage:
                 waits = is_ready and not present
                 activity = "stall_token" if waits else "stall_setup"
+            results = row[0].n_n * row[0].nb * row[0].nh if row else 0
             if row and addend and row[0].d_space == 0:
-                reads = row[0].n_n * row[0].nb
-            else:
-                reads = lanes if activity == "issue" else 0
+                reads = results
             self.cycles.append(
                 Cycle(
                     activity=activity,
-                    macs=lanes * current.n_n if current and activity == "issue" else 0,
-                    drained=row[0].n_n * row[0].nb if row else 0,
-                    activations=row[0].n_n * row[0].nb if row and row[0].act in CURVED else 0,
+                    macs=macs,
+                    drained=results,
+                    activations=results if row and row[0].act in CURVED else 0,
                     give=written[0].signal if written and written[1] else 0,
                     take=stage.wait if launch and stage else 0,
                     idle=idle,
@@ -247,8 +245,7 @@ class Rules:
             if launch:
                 current, stage = stage, None
                 assert current is not None
-                iterations = walk(current)
-                upcoming = next(iterations)
+                slots = slots_of(current)
             if move:
                 stage, slot, ready = slot, None, t + self.arch.setup_cycles + 1
             if accepted:
@@ -256,12 +253,30 @@ class Rules:
             t += 1
 
 
-def walk(i: Contract) -> Iterator[tuple[bool, bool, bool]]:
-    """Yield for each iteration: first of its tile, last of its tile, last of all."""
-    for tile in range(i.tiles):
-        for k in range(i.tile_iterations):
-            last = k == i.tile_iterations - 1
-            yield k == 0, last, last and tile == i.tiles - 1
+class Slot(NamedTuple):
+    """A slot: whether it reads X, whether it is an issue, and then the first or last of a tile."""
+
+    reads_x: bool
+    issues: bool
+    first: bool = False
+    last: bool = False
+
+
+def slots_of(i: Contract) -> list[Slot]:
+    """Return the slots of an instruction, as docs/timing.md lists them."""
+    passing, n = i.held_issues, i.tiles * i.tile_iterations
+    holds = i.nh > 1 or i.n_hold > 0
+    slots = [Slot(True, False)] * i.nh if holds else []
+    for k in range(n):
+        first = k % i.tile_iterations == 0
+        last = k % i.tile_iterations == i.tile_iterations - 1
+        for p in range(max(passing, i.nh) if k < n - 1 else passing):
+            reads_x = p < i.nh and k < n - 1 if holds else True
+            issues = p < passing
+            slots.append(
+                Slot(reads_x, issues, issues and first and p == 0, last and p == passing - 1)
+            )
+    return slots
 
 
 def memory(arch: Architecture, rng: np.random.Generator) -> Memory:
@@ -293,7 +308,7 @@ def counts_within(rng: np.random.Generator, limit: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Lane factors (m0, m1), (n0, n1), (k0, k1), b, and the loops of a CONTRACT."""
+    """Lane factors (m0, m1), (n0, n1), (k0, k1), b, h, and the loops of a CONTRACT."""
 
     nm: tuple[int, int]
     nn: tuple[int, int]
@@ -301,27 +316,48 @@ class Shape:
     nb: int
     loops: tuple[int, ...]
     n_reduce: int
+    nh: int = 1
+    n_hold: int = 0
 
 
 def shape(
     rng: np.random.Generator, arch: Architecture, fold: tuple[int, int] | None = None
 ) -> Shape:
-    """Draw a shape; `fold` is (log2(K), log2(B)) where it is given."""
-    folds = min(arch.rows, arch.cols).bit_length()
+    """Draw a shape that the machine's fold allows; `fold` is (log2(K), log2(B)) where given."""
+    loops = [int(n) for n in rng.choice([1, 1, 1, 2, 2, 3, 4], 6)]
+    n_hold = log_h = 0
+    if arch.holds and rng.integers(3):
+        n_hold = int(rng.integers(0, 3))
+        log_h = int(rng.integers(0, arch.cols.bit_length()))
+        loops[:n_hold] = counts_within(rng, arch.tile_accumulators)[:n_hold]
+    n_reduce = int(rng.integers(0, 7 - n_hold))
+    if arch.fold == "ip":
+        nk = counts_within(rng, arch.rows)
+        nh = within_log2(rng, log_h)
+        return Shape((1, 1), (1, 1), nk, 1, tuple(loops), n_reduce, nh, n_hold)
+    rows, cols = (n.bit_length() - 1 for n in (arch.rows, arch.cols))
+    folds = 1 + (min(rows, cols) if arch.blocks else 0)
     log_k = int(rng.integers(0, folds)) if fold is None else fold[0]
     log_b = int(rng.integers(0, folds - log_k)) if fold is None else fold[1]
-    blocks = 1 << log_k + log_b
+    log_h = min(log_h, cols - log_k - log_b)
     nk = counts_within(rng, 1 << log_k)
     while fold and nk[0] * nk[1] <= (1 << log_k) // 2:
         nk = counts_within(rng, 1 << log_k)
     return Shape(
-        nm=counts_within(rng, arch.rows // blocks),
-        nn=counts_within(rng, arch.cols // blocks),
+        nm=counts_within(rng, arch.rows >> log_k + log_b),
+        nn=counts_within(rng, arch.cols >> log_k + log_b + log_h),
         nk=nk,
-        nb=int(rng.integers((1 << log_b) // 2 + 1 if fold else 1, (1 << log_b) + 1)),
-        loops=tuple(int(n) for n in rng.choice([1, 1, 1, 2, 2, 3, 4], 6)),
-        n_reduce=int(rng.integers(0, 7)),
+        nb=within_log2(rng, log_b) if fold else int(rng.integers(1, (1 << log_b) + 1)),
+        loops=tuple(loops),
+        n_reduce=n_reduce,
+        nh=within_log2(rng, log_h),
+        n_hold=n_hold,
     )
+
+
+def within_log2(rng: np.random.Generator, log: int) -> int:
+    """Return a count of so many bits: one whose ceil(log2) is `log`."""
+    return int(rng.integers((1 << log) // 2 + 1, (1 << log) + 1))
 
 
 def contract(
@@ -329,36 +365,41 @@ def contract(
 ) -> Contract:
     """Draw a CONTRACT: operands and addend in the lower halves, the result in an upper half.
 
-    Results of one instruction never lie upon one another.
+    Results of one instruction never lie upon one another. What has no effect is noise: strides in X
+    of loops that hold, and of the result in loops that reduce.
     """
     while True:
         s = form or shape(rng, arch)
-        zs = lane_strides(rng, [*s.nn, s.nb], arch.lanes)
-        step = -(-extent([*s.nn, s.nb], zs) // arch.lanes) * arch.lanes
+        zs = lane_strides(rng, [*s.nn, s.nb, s.nh], arch.lanes)
+        step = -(-extent([*s.nn, s.nb, s.nh], zs) // arch.lanes) * arch.lanes
         size = step * s.nm[0] * s.nm[1]
-        zl = [0] * 6
-        for k in range(s.n_reduce, 6):
+        zl = [int(v) for v in rng.integers(0, 99, 6)]
+        for k in (*range(s.n_hold), *range(s.n_hold + s.n_reduce, 6)):
             zl[k], size = size, size * s.loops[k]
         if size <= min(arch.capacity(0), arch.capacity(1)) // 2:
             break
     xs = lane_strides(rng, [*s.nm, *s.nk, s.nb], arch.lanes)
+    xs_h = int(rng.integers(0, 9))
     ys = lane_strides(rng, [*s.nn, *s.nk, s.nb], arch.lanes)
     xl, yl = ([int(v) for v in rng.integers(0, 9, 6)] for _ in range(2))
     z_space, d_space = (int(v) for v in rng.integers(0, 2, 2))
     x_half, y_half, z_half, d_half = (arch.capacity(k) // 2 for k in (0, 1, z_space, d_space))
-    x_size = extent([*s.nm, *s.nk, s.nb, *s.loops], [*xs, *xl])
+    x_size = extent([*s.nm, *s.nk, s.nb, s.nh, *s.loops[s.n_hold :]], [*xs, xs_h, *xl[s.n_hold :]])
     y_size = extent([*s.nn, *s.nk, s.nb, *s.loops], [*ys, *yl])
+    xl[: s.n_hold] = (int(v) for v in rng.integers(0, 1 << 20, s.n_hold))
     fields: dict[str, Any] = {
         "nm0": s.nm[0], "nm1": s.nm[1], "nn0": s.nn[0], "nn1": s.nn[1],
-        "nk0": s.nk[0], "nk1": s.nk[1], "nb": s.nb,
+        "nk0": s.nk[0], "nk1": s.nk[1], "nb": s.nb, "nh": s.nh,
         "xs_m0": xs[0], "xs_m1": xs[1], "xs_k0": xs[2], "xs_k1": xs[3], "xs_b": xs[4],
+        "xs_h": xs_h,
         "ys_n0": ys[0], "ys_n1": ys[1], "ys_k0": ys[2], "ys_k1": ys[3], "ys_b": ys[4],
         "zs_m0": step, "zs_m1": step * s.nm[0], "zs_n0": zs[0], "zs_n1": zs[1], "zs_b": zs[2],
+        "zs_h": zs[3],
         "x_base": int(rng.integers(0, x_half - x_size + 1)),
         "y_base": int(rng.integers(0, y_half - y_size + 1)),
         "z_base": z_half + int(rng.integers(0, z_half - size + 1)),
         "d_base": int(rng.integers(0, d_half - size + 1)),
-        "z_space": z_space, "d_space": d_space, "n_reduce": s.n_reduce,
+        "z_space": z_space, "d_space": d_space, "n_hold": s.n_hold, "n_reduce": s.n_reduce,
         "loop_count": s.loops, "loop_x": tuple(xl), "loop_y": tuple(yl), "loop_z": tuple(zl),
         "has_addend": int(rng.integers(0, 2)), "d_shift": int(rng.integers(0, 11)),
         "shift": int(rng.integers(0, arch.data_bits + 4)), "act": int(rng.integers(len(Act))),

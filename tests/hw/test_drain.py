@@ -11,7 +11,6 @@ from amaranth.sim import Simulator
 
 from einchip import numeric
 from einchip.arch import (
-    ACCUMULATE_LATENCY,
     ACTIVATION_LATENCY,
     PRESETS,
     REQUANTISE_LATENCY,
@@ -21,20 +20,24 @@ from einchip.hw.tile_queue import TileQueue
 from einchip.program import Act, Contract
 from einchip.reference import finish
 
+FOLDS = ("ip", "op", "hybrid", "flex")
 
-@pytest.mark.parametrize("seed", range(4))
+
+@pytest.mark.parametrize("seed", range(len(FOLDS)))
 def test_tiles_leave_the_queue_when_their_sums_are_ready_and_the_drain_is_free(seed: int) -> None:
     rng = np.random.default_rng(seed)
+    arch = PRESETS["nano"].override(fold=FOLDS[seed])
+    latency = arch.accumulate_latency
     ends, rows, pushed = [-99, -99], [0, 0], []  # f(j), n_m(j); l(j)
     t = 0
     while len(pushed) < 60:
         t += int(rng.choice([1, 1, 1, 2, 3, 9]))
-        t = max(t, ends[-2] - ACCUMULATE_LATENCY)
+        t = max(t, ends[-2] - latency)
         pushed.append(t)
         rows.append(int(rng.choice([1, 1, 2, 4, 8])))
-        ends.append(max(t + ACCUMULATE_LATENCY, ends[-1]) + rows[-1])
+        ends.append(max(t + latency, ends[-1]) + rows[-1])
     starts = [f - n for f, n in zip(ends[2:], rows[2:], strict=True)]
-    dut = TileQueue(PRESETS["nano"])
+    dut = TileQueue(arch)
     popped: list[int] = []
 
     async def bench(ctx: Any) -> None:

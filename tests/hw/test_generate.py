@@ -37,6 +37,11 @@ def test_a_machine_of_16_bits_is_clean_too() -> None:
     assert verilator.lint(verilog(wide), top=TOP, waiver=WAIVERS) == []
 
 
+@pytest.mark.parametrize("fold", ["ip", "op", "flex"])
+def test_machines_of_every_fold_are_clean_too(fold: str) -> None:
+    assert verilator.lint(verilog(NANO.override(fold=fold)), top=TOP, waiver=WAIVERS) == []
+
+
 def test_ports_are_those_of_axi_by_their_names(nano: str) -> None:
     ports = read_ports(nano, TOP)
     widths = {name: (p.direction, p.width_bits) for name, p in ports.items()}

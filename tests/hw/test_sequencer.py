@@ -45,6 +45,8 @@ from einchip.program import (
 
 NANO = PRESETS["nano"].override(program_words=128)
 FLAT = NANO.override(cols=16, lanes=16)
+FLEX = NANO.override(fold="flex", accumulators=8)
+INNER = NANO.override(fold="ip", accumulators=8)
 WIDE = PRESETS["base"].override(program_words=64, x_depth=64, y_depth=1024, data_bits=16)
 MASK = (1 << ADDRESS_BITS) - 1
 
@@ -396,8 +398,10 @@ def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:
             skip_last=st.sampled_from([0, 0, 1, 2, 3]),
         ),
         st.builds(
-            Contract, nm0=lanes, nn1=lanes, nk0=lanes, nb=lanes, x_base=near, x_reg=registers,
-            y_base=near, z_base=near, z_space=bit, z_reg=registers, d_base=near, has_addend=bit,
+            Contract, nm0=lanes, nn1=lanes, nk0=lanes, nb=lanes,
+            nh=st.sampled_from([1, 1, 1, 2, 4]), n_hold=st.sampled_from([0, 0, 0, 1, 2]),
+            x_base=near, x_reg=registers, y_base=near, z_base=near, z_space=bit, z_reg=registers,
+            d_base=near, has_addend=bit,
         ),
         st.builds(
             Lstm, nl0=lanes, nl1=lanes, src_base=near, src_reg=registers, dst_base=near,
@@ -412,7 +416,7 @@ def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:
     )  # fmt: skip
 
 
-@given(st.sampled_from([NANO, WIDE]), st.data())
+@given(st.sampled_from([NANO, WIDE, FLEX, INNER]), st.data())
 def test_random_programs_follow_the_reference(arch: Architecture, data: st.DataObject) -> None:
     drawn = data.draw(st.lists(instructions(arch), max_size=14))
     depth = 0

@@ -134,36 +134,45 @@ def test_fault_stops_the_machine_with_its_error(what: str, native_cache: Path) -
     ] == []
 
 
-def test_random_faults_stop_the_machine_with_their_errors(native_cache: Path) -> None:
-    assert differences(range(40), NANO, native_cache) == []
+@pytest.mark.parametrize("name", ["nano", "flex", "inner"])
+def test_random_faults_stop_the_machine_with_their_errors(name: str, native_cache: Path) -> None:
+    assert differences(range(40), MACHINES[name], native_cache) == []
 
 
-#: Something for array and vector unit that lasts 100 cycles, in different places of nano.
-LONG = (
-    Contract(
-        nm0=2, nn0=2, nk0=2, xs_m0=1, xs_k0=2, ys_n0=1, ys_k0=2, y_base=1024,
-        z_base=2048, zs_m0=2, zs_n0=1, n_reduce=1, loop_count=(3, 30, 1, 1, 1, 1),
-        loop_x=(4, 8, 0, 0, 0, 0), loop_y=(4, 8, 0, 0, 0, 0), loop_z=(0, 8, 0, 0, 0, 0),
-        has_addend=1, d_space=1,
-    ),
-    Lstm(
-        nl0=4, src_l0=1, dst_l0=1, src_space=1, src_base=4096, gate_stride=128, dst_base=6144,
-        cell_base=7168, loop_count=(30, 1, 1, 1), loop_src=(4, 0, 0, 0), loop_dst=(4, 0, 0, 0),
-    ),
+#: Something for the array, and for the vector unit, that lasts 100 cycles, in different places of
+#: nano; the first also where operands are held.
+BLOCKS = Contract(
+    nm0=2, nn0=2, nk0=2, xs_m0=1, xs_k0=2, ys_n0=1, ys_k0=2, y_base=1024,
+    z_base=2048, zs_m0=2, zs_n0=1, n_reduce=1, loop_count=(3, 30, 1, 1, 1, 1),
+    loop_x=(4, 8, 0, 0, 0, 0), loop_y=(4, 8, 0, 0, 0, 0), loop_z=(0, 8, 0, 0, 0, 0),
+    has_addend=1, d_space=1,
 )  # fmt: skip
+HELD = Contract(
+    nm0=4, nh=3, xs_m0=1, xs_h=4, y_base=1024, z_base=2048, zs_m0=8, zs_h=1,
+    n_hold=1, n_reduce=1, loop_count=(2, 3, 15, 1, 1, 1),
+    loop_x=(0, 12, 36, 0, 0, 0), loop_y=(1, 2, 6, 0, 0, 0), loop_z=(4, 0, 32, 0, 0, 0),
+    has_addend=1, d_space=1,
+)  # fmt: skip
+CELL = Lstm(
+    nl0=4, src_l0=1, dst_l0=1, src_space=1, src_base=4096, gate_stride=128, dst_base=6144,
+    cell_base=7168, loop_count=(30, 1, 1, 1), loop_src=(4, 0, 0, 0), loop_dst=(4, 0, 0, 0),
+)  # fmt: skip
+LONG = {"nano": (NANO, (BLOCKS, CELL)), "flex": (NANO.override(fold="flex"), (HELD, CELL))}
 
 
+@pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("kind", [Load, Store])
 def test_a_stop_in_any_cycle_leaves_nothing_behind(
-    kind: type[Load | Store], native_cache: Path
+    kind: type[Load | Store], name: str, native_cache: Path
 ) -> None:
-    case, good = random_case(0, NANO), random_case(GOOD_SEED, NANO)
+    arch, long = LONG[name]
+    case, good = random_case(0, arch), random_case(GOOD_SEED, arch)
     transfer = kind(beats=200, space=1, addr=6144, ext_offset=-case.host.bases[0] % (1 << 32))
     odd = (Store(beats=1, ext_offset=transfer.ext_offset),)  # takes an odd number of cycles
     bad = []
     for n_cycles in range(80):
         wait = (*odd * (n_cycles % 2), *(SetRegister(reg=1),) * (n_cycles // 2))
-        program = Program((transfer, *LONG, *wait, Illegal()))
+        program = Program((transfer, *long, *wait, Illegal()))
         bad.append(Faulty(f"{kind.__name__}, {n_cycles}", replace(case, program=program)))
     pairs = zip(bad, run(bad, good, native_cache), strict=True)
     assert [

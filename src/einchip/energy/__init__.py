@@ -2,11 +2,11 @@
 
 What is charged, by component, in actions of the machine:
 
-* array: one multiply-add per MAC.
+* array: one multiply-add per MAC (an inner product's tree has as many additions as its MACs).
 * X, Y: each element read or written is its share of an access that takes all lanes of a memory of
   the scratchpad's size.
-* drain: per result, one addition of `acc_bits` in each level of the adder tree, one for the addend
-  and one for the rounding.
+* drain: per result, one addition of `acc_bits` in each level of the adder tree (where the fold has
+  blocks), one for the addend and one for the rounding.
 * activations: a 16-bit multiplication, two 16-bit additions and two 16-bit table entries each, the
   table as a memory of 512 bytes. RELU is part of the rounding.
 * vector: for an element of a cell its 16-bit multiplications, and 32-bit additions: one for each
@@ -53,8 +53,8 @@ from einchip.program import (
 __all__ = ["NOT_MODELLED", "Energy", "EnergyError", "Line", "Table", "energy", "load", "tables"]
 
 NOT_MODELLED: Final = (
-    "clock tree, pipeline and accumulator registers, crossbars, address generators, the DMA's "
-    "and the port's own logic"
+    "clock tree, pipeline registers, accumulators and held operands, crossbars, address "
+    "generators, the DMA's and the port's own logic"
 )
 EXTERNAL: Final = "external memory"
 
@@ -176,7 +176,7 @@ def energy(
 
 
 def _array(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
-    additions = clog2(arch.cols) + 2
+    additions = (clog2(arch.cols) if arch.blocks else 0) + 2
     return [
         Line("array", "multiply-add", n["macs"], table.mac_pj(arch.data_bits, arch.acc_bits)),
         Line(
