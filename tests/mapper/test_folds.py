@@ -22,6 +22,8 @@ from einchip.mapper.layout import Layout, solve
 from einchip.mapper.plan import Step
 from einchip.program import Contract, Halt, Program
 from einchip.sim import simulate
+from tests.mapper.cases import mpo
+from tests.mapper.test_network import WIDE, check
 
 FOLDS = ("op", "hybrid", "flex", "ip")
 NANO = {
@@ -176,3 +178,31 @@ def test_one_contract_takes_what_the_formula_says(
     launch = 1 + Contract.WORDS + 1 + arch.setup_cycles + 1
     last = launch + held + rest + arch.accumulate_latency - 1 + arch.drain_latency
     assert simulate(Program((made, Halt())), arch, fetch=False).cycles == last + 2
+
+
+def test_the_first_step_of_ucf11_holds_four_vectors() -> None:
+    arch = PRESETS["base"].override(fold="flex")
+    shape = Shape(sized("m", 20, 160), sized("n", 20), sized("k", 18), (), (), ())
+    best = candidates(shape, arch).candidates[0]
+    assert best.cycles - latency(best.fold.tile_rows, arch) == 4 + 4500  # the bound is 4500
+    assert sum(f.count for f in best.fold.h) == 4
+
+
+def test_many_small_modes_fill_the_array_fused() -> None:
+    arch = WIDE["base"].override(fold="flex")
+    network = mpo("x", (2,) * 6, (2,) * 6, 4)
+    compiled = check(network, arch, tuple(n for n in network.tensors if n != "x"))
+    assert any(s.fold.n_fused for s in compiled.mapping.part.steps)
+    part = compiled.mapping.part
+    assert part.searched.complete
+    assert part.searched.folds > len(part.steps)
+
+
+def test_a_fused_fold_is_quicker_than_one_of_two_modes_at_a_time() -> None:
+    arch = PRESETS["base"]
+    found = candidates(
+        Shape(sized("m", 2, 2, 2, 2), sized("n", 2, 2, 2, 2), sized("k", 64), (), (), ()), arch
+    ).candidates
+    apart = min(c.cycles for c in found if not c.fold.n_fused)
+    assert found[0].cycles - latency(16, arch) == 64
+    assert apart - latency(4, arch) >= 64 * 8
