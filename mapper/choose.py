@@ -16,15 +16,18 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Candidate, Fold, Lanes, Shape, candidates
-from einchip.mapper.layout import Layout, conflict_free, restrict, solve
+from einchip.mapper.lanes import Candidate, Fold, Shape, candidates
+from einchip.mapper.lanes import Lanes as Lanes
+from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
 PADDING_WEIGHT = 0.1
+#: Orders of a tensor's indices that are tried while folds are not chosen yet.
+FEW_ORDERS = 4
 #: Folds of a step that are tried first, and where the first ones leave a gap.
-FIRST_FOLDS, MORE_FOLDS = 24, 160
+FIRST_FOLDS, MORE_FOLDS = 32, 128
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,6 @@ class _Entry(NamedTuple):
     cycles: int
     fold: Fold
     flip: bool
-    layouts: tuple[Layout, Layout]  # of the left and the right operand
     below: tuple[_Entry | None, ...]
 
 
@@ -101,7 +103,7 @@ class _Folder:
         self.steps = list(task.root.steps())
         self.order = {id(step): k for k, step in enumerate(self.steps)}
         self.sliced = self._spine()
-        self.known: dict[tuple[int, Lanes, Lanes], tuple[float, Layout] | None] = {}
+        self.known: dict[tuple[int, Lanes, Lanes], float | None] = {}
         self.tally = _Tally()
         #: Indices of which some tensors hold fewer values: nothing may lie outside them.
         self.cut = {i for i, n in task.frame.items() if task.sizes.get(i, 1) != n}
@@ -133,17 +135,19 @@ class _Folder:
             return self.task.sizes
         return {**self.task.sizes, s.index: self.task.sizes[s.index] // s.count}
 
-    def layout(self, node: Node, accesses: Iterable[Lanes]) -> Layout | None:
+    def layout(
+        self, node: Node, accesses: Iterable[Lanes], n_orders: int = MAX_ORDERS
+    ) -> Layout | None:
         """Return a layout in which all accesses are free of conflicts, or None."""
         task, lanes, root = self.task, self.task.arch.lanes, node is self.task.root
         given = task.fixed.get(node.tensor) if node.tensor or root else None
         if given is not None:
             return given if all(conflict_free(given, a, lanes) for a in accesses) else None
         if root and task.frame:
-            whole = solve(task.frame, task.frame, accesses, lanes)
+            whole = solve(task.frame, task.frame, accesses, lanes, n_orders)
             return restrict(whole, node.indices, task.sizes) if whole else None
         sizes = self.sizes(self.is_sliced_tensor(node))
-        return solve(node.indices, sizes, accesses, lanes)
+        return solve(node.indices, sizes, accesses, lanes, n_orders)
 
     def padding_cost(self, layout: Layout) -> float:
         padded = layout.extent - layout.elements
@@ -151,27 +155,30 @@ class _Folder:
 
     def operand(
         self, node: Node, read: Lanes, entries: Mapping[int, list[_Entry]]
-    ) -> tuple[float, Layout, _Entry | None] | None:
+    ) -> tuple[float, _Entry | None] | None:
         """Return the cheapest way to have an operand that can be read with these lanes."""
         if node.tensor:
-            leaf = self.between(node, read, ())
-            return (*leaf, None) if leaf else None
-        best: tuple[float, Layout, _Entry | None] | None = None
+            leaf = self.between(node, (), read)
+            return None if leaf is None else (leaf, None)
+        best: tuple[float, _Entry | None] | None = None
         for entry in entries[id(node)]:
             if best and entry.total >= best[0]:
                 break
             found = self.between(node, entry.fold.z_lanes, read)
-            if found and (best is None or entry.total + found[0] < best[0]):
-                best = (entry.total + found[0], found[1], entry)
+            if found is not None and (best is None or entry.total + found < best[0]):
+                best = (entry.total + found, entry)
         return best
 
-    def between(self, node: Node, write: Lanes, read: Lanes) -> tuple[float, Layout] | None:
-        """Return a layout for two accesses of a tensor and the cost of its padding."""
+    def accesses(self, node: Node, write: Lanes, read: Lanes) -> list[Lanes]:
+        """Return all accesses of an operand: a leaf is not written, and may be read by others."""
+        return [write, read, *(self.task.accesses.get(node.tensor, ()) if node.tensor else ())]
+
+    def between(self, node: Node, write: Lanes, read: Lanes) -> float | None:
+        """Return what padding a tensor with these accesses costs, None where no layout serves."""
         key = (id(node), write, read)
         if key not in self.known:
-            others = self.task.accesses.get(node.tensor, ()) if node.tensor else ()
-            layout = self.layout(node, [write, read, *others])
-            self.known[key] = (self.padding_cost(layout), layout) if layout else None
+            layout = self.layout(node, self.accesses(node, write, read), FEW_ORDERS)
+            self.known[key] = self.padding_cost(layout) if layout else None
         return self.known[key]
 
     def run(self) -> tuple[_Entry, Layout]:
@@ -203,8 +210,7 @@ class _Folder:
             total = cycles * executions + first[0] + second[0]
             key = tuple(sorted(fold.z_lanes))
             if key not in best or total < best[key].total:
-                layouts, below = (first[1], second[1]), (first[2], second[2])
-                best[key] = _Entry(total, cycles, fold, flip, layouts, below)
+                best[key] = _Entry(total, cycles, fold, flip, (first[1], second[1]))
         self.tally.patterns += len(best)
         return sorted(best.values(), key=lambda e: e.total)
 
@@ -292,14 +298,16 @@ def _collect(
 ) -> str:
     """Append a step and those below it; return its name."""
     task, names = folder.task, []
-    for right, (operand, below, layout) in enumerate(
-        zip(node.operands, entry.below, entry.layouts, strict=True)
-    ):
+    for right, (operand, below) in enumerate(zip(node.operands, entry.below, strict=True)):
         space = int(right != entry.flip)
         if below is None:
             name = f"{ONE}{space}" if operand.tensor == ONE else task.naming.of(operand.tensor)
         else:
             name = _collect(folder, operand, below, tensors, steps)
+        read = entry.fold.x_lanes if space == 0 else entry.fold.y_lanes
+        write = below.fold.z_lanes if below else ()
+        layout = folder.layout(operand, folder.accesses(operand, write, read))
+        assert layout is not None
         sliced = folder.is_sliced_tensor(operand)
         slots = task.slicing.slots(below is None) if sliced else 1
         tensors[name] = Tensor(name, operand.indices, layout, space, below is None, sliced, slots)

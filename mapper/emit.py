@@ -110,7 +110,7 @@ def contracts(step: Step, x: Layout, y: Layout, z: Layout) -> list[Contract]:
     """
     layouts, every = (x, y, z), axes(step)
     found: list[Contract] = []
-    for parts in itertools.product(*(runs(a.size, a.lanes, a.blocks) for a in every)):
+    for parts in itertools.product(*(runs(a.size, a.lanes, a.blocks, not a.passes) for a in every)):
         loops = _Loops([], [], [])
         for a, run in zip(every, parts, strict=True):
             if a.passes:

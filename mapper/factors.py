@@ -56,10 +56,11 @@ class Run(NamedTuple):
     blocks: int = 1
 
 
-def runs(size: int, lanes: int, blocks: int = 1) -> list[Run]:
+def runs(size: int, lanes: int, blocks: int = 1, at_once: bool = False) -> list[Run]:
     """Return the full runs of an index and what is left of it.
 
     The rest is one run if some number of lanes and blocks makes it, else full lanes and a tail.
+    Blocks that are accessed `at_once` are always full lanes apart, as their banks are.
     """
     full = lanes * blocks
     times, rest = divmod(size, full)
@@ -67,7 +68,8 @@ def runs(size: int, lanes: int, blocks: int = 1) -> list[Run]:
     if not rest:
         return found
     start = size - rest
-    for part in range(min(rest, lanes), 0, -1):
+    least = min(rest, lanes) if at_once else 1
+    for part in range(min(rest, lanes), least - 1, -1):
         if rest % part == 0 and rest // part <= blocks:
             return [*found, Run(start, 1, part, rest // part)]
     whole, tail = divmod(rest, lanes)

@@ -10,6 +10,7 @@ CONTRACT with fewer lanes. Lanes of k divide exactly, since a tail of k would ne
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
@@ -18,7 +19,8 @@ from typing import NamedTuple
 from einchip.arch import Architecture, clog2
 from einchip.mapper.cost import issue_cycles, latency
 from einchip.mapper.factors import Factor, Fold, Lanes, Run, Shape, Sized, runs
-from einchip.mapper.options import Option, Place, blocked, laned, make
+from einchip.mapper.options import Chain, Limit, Option, Place, Way, laned, ways
+from einchip.program import HOLD_LOOPS
 
 __all__ = [
     "Candidate",
@@ -41,8 +43,10 @@ FETCH_CYCLES = 10
 SETUP_MARGIN = 2
 #: Ways to choose indices for the same lanes that are looked at.
 ALTERNATIVES = 4
+#: Of the folds that are kept, those that fuse the same indices are this part at most.
+BUCKETS = 4
 #: Part of the least cycles by which folds may exceed them where nothing else is said.
-USUAL_SLACK = 1 / 4
+USUAL_SLACK = 1 / 8
 
 
 class Machine(NamedTuple):
@@ -71,12 +75,13 @@ class Machine(NamedTuple):
 
     def most_b(self, n_k: int) -> int:
         """Lanes of b at most, beside those of k."""
-        return min(self.rows, self.cols) // (1 << clog2(n_k)) if self.blocks else 1
+        if self.fold not in ("hybrid", "flex"):
+            return 1
+        return min(self.rows, self.cols) // (1 << clog2(n_k))
 
-    @property
-    def blocks(self) -> bool:
-        """Whether the array can be cut into blocks."""
-        return self.fold in ("hybrid", "flex")
+    def blocks(self, n_k: int, n_b: int) -> int:
+        """Blocks into which lanes of k and b cut the array."""
+        return 1 if self.fold == "ip" else 1 << clog2(n_k) + clog2(n_b)
 
     def most_m(self, blocks: int) -> int:
         """Lanes of m at most in one of so many blocks."""
@@ -102,6 +107,7 @@ class _Sizes(NamedTuple):
     k: tuple[int, ...]
     b: tuple[int, ...]
     alone: int  # product of rx and ry
+    apart: bool = False  # whether m is several indices that only stand for one
 
     @classmethod
     def of(cls, shape: Shape) -> _Sizes:
@@ -111,95 +117,134 @@ class _Sizes(NamedTuple):
     def fused(self) -> _Sizes:
         """Return the shape whose groups are one index each: no fold of this one is cheaper."""
         m, n, k, b = (tuple(x for x in (prod(g),) if x > 1) for g in self[:4])
-        return _Sizes(m, n, k, b, self.alone)
+        return _Sizes(m, n, k, b, self.alone, len(self.m) > 1)
+
+
+class _Ways(NamedTuple):
+    """One fold by its figures; every combination of the options of its ways is one by names."""
+
+    total: int  # cycles of the CONTRACTs in the steady state, and rows that the last tile drains
+    contracts: int
+    rows: int
+    m: Way
+    n: Way
+    k: Way
+    b: Way
+
+    def choices(self) -> Iterator[_Choice]:
+        """Yield the folds with these figures."""
+        for options in itertools.product(self.m.same, self.n.same, self.k.same, self.b.same):
+            yield _Choice(self.total, *options)
 
 
 class _Choice(NamedTuple):
-    """One fold by positions, and the cycles of its CONTRACTs in the steady state."""
+    """One fold by positions."""
 
-    cycles: int
-    contracts: int
-    rows: int  # drained by a tile
-    n_fused: int
+    total: int
     m: Option
     n: Option
     k: Option
     b: Option
 
+    @property
+    def fused(self) -> tuple[Chain, ...]:
+        """The chains of each group that fuse indices."""
+        return tuple(p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1)
 
-def _evaluate(
-    machine: Machine, alone: int, addend: bool, m: Option, n: Option, k: Option, b: Option
-) -> _Choice:
+
+def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...]) -> _Ways:
+    m, n, k, b = ways
     iterations, floor = k.steps * alone, machine.floor
     cycles = contracts = 0
     for (tm, n_m, nh), (tn, _, q), (tb, _, _) in itertools.product(m.parts, n.parts, b.parts):
         cycles += max(floor, issue_cycles(tm * tn * tb, iterations, n_m, addend, nh, q))
         contracts += 1
-    fused = m.n_fused + n.n_fused + k.n_fused + b.n_fused
-    return _Choice(cycles, contracts, m.lanes * n.n_blocks, fused, m, n, k, b)
+    rows = m.lanes * n.n_blocks
+    return _Ways(cycles + rows, contracts, rows, m, n, k, b)
 
 
-class _Pair(NamedTuple):
+class _Lanes(NamedTuple):
     """Lanes of all groups, and a bound of their cycles whatever is held."""
 
     least: int
     held: int
-    m: Option
-    n: Option
-    k: Option
-    b: Option
+    m: Way
+    n: Way
+    k: Way
+    b: Way
+
+    def holding(self, passing: int) -> Iterator[tuple[Way, ...]]:
+        """Yield the ways to hold values of m while values of n pass, and to hold none."""
+        yield self.m, self.n, self.k, self.b
+        for m in self.m.blocked:
+            if m.n_blocks <= self.held:
+                for n in (self.n, *self.n.blocked):
+                    if n.n_blocks <= passing:
+                        yield m, n, self.k, self.b
 
 
-def _pairs(s: _Sizes, machine: Machine, addend: bool, fuse: bool, few: int) -> Iterator[_Pair]:
-    """Yield all choices of lanes that fit the array."""
-    for k in laned(s.k, machine.most_k, 2, True, fuse, few):
-        k_blocks = 1 << clog2(k.lanes)
-        iterations = k.steps * s.alone
-        for b in laned(s.b, machine.most_b(k.lanes), 1, False, fuse, few):
-            blocks = k_blocks << clog2(b.lanes)
-            ms = laned(s.m, machine.most_m(blocks), 2, False, fuse, few)
-            ns = laned(s.n, machine.most_n(blocks), 2, False, fuse, few)
-            for m, n in itertools.product(ms, ns):
-                held = min(machine.most_held(blocks, n.lanes), m.steps)
-                both = max(1, min(held, machine.passing, n.steps))
-                slots = m.steps * n.steps * b.steps * iterations // both
-                rows = m.lanes * m.steps * n.steps * b.steps // held
-                least = slots + rows if addend else max(slots, rows)
-                yield _Pair(max(least, machine.floor), held, m, n, k, b)
+class _Blocks(NamedTuple):
+    """How an array is cut into blocks of k and b, and a bound of the cycles."""
+
+    least: int
+    k: Way
+    b: Way
 
 
-def _holding(
-    s: _Sizes, machine: Machine, pair: _Pair, fuse: bool, few: int
-) -> Iterator[tuple[Option, Option]]:
-    """Yield the ways to hold values of m while values of n pass, and to hold none."""
-    yield pair.m, pair.n
-    if pair.held > 1:
-        passing = blocked(s.n, pair.n, machine.passing, 2, fuse, few)
-        for m in blocked(s.m, pair.m, pair.held, 1, fuse, few):
-            yield m, pair.n
-            for n in passing:
-                yield m, n
+def _blocks(s: _Sizes, machine: Machine, fuse: bool, few: int) -> list[_Blocks]:
+    """Return all ways to cut the array into blocks, the best bound first.
+
+    All rows and columns of n blocks multiply 1/n as many pairs as an array in one piece.
+    """
+    nothing = Limit(1, 0)
+    found = []
+    macs = prod(itertools.chain(*s[:4])) * s.alone
+    for k in ways(s.k, Limit(machine.most_k, 2), nothing, True, fuse, few):
+        for b in ways(s.b, Limit(machine.most_b(k.lanes), 1), nothing, False, fuse, few):
+            blocks = machine.blocks(k.lanes, b.lanes)
+            found.append(_Blocks(macs * blocks // (machine.rows * machine.cols), k, b))
+    return sorted(found, key=lambda f: f.least)
+
+
+def _lanes(
+    s: _Sizes, machine: Machine, addend: bool, fuse: bool, few: int, cut: _Blocks
+) -> Iterator[_Lanes]:
+    """Yield all choices of lanes that fit the blocks of an array."""
+    k, b = cut.k, cut.b
+    blocks, floor = machine.blocks(k.lanes, b.lanes), machine.floor
+    most, passing = machine.most_held(blocks, 1), Limit(machine.passing, HOLD_LOOPS)
+    held = Limit(most, 1, 0 if s.apart else machine.lanes)
+    ms = ways(s.m, Limit(machine.most_m(blocks), 2), held, False, fuse, few)
+    ns = ways(s.n, Limit(machine.most_n(blocks), 2), passing, False, fuse, few)
+    for m, n in itertools.product(ms, ns):
+        most = min(machine.most_held(blocks, n.lanes), m.steps)
+        both = max(1, min(most, machine.passing, n.steps))
+        slots = m.steps * n.steps * b.steps * k.steps * s.alone // both
+        rows = prod(s.m) * n.steps * b.steps // most
+        least = slots + rows if addend else max(slots, rows)
+        yield _Lanes(max(least, floor) + m.lanes, most, m, n, k, b)
 
 
 @lru_cache(maxsize=262144)
-def _least(s: _Sizes, machine: Machine, addend: bool) -> tuple[int, int]:
-    """Return the cycles of the cheapest fold, and the rows of its last tile."""
-    best: _Choice | None = None
-    for pair in sorted(_pairs(s, machine, addend, False, 1), key=lambda p: p.least):
-        if best and pair.least >= best.cycles:
+def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
+    """Return the cycles of the cheapest fold, with the rows that its last tile drains."""
+    best: int | None = None
+    for cut in _blocks(s, machine, False, 1):
+        if best is not None and cut.least >= best:
             break
-        for m, n in _holding(s, machine, pair, False, 1):
-            found = _evaluate(machine, s.alone, addend, m, n, pair.k, pair.b)
-            if best is None or found[:3] < best[:3]:
-                best = found
+        for lanes in sorted(_lanes(s, machine, addend, False, 1, cut), key=lambda p: p.least):
+            if best is not None and lanes.least >= best:
+                break
+            for held in lanes.holding(machine.passing):
+                total = _evaluate(machine, s.alone, addend, held).total
+                best = total if best is None else min(best, total)
     assert best is not None
-    return best.cycles, best.rows
+    return best
 
 
 def best_cycles(shape: Shape, arch: Architecture, addend: bool = False) -> int:
     """Return the least cycles of a step, its drain included: those with all groups fused."""
-    cycles, rows = _least(_Sizes.of(shape).fused(), Machine.of(arch), addend)
-    return cycles + latency(rows, arch)
+    return _least(_Sizes.of(shape).fused(), Machine.of(arch), addend) + latency(0, arch)
 
 
 @lru_cache(maxsize=16384)
@@ -207,21 +252,31 @@ def _choices(
     s: _Sizes, machine: Machine, addend: bool, slack: int | None, keep: int
 ) -> tuple[tuple[_Choice, ...], int]:
     """Return the cheapest folds, and the cycles of the cheapest that was left out."""
-    limit = _least(s.fused(), machine, addend)[0]
+    limit = _least(s.fused(), machine, addend)
     limit += int(limit * USUAL_SLACK) if slack is None else slack
-    found: list[_Choice] = []
-    cut = limit + 1
-    for pair in _pairs(s, machine, addend, True, ALTERNATIVES):
-        if pair.least > limit:
-            continue
-        for m, n in _holding(s, machine, pair, True, ALTERNATIVES):
-            choice = _evaluate(machine, s.alone, addend, m, n, pair.k, pair.b)
-            if choice.cycles <= limit:
-                found.append(choice)
-    found.sort(key=lambda c: (c.cycles + c.rows, c.contracts, c.n_fused, c.rows))
-    if len(found) > keep:
-        cut = min(c.cycles + c.rows for c in found[keep:])
-    return tuple(found[:keep]), cut
+    found: list[_Ways] = []
+    for cut in _blocks(s, machine, True, ALTERNATIVES):
+        for lanes in _lanes(s, machine, addend, True, ALTERNATIVES, cut):
+            if max(cut.least, lanes.least) > limit:
+                continue
+            evaluated = (
+                _evaluate(machine, s.alone, addend, held) for held in lanes.holding(machine.passing)
+            )
+            found += [w for w in evaluated if w.total <= limit]
+    found.sort(key=lambda w: w[:3])
+    kept: list[_Choice] = []
+    buckets: Counter[tuple[Chain, ...]] = Counter()
+    for way in found:
+        for choice in way.choices():
+            if len(kept) == keep:
+                return tuple(kept), way.total
+            fused = choice.fused
+            if buckets[fused] < keep // BUCKETS:
+                buckets[fused] += 1
+                kept.append(choice)
+            else:
+                limit = min(limit, way.total - 1)
+    return tuple(kept), limit + 1
 
 
 class Candidate(NamedTuple):
@@ -251,18 +306,15 @@ def candidates(
     always among them.
     """
     key, machine = _Sizes.of(shape), Machine.of(arch)
-    nothing = [make(g, (), ()) for g in key[:4]]
-    m, n, k, b = nothing
-    plain = _evaluate(machine, key.alone, addend, m, n, k, b)
+    nothing = Limit(1, 0)
+    plain = _evaluate(
+        machine, key.alone, addend,
+        tuple(ways(g, nothing, nothing, False, False, 1)[0] for g in key[:4]),
+    )  # fmt: skip
     chosen, cut = _choices(key, machine, addend, slack, keep)
     fixed = latency(0, arch)
-    return Found(
-        [
-            Candidate(c.cycles + c.rows + fixed, _named(shape, c))
-            for c in dict.fromkeys((*chosen, plain))
-        ],
-        cut + fixed,
-    )
+    every = dict.fromkeys((*chosen, *plain.choices()))
+    return Found([Candidate(c.total + fixed, _named(shape, c)) for c in every], cut + fixed)
 
 
 def _named(shape: Shape, c: _Choice) -> Fold:
@@ -270,7 +322,7 @@ def _named(shape: Shape, c: _Choice) -> Fold:
 
     def factors(group: Sized, places: tuple[Place, ...]) -> Lanes:
         return tuple(
-            Factor(group[p.chain[0]][0], p.count, tuple(group[i][0] for i in p.chain[1:]), p.step)
+            Factor(group[p.chain[0]][0], p.n, tuple(group[i][0] for i in p.chain[1:]), p.step)
             for p in places
         )
 
@@ -292,7 +344,7 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
     """Return ways to put up to `cap` values of a group of indices on up to two lanes' factors."""
     found = laned(sizes, cap, 2, False, False, ALTERNATIVES)
     return tuple(
-        Unfused(o.steps, o.tails, tuple((p.chain[0], p.count) for p in o.places)) for o in found
+        Unfused(o.steps, o.tails, tuple((p.chain[0], p.n) for p in o.places)) for o in found
     )
 
 

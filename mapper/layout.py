@@ -52,7 +52,7 @@ class Lane(NamedTuple):
     """Lanes along an axis: the axis, how many, and how many of its values they are apart."""
 
     axis: int
-    count: int
+    n: int
     step: int
 
 
@@ -75,7 +75,7 @@ def _spread(mask: int, count: int, stride: int, lanes: int) -> int:
 def _spread_all(mask: int, touched: Iterable[Lane], stride: int, lanes: int) -> int:
     """Return the residues of all lanes along an axis of this stride; 0 if two coincide."""
     for lane in touched:
-        mask = _spread(mask, lane.count, lane.step * stride % lanes, lanes)
+        mask = _spread(mask, lane.n, lane.step * stride % lanes, lanes)
         if not mask:
             return 0
     return mask
@@ -159,7 +159,7 @@ def _orders(n: int, laned: Collection[int]) -> Iterator[tuple[int, ...]]:
 
 @lru_cache(maxsize=65536)
 def _solve(
-    sizes: tuple[int, ...], patterns: tuple[Pattern, ...], lanes: int
+    sizes: tuple[int, ...], patterns: tuple[Pattern, ...], lanes: int, n_orders: int
 ) -> tuple[int, ...] | None:
     """Return the strides of the first order with little padding, else of the best, or None.
 
@@ -169,7 +169,7 @@ def _solve(
     best: tuple[int, tuple[int, ...]] | None = None
     good = prod(sizes) * (1 + GOOD_PADDING)
     laned = sorted({t.axis for pattern in patterns for t in pattern})
-    for order in _orders(len(sizes), laned):
+    for order in itertools.islice(_orders(len(sizes), laned), n_orders):
         found = _strides(sizes, patterns, order, lanes)
         if found and (best is None or found[0] < best[0]):
             best = found
@@ -229,10 +229,12 @@ def solve(
     sizes: Mapping[str, int],
     accesses: Iterable[Iterable[Factor]],
     lanes: int,
+    n_orders: int = MAX_ORDERS,
 ) -> Layout | None:
-    """Return a layout in which all `accesses` are free of conflicts, or None.
+    """Return a layout in which all `accesses` are free of conflicts, or None where there is none.
 
-    Indices of size 1, and those with an access to other tensors only, have no stride.
+    Indices of size 1, and those with an access to other tensors only, have no stride. `n_orders`
+    orders of the indices are tried for one with little padding.
     """
     names = tuple(i for i in indices if sizes[i] > 1)
     own = [[f for f in a if f.index in names] for a in accesses]
@@ -240,7 +242,8 @@ def solve(
     if fusion.axes is None:
         return None
     wanted = tuple(sorted({p for a in own if (p := fusion.pattern(a, sizes))}))
-    strides = _solve(tuple(prod(sizes[i] for i in chain) for chain in fusion.axes), wanted, lanes)
+    extents = tuple(prod(sizes[i] for i in chain) for chain in fusion.axes)
+    strides = _solve(extents, wanted, lanes, n_orders)
     if strides is None:
         return None
     found = {}

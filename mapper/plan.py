@@ -84,7 +84,9 @@ class Searched:
     folds : folds of all steps, in either orientation.
     patterns : ways of writing results, each with fused indices of its own.
     layouts : pairs of a write and a read for which a layout was looked for.
-    complete : whether no fold that was left out could have made the tree quicker.
+    complete : whether no fold that was left out for its cycles, or for their number, could have
+        made the tree quicker. (Of the ways to choose indices for the same lanes at most
+        `lanes.ALTERNATIVES` are folds.)
     """
 
     placements: int = 1
