@@ -7,7 +7,7 @@ tensor between them has a layout that is free of conflicts for both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from einchip.mapper.tree import ONE, Node
 PADDING_WEIGHT = 0.1
 
 Lanes = tuple[Factor, ...]
+#: Price of a step by its operands in X and Y, its shape, cycles and fold.
+Price = Callable[[Node, Node, Shape, int, Fold], float]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Task:
     X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a
     tensor with the result's layout that the last step adds. `fixed` are layouts that are given, of
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
-    which the result is a part: its layout is that tensor's.
+    which the result is a part: its layout is that tensor's. `price` is what an execution of a step
+    counts for, its cycles if not given.
     """
 
     root: Node
@@ -63,6 +66,7 @@ class Task:
     addend: str = ""
     fixed: Mapping[str, Layout] = field(default_factory=dict)
     frame: Mapping[str, int] = field(default_factory=dict)
+    price: Price | None = None
 
 
 class _Entry(NamedTuple):
@@ -185,7 +189,8 @@ class _Folder:
                 ]
                 if ways[0] is None or ways[1] is None:
                     continue
-                total = cycles * executions + ways[0][0] + ways[1][0]
+                price = task.price(x, y, shape, cycles, fold) if task.price else cycles
+                total = price * executions + ways[0][0] + ways[1][0]
                 key = fold.z_lanes
                 if key not in best or total < best[key].total:
                     layouts, below = (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2])
