@@ -46,8 +46,8 @@ def test_the_figures_are_those_of_the_mapper(tmp_path: Path) -> None:
         (["advise", "no such"], "NAMES: found no workload with no such in its name"),
         (["advise", "--objective", "joy"], "--objective: found 'joy', expected one of cycles"),
         (["contract", "a->a", "--shapes", "3", "--objective", "joy"], "--objective: found 'joy'"),
-        (["advise", "--batch", "0"], "0 is not in the range"),
-        (["contract", "a->a", "--shapes", "3", "--budget", "-1"], "-1"),
+        (["advise", "--batch", "0"], "Invalid value for '--batch'"),
+        (["contract", "a->a", "--shapes", "3", "--budget", "-1"], "Invalid value for '--budget'"),
     ],
 )
 def test_senseless_options_are_one_line_and_status_2(
