@@ -10,7 +10,7 @@ sum of what its steps take at least, the search is repeated with all folds that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
 PADDING_WEIGHT = 0.1
+#: Price of a step by its operands in X and Y, its shape, cycles and fold.
+Price = Callable[[Node, Node, Shape, int, Fold], float]
 #: Orders of a tensor's indices that are tried while folds are not chosen yet.
 FEW_ORDERS = 4
 #: Folds of a step that are tried first, and where the first ones leave a gap.
@@ -55,7 +57,8 @@ class Task:
     X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a
     tensor with the result's layout that the last step adds. `fixed` are layouts that are given, of
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
-    which the result is a part: its layout is that tensor's.
+    which the result is a part: its layout is that tensor's. `price` is what an execution of a step
+    counts for, its cycles if not given.
     """
 
     root: Node
@@ -69,6 +72,7 @@ class Task:
     addend: str = ""
     fixed: Mapping[str, Layout] = field(default_factory=dict)
     frame: Mapping[str, int] = field(default_factory=dict)
+    price: Price | None = None
 
 
 class _Entry(NamedTuple):
@@ -201,25 +205,25 @@ class _Folder:
         best = dict[Lanes, _Entry]()
         executions = self.task.slicing.count if self.is_sliced_step(step) else 1
         left, right = step.operands
-        for flip, (cycles, fold) in self._folds(step, executions):
+        for flip, price, (cycles, fold) in self._folds(step, executions):
             x_lanes, y_lanes = fold.x_lanes, fold.y_lanes
             first = self.operand(left, y_lanes if flip else x_lanes, entries)
             second = self.operand(right, x_lanes if flip else y_lanes, entries) if first else None
             if first is None or second is None:
                 continue
-            total = cycles * executions + first[0] + second[0]
+            total = price * executions + first[0] + second[0]
             key = tuple(sorted(fold.z_lanes))
             if key not in best or total < best[key].total:
                 best[key] = _Entry(total, cycles, fold, flip, (first[1], second[1]))
         self.tally.patterns += len(best)
         return sorted(best.values(), key=lambda e: e.total)
 
-    def _folds(self, step: Node, executions: int) -> list[tuple[bool, Candidate]]:
-        """Return the folds of a step to try, each with whether the right operand is in X."""
+    def _folds(self, step: Node, executions: int) -> list[tuple[bool, float, Candidate]]:
+        """Return the folds to try: whether the right operand is in X, what it counts for, fold."""
         task, extents = self.task, self.sizes(self.is_sliced_step(step))
         addend = bool(task.addend) and step is task.root
         left, right = step.operands
-        found: list[tuple[bool, Candidate]] = []
+        found: list[tuple[bool, float, Candidate]] = []
         least, cuts = [], []
         for flip in (False, True):
             if task.flips.get(self.order[id(step)], flip) != flip:
@@ -228,7 +232,11 @@ class _Folder:
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
             slack = None if self.slack is None else self.slack // executions
             folds, cut = candidates(shape, task.arch, addend, slack, self.keep)
-            found += [(flip, c) for c in folds if self._allowed(c.fold)]
+            found += [
+                (flip, task.price(x, y, shape, *c) if task.price else c.cycles, c)
+                for c in folds
+                if self._allowed(c.fold)
+            ]
             least.append(min(cut, folds[0].cycles))
             cuts.append(cut)
         self.tally.folds += len(found)

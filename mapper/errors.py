@@ -14,6 +14,10 @@ class MappingError(ValueError):
         self.excess = excess
 
 
+class TooManyTreesError(MappingError):
+    """A network whose contraction trees are too many to search all of them."""
+
+
 def nearest(failures: list[MappingError]) -> MappingError:
     """Return the failure that says most: the one that missed by least, else the first."""
     return min((f for f in failures if f.excess), key=lambda f: f.excess, default=failures[0])

@@ -6,17 +6,20 @@ import contextlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from numpy.typing import ArrayLike
 
-from einchip import check
+from einchip import check, energy
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import report, tree
+from einchip.mapper.certificate import Certificate, count_trees
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region, image
+from einchip.mapper.large import BUDGET, Progress, best_trees
 from einchip.mapper.merge import (
     Float,
     Merged,
@@ -34,9 +37,10 @@ from einchip.mapper.network_search import (
     first_fit,
     quickest_stream,
     slicings,
-    tree_costs,
 )
+from einchip.mapper.objectives import TABLE, fold_price, objective_of, realised, scores
 from einchip.mapper.plan import Part
+from einchip.mapper.prices import Prices
 from einchip.mapper.programs import Programs, check_words
 from einchip.mapper.timeline import predict
 from einchip.network import Network, NetworkError
@@ -48,6 +52,8 @@ from einchip.roofline import roofline
 #: Slicing is tried where the load of the streamed tensor is more than this part of the cycles.
 LOAD_SHARE = 1 / 16
 RESULT = "result"
+#: Relative room for the rounding of sums.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,11 @@ class NetworkMapping:
     ----------
     network : what was asked, its weights as they are.
     merged : the weights that are stored in place of those that they are made of.
-    optimal : whether nothing cheaper exists in the space that was `searched`.
+    root : the contraction tree, merged weights as leaves.
+    objective : what was minimised (`objectives.OBJECTIVES`).
+    optimal : whether nothing better exists in the space that was `searched`.
+    method : how the trees were searched.
+    n_slicings : ways to slice that were tried.
     macs_naive : multiply-adds when the tensors are taken in their order, the streamed one first.
     bound : the roofline's cycles with the weights as they are; None where it is not known, which
         is so for a network of parts that share no index, or of too many trees.
@@ -74,11 +84,36 @@ class NetworkMapping:
     bound: int | None
     merging: Merging = field(default_factory=Merging)
     merged: tuple[Merged, ...] = ()
+    root: tree.Node = field(default_factory=lambda: tree.Node(()))
+    objective: str = "cycles"
+    table: energy.Table | None = None
+    exact: bool = True
+    method: str = ""
+    n_slicings: int = 0
 
-    searched = (
-        "all contraction trees of connected parts x either operand in X x lanes of up to two "
-        "factors for m, n, k and one for b; layouts by greedy strides"
-    )
+    @cached_property
+    def certificate(self) -> Certificate:
+        """What was searched, with the counts, and whether the mapping is proved optimal in it."""
+        return Certificate(
+            objective=self.objective,
+            optimal=self.optimal,
+            trees=count_trees(self.network, self.merging) if self.exact else None,
+            merges=sum(s.bit_count() > 1 for s in self.merging.sets(self.network)),
+            placements=1 << len(self.part.steps),
+            folds=tuple(report.n_folds(self.part, s, self.arch) for s in self.part.steps),
+            slicings=self.n_slicings,
+            method=self.method,
+        )
+
+    @property
+    def searched(self) -> str:
+        """The certificate as text."""
+        return self.certificate.text()
+
+    @cached_property
+    def scores(self) -> Mapping[str, float]:
+        """What the tree costs by every objective."""
+        return scores(self.root, self.network, self.arch, self.table)
 
     @property
     def part(self) -> Part:
@@ -139,8 +174,11 @@ class NetworkMapping:
             "cycles": self.cycles,
             "array_cycles": self.part.cycles,
             "bound_cycles": self.bound,
+            "objective": self.objective,
+            "scores": dict(self.scores),
             "optimal": self.optimal,
             "searched": self.searched,
+            "certificate": self.certificate.to_json(),
             "padding": self.part.padding,
             "steps": report.describe(self.part, self.arch),
             "tensors": report.layouts(self.part),
@@ -194,92 +232,132 @@ def map_network(
     resident: Collection[str] = (),
     streamed: str = "",
     merge: bool = True,
+    objective: str = "cycles",
+    table: energy.Table | None = None,
+    budget: float = BUDGET,
+    progress: Progress | None = None,
 ) -> NetworkMapping:
-    """Search the quickest mapping of a network.
+    """Search the best mapping of a network: the quickest, or by another of `OBJECTIVES`.
 
     `resident` tensors are loaded by a program of their own and stay: they are weights, which may be
     merged with one another beforehand where that is quicker (unless `merge` is false). `streamed`
     (the largest tensor, if not given) may be brought in slice by slice where it does not fit.
+    `table` prices energy (`horowitz45`, if not given). Where there are too many trees to search
+    all, `budget` seconds are spent on those that are near good ones (`large`), and `progress` is
+    told of it.
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
+    ValueError for an objective that there is not.
     """
-    found = _map(network, arch, resident, streamed, merge)
-    if not found.merged:
+    aim = _Aim(objective, table, budget, progress)
+    found = _map(network, arch, resident, streamed, merge, aim)
+    if not found.merged or objective != "cycles" or not found.exact:
         return found
     try:
-        plain = _map(network, arch, resident, streamed, False)
+        plain = _map(network, arch, resident, streamed, False, aim)
     except MappingError:
         return found
     return min((found, replace(plain, merging=found.merging)), key=lambda m: m.cycles)
 
 
+class _Aim(NamedTuple):
+    """What is searched for, and for how long."""
+
+    objective: str
+    table: energy.Table | None
+    budget: float
+    progress: Progress | None
+
+
 def _map(
-    network: Network, arch: Architecture, resident: Collection[str], streamed: str, merge: bool
+    network: Network,
+    arch: Architecture,
+    resident: Collection[str],
+    streamed: str,
+    merge: bool,
+    aim: _Aim,
 ) -> NetworkMapping:
-    """Return the quickest mapping; the sum of steps, not the whole program, chooses the tree."""
+    """Return the best mapping; the sum of steps, not the whole program, chooses the tree."""
     streamed = streamed or max(network.tensors, key=lambda n: network.size(network.tensors[n]))
     constants = [n for n in resident if n != streamed] if merge else []
-    searches = _Searches(network, arch, Merging.on(arch, constants))
+    searches = _Searches(network, arch, Merging.on(arch, constants), aim)
 
     def build(attempt: Attempt, space: int) -> PlacedNetwork:
         task = Task(
             attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed,
             attempt.flips,
+            price=fold_price(aim.objective, attempt.node, network, arch, aim.table),
         )  # fmt: skip
         part = fold_tree(task)
-        part = part.with_result_in(part.tensors[streamed].space ^ space)
+        first = searches.result_space
+        if first is None:
+            first = part.tensors[streamed].space ^ 1
+        part = part.with_result_in(first ^ space ^ 1)
         kept = {*resident, *(m.name for m in merged_of(network, attempt.node))}
         mapped = place_network(part, external_regions(part, network.sizes, arch), kept, arch)
         check_words(mapped.programs(None).run, arch)
         return mapped
 
-    found = first_fit(attempts(network, searches, streamed, resident), build)
+    found, n_slicings = first_fit(attempts(network, searches, streamed, resident), build), 0
     if streamed not in resident and found[1].part.slicing.count == 1:
         load = op.beats(found[1].part.tensors[streamed].layout.extent, arch)
         if load > LOAD_SHARE * found[1].cycles(arch):
             node = found[0].node
             ways = (Attempt(node, s) for s in slicings(network, node, streamed))
-            few = itertools.islice(ways, MAX_SLICINGS)
+            few = list(itertools.islice(ways, MAX_SLICINGS))
+            n_slicings = len(few)
             found = quickest_stream(found, few, build, streamed, arch)
     attempt, mapped = found
+    best = searches.found
+    reached = realised(mapped.part, attempt.node, network, arch, aim.objective, aim.table)
     return NetworkMapping(
         network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
         tree.macs(tree.in_order(network, streamed), network),
-        mapped.part.cycles <= searches.best.cost, bound_of(network, arch, streamed),
-        searches.merging, merged_of(network, attempt.node),
+        best.exact and reached <= best.trees[0].cost * (1 + ROUNDING),
+        bound_of(network, arch, streamed) if best.exact else None,
+        searches.merging, merged_of(network, attempt.node), attempt.node, aim.objective, aim.table,
+        best.exact, best.method, n_slicings,
     )  # fmt: skip
 
 
 class _Searches:
     """The trees of a network: with all merges, then with less room for weights, then with none.
 
-    `best` is the best tree of the first search.
+    `found` are those of the first search.
     """
 
-    def __init__(self, network: Network, arch: Architecture, merging: Merging) -> None:
-        self.network, self.costs, self.merging = network, tree_costs(network, arch), merging
+    def __init__(self, network: Network, arch: Architecture, merging: Merging, aim: _Aim) -> None:
+        self.network, self.arch, self.merging, self.aim = network, arch, merging, aim
+        self.objective = objective_of(aim.objective, network, arch, aim.table)
         try:
-            self.first = self._trees(merging)
+            self.found = self._trees(merging)
         except MappingError:
-            self.first = self._trees(Merging())
+            if not merging.constants:
+                raise
+            self.found = self._trees(Merging())
 
     @property
-    def best(self) -> tree.Ranked:
-        """The best tree of all."""
-        return self.first[0]
+    def result_space(self) -> int | None:
+        """The scratchpad where a result is cheapest to write; None where only cycles count."""
+        if self.aim.objective not in ("energy", "edp"):
+            return None
+        table = self.aim.table or energy.load(TABLE)
+        x, y = Prices.of(self.arch, table).writes
+        return int(y < x)
 
     def __iter__(self) -> Iterator[Sequence[tree.Ranked]]:
-        yield self.first
-        if not any(merged_of(self.network, t.node) for t in self.first):
+        yield self.found.trees
+        if not any(merged_of(self.network, t.node) for t in self.found.trees):
             return
         room = self.merging.stored
         if room is not None:
             with contextlib.suppress(MappingError):
-                yield self._trees(replace(self.merging, stored=room // 2))
-        yield self._trees(Merging())
+                yield self._trees(replace(self.merging, stored=room // 2)).trees
+        yield self._trees(Merging()).trees
 
-    def _trees(self, merging: Merging) -> list[tree.Ranked]:
-        return tree.search(self.network, *self.costs, keep=TREES, merging=merging)
+    def _trees(self, merging: Merging) -> tree.Found:
+        aim = self.aim
+        return best_trees(self.network, self.objective, TREES, merging, aim.budget, aim.progress)
 
 
 def bound_of(network: Network, arch: Architecture, streamed: str) -> int | None:

@@ -11,11 +11,14 @@ from math import prod
 from einchip.arch import Architecture
 from einchip.mapper import tree
 from einchip.mapper.errors import MappingError, nearest
-from einchip.mapper.lanes import Shape, best_cycles
 from einchip.mapper.network_place import PlacedNetwork
+from einchip.mapper.objectives import tree_costs
 from einchip.mapper.plan import Slicing
 from einchip.network import Network
-from einchip.roofline import StepCost, Volumes, step_cycles
+
+__all__ = [
+    "TREES", "Attempt", "attempts", "first_fit", "quickest_stream", "slicings", "tree_costs",
+]  # fmt: skip
 
 #: Trees that are folded, best first, before a smaller memory footprint is looked for.
 TREES = 4
@@ -27,17 +30,6 @@ MAX_SLICES, MAX_SLICINGS = 64, 48
 MAX_FLIPPED = 2
 #: Cycles that a load is taken to lose by a row that is drained into its scratchpad.
 DRAINED_ROW = 1 / 32
-
-
-def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, StepCost]:
-    """Return the cycles of a step with its best fold in either orientation, and a lower bound."""
-    sizes = network.sizes
-
-    def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
-        ways = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(best_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
-
-    return cost, step_cycles(Volumes(network), arch)
 
 
 @dataclass(frozen=True)

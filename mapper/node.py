@@ -48,6 +48,11 @@ class Node:
         """Yield the names of the tensors below, left to right."""
         return (leaf.tensor for leaf in self.leaf_nodes())
 
+    def originals(self) -> Iterator[str]:
+        """Yield the names of the network's tensors below, those of merged ones included."""
+        for leaf in self.leaf_nodes():
+            yield from leaf.parts or (leaf.tensor,)
+
     def steps(self) -> Iterator[Node]:
         """Yield the contractions below, operands before results."""
         for node in self.operands:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from einchip import energy
 from einchip.arch import Architecture
-from einchip.mapper.lanes import Factor, Fold, Shape, Sized
+from einchip.mapper.factors import Fold, Lanes, Shape, Sized, runs
 from einchip.mapper.plan import Part
 from einchip.registers import COUNTERS
 
@@ -73,27 +73,36 @@ class Counts(NamedTuple):
 
 
 def counts(shape: Shape, fold: Fold) -> Counts:
-    """Return what a step counts: each operand is read anew for every iteration over the others."""
+    """Return what a step counts: each operand is read anew for every iteration over the others.
+
+    A vector of X is read once for all vectors of Y that pass while it is held, a vector of Y once
+    for all that are held.
+    """
     m, n, k, b, rx, ry = (prod(size for _, size in group) for group in shape.groups())
-    x_again, y_again = _steps(shape.n, fold.n) * ry, _steps(shape.m, fold.m) * rx
-    tails = sum(
-        dict(group)[f.index] % f.count != 0
-        for group, lanes in ((shape.m, fold.m), (shape.n, fold.n), (shape.b, fold.b))
-        for f in lanes
-    )
+    over_n, n_parts = _steps(shape.n, fold.n, fold.q)
+    over_m, m_parts = _steps(shape.m, fold.m, fold.h)
+    _, b_parts = _steps(shape.b, fold.b, ())
     return Counts(
         macs=m * n * k * b * rx * ry,
         drained=m * n * b,
-        instructions=1 << tails,
-        x_reads=m * k * b * rx * x_again,
-        y_reads=n * k * b * ry * y_again,
+        instructions=n_parts * m_parts * b_parts,
+        x_reads=m * k * b * rx * over_n * ry,
+        y_reads=n * k * b * ry * over_m * rx,
     )
 
 
-def _steps(group: Sized, lanes: tuple[Factor, ...]) -> int:
-    """Return the iterations in time over a group."""
-    held = {f.index: f.count for f in lanes}
-    return prod(-(-size // held.get(index, 1)) for index, size in group)
+def _steps(group: Sized, lanes: Lanes, blocks: Lanes) -> tuple[int, int]:
+    """Return the iterations in time over a group, and into how many CONTRACTs it falls."""
+    sizes = dict(group)
+    counts, beyond = ({f.chain: f.count for f in factors} for factors in (lanes, blocks))
+    chains = dict.fromkeys((*counts, *beyond))
+    taken = {i for chain in chains for i in chain}
+    steps, parts = prod(size for i, size in group if i not in taken), 1
+    for chain in chains:
+        size = prod(sizes.get(i, 1) for i in chain)
+        found = runs(size, counts.get(chain, 1), beyond.get(chain, 1))
+        steps, parts = steps * sum(r.iterations for r in found), parts * len(found)
+    return steps, parts
 
 
 def part_energy(part: Part, prices: Prices) -> float:

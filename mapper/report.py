@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.emit import axes
-from einchip.mapper.factors import Factor
+from einchip.mapper.factors import Factor, Shape
+from einchip.mapper.lanes import candidates
 from einchip.mapper.plan import Part, Step
 
 
@@ -43,6 +44,12 @@ def _einsum(part: Part, step: Step) -> str:
 def utilisation(part: Part, step: Step, arch: Architecture) -> float:
     """Return the part of the array's multipliers that a full issue of a step uses."""
     return step.fold.macs / arch.n_pes
+
+
+def n_folds(part: Part, step: Step, arch: Architecture) -> int:
+    """Return how many folds of a step were weighed, in the orientation that it was given."""
+    x, y, z = (part.tensors[n].indices for n in (step.x, step.y, step.name))
+    return len(candidates(Shape.of(x, y, z, step.extents), arch, bool(step.addend)).candidates)
 
 
 def describe(part: Part, arch: Architecture) -> list[dict[str, Any]]:

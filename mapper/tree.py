@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from einchip import roofline
-from einchip.mapper.errors import MappingError
-from einchip.mapper.merge import Merging, mergeable, merged_leaf
+from einchip.mapper.errors import MappingError, TooManyTreesError
+from einchip.mapper.merge import MAX_MERGES, Merging, mergeable, merged_leaf
 from einchip.mapper.node import ONE, Costs, Node, Ranked, in_order, macs, step_macs
 from einchip.mapper.objective import Additive, Objective, StepCost
 from einchip.network import Network, NetworkError, Subsets
@@ -37,15 +37,13 @@ class Found:
 
     Attributes
     ----------
-    n_pairs : pairs of subsets whose contraction was weighed.
-    n_merges : sets of weights that could have been a leaf.
-    all_merges : whether these are all that the limits of memory allow.
+    exact : whether all trees were searched.
+    method : how they were searched.
     """
 
     trees: list[Ranked]
-    n_pairs: int
-    n_merges: int
-    all_merges: bool
+    exact: bool = True
+    method: str = "all, by dynamic programming over subsets"
 
 
 def search(
@@ -71,22 +69,23 @@ def explore(
     *,
     merging: Merging | None = None,
     max_pairs: int = roofline.MAX_PAIRS,
+    given: Mapping[str, Ranked] | None = None,
 ) -> Found:
     """Return the `keep` best trees by an objective.
 
     The best tree by the objective's quick bound says how much a tree may cost: trees that cost
     `MARGIN` more are dropped on the way. The weights' limit of memory is looked at only where the
-    best trees break it. Raises MappingError where there are too many trees to search, or none
-    keeps within the limit.
+    best trees break it. `given` are trees that stand for some of the tensors. Raises MappingError
+    where there are too many trees to search, or none keeps within the limit.
     """
     merging = merging or Merging()
     if len(network.tensors) == 1:
-        return Found([_alone(network, objective)], 1, 0, True)
-    found = Exact(network, objective, keep, merging, max_pairs, limited=False).run()
+        return Found([_alone(network, objective)])
+    found = Exact(network, objective, keep, merging, max_pairs, False, given).run()
     limit = merging.stored
     if limit is None or all(tree.stored <= limit for tree in found.trees):
         return found
-    return Exact(network, objective, keep, merging, max_pairs, limited=True).run()
+    return Exact(network, objective, keep, merging, max_pairs, True, given).run()
 
 
 def _alone(network: Network, objective: Objective) -> Ranked:
@@ -103,7 +102,8 @@ class Exact:
     """The dynamic programme: for ever larger subsets the best trees below a limit.
 
     `limited`: trees whose weights take more than `merging.stored` elements are left out, and of
-    each subset those are kept that are better in memory, too.
+    each subset those are kept that are better in memory, too. `given` are trees that stand for some
+    of the network's tensors.
     """
 
     def __init__(
@@ -114,9 +114,11 @@ class Exact:
         merging: Merging,
         max_pairs: int,
         limited: bool,
+        given: Mapping[str, Ranked] | None = None,
     ) -> None:
         self.network, self.objective, self.keep = network, objective, keep
         self.merging, self.limited, self.max_pairs = merging, limited, max_pairs
+        self.given = given or {}
         self.volumes, self.subsets = Volumes(network), Subsets(network)
         self.n_pairs = 0
         self.masks: dict[int, int] = {}
@@ -124,7 +126,7 @@ class Exact:
         try:
             self.limit = self._limit() * MARGIN
         except NetworkError as error:
-            raise MappingError(str(error)) from None
+            raise TooManyTreesError(str(error)) from None
         self.best = {1 << k: self._leaf(k) for k in range(len(self.subsets.names))}
         for s in self.merges:
             leaf = self._merged(s)
@@ -141,6 +143,8 @@ class Exact:
 
     def _raw(self, k: int) -> Ranked:
         name = self.subsets.names[k]
+        if name in self.given:
+            return self.given[name]
         node = Node(self.network.tensors[name], name)
         size = self.network.size(node.indices)
         stored = size if name in self.merging.constants else 0
@@ -158,7 +162,12 @@ class Exact:
 
     def _merged(self, s: int) -> Ranked:
         """Return the leaf that a set of weights is merged into."""
-        parts = [n for k, n in enumerate(self.subsets.names) if s >> k & 1]
+        parts = [
+            part
+            for k, n in enumerate(self.subsets.names)
+            if s >> k & 1
+            for part in (self.given[n].node.originals() if n in self.given else (n,))
+        ]
         node = merged_leaf(self.network, parts, self.subsets.open(s))
         size = self.network.size(node.indices)
         return Ranked(0.0, node, self.objective.leaf(size), size)
@@ -202,7 +211,7 @@ class Exact:
             for a, b in self.subsets.pairs(by_size, size):
                 self.n_pairs += 1
                 if self.n_pairs > self.max_pairs:
-                    raise MappingError(str(roofline.too_many(self.subsets)))
+                    raise TooManyTreesError(str(roofline.too_many(self.subsets)))
                 if self.limited or a | b not in given:
                     splits.setdefault(a | b, []).append((a, b))
             for s, pairs in splits.items():
@@ -215,8 +224,13 @@ class Exact:
                 f"weights: found more than {self.merging.stored} elements in every contraction "
                 "tree, expected at most these; use deeper scratchpads"
             )
-        n_merges = sum(s.bit_count() > 1 for s in self.merges)
-        return Found(self.best[self.subsets.full], self.n_pairs, n_merges, self.all_merges)
+        return Found(self.best[self.subsets.full], self.all_merges, self.method)
+
+    @property
+    def method(self) -> str:
+        """What is said of the search."""
+        some = "" if self.all_merges else f"; merges of connected weights, {MAX_MERGES} at most"
+        return Found.method + some
 
     def _cheapest(self, s: int, pairs: Sequence[tuple[int, int]]) -> list[Ranked]:
         """Return the best trees of a subset, trying splits in the order of their bounds."""

@@ -21,6 +21,7 @@ VERBS: Final = (
     "workloads",
     "bench",
     "contract",
+    "advise",
     "convert",
     "compress",
     "doctor",

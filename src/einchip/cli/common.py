@@ -74,9 +74,13 @@ Json = Annotated[Path | None, typer.Option("--json", help="write every figure to
 EnergyTable = Annotated[
     str, typer.Option("--energy", help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file")
 ]
-Merge = Annotated[
-    bool,
-    typer.Option("--merge/--no-merge", help="merge weights beforehand where that is quicker"),
+NoMerge = Annotated[
+    bool, typer.Option("--no-merge", help="keep weights as they are, merge none beforehand")
+]
+Objective = Annotated[str, typer.Option("--objective", help="cycles, energy, edp, macs, or memory")]
+Budget = Annotated[
+    float,
+    typer.Option(min=0, max=86400, help="seconds for networks with too many trees to search all"),
 ]
 Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wrote")]
 Latency = Annotated[int, typer.Option(min=1, max=1 << 20, help="memory latency in cycles")]
@@ -168,6 +172,15 @@ def energy_table(name: str) -> Table:
     from einchip import energy
 
     return loaded(name, lambda: energy.load(name))
+
+
+def objective_name(name: str) -> str:
+    """Return the objective of the option --objective."""
+    from einchip.mapper.objectives import OBJECTIVES
+
+    if name not in OBJECTIVES:
+        fail(f"--objective: found {name!r}, expected one of {', '.join(OBJECTIVES)}")
+    return name
 
 
 def require_writable(path: Path | None) -> None:

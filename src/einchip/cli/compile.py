@@ -15,8 +15,25 @@ from einchip.cli.inputs import data_of, load_data, stand_in
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from einchip.arch import Architecture
+    from einchip.models import Model
+
 #: Most time steps of the sequence that stands in where a model comes without data.
 MAX_STEPS: Final = 1 << 16
+
+
+def with_merged_weights(model: Model, machine: Architecture) -> Model:
+    """Return a model with merged weights, and say what was merged."""
+    from einchip.compiler.merged import merge_model
+
+    with console.status("searching contraction trees"):
+        changed, merged = merge_model(model, machine)
+    for name, weights in merged.items():
+        sets = "; ".join(f"{m.name} ({m.elements:,} elements)" for m in weights)
+        say(f"{name}: merged beforehand: {sets}")
+    if not merged:
+        say("no weights are worth merging")
+    return changed
 
 
 @command
@@ -35,6 +52,9 @@ def compile(
             "--steps", min=1, max=MAX_STEPS, help="time steps of the stand-in without data"
         ),
     ] = 1,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="merge each matrix's weights where that is quicker")
+    ] = False,
 ) -> None:
     """Map and quantise a model: programs, memory image, mapping."""
     from einchip.compiler import compiled, folder
@@ -43,6 +63,8 @@ def compile(
     machine = architecture(arch, overrides)
     folder.check_target(output)
     loaded_model = load_model(model)
+    if merge:
+        loaded_model = with_merged_weights(loaded_model, machine)
     source = data_of(model, data)
     calibration: Sequence[ArrayLike]
     sequences: Sequence[ArrayLike]

@@ -10,16 +10,19 @@ import typer
 from einchip.cli.common import (
     FAILED,
     Arch,
+    Budget,
     EnergyTable,
     Json,
     Latency,
-    Merge,
+    NoMerge,
+    Objective,
     Overrides,
     architecture,
     command,
     console,
     energy_table,
     fail,
+    objective_name,
     require_writable,
     say,
     write_json,
@@ -156,7 +159,9 @@ def contract(
         Path | None, typer.Option("-o", "--output", help="write the result to this .npz file")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="run the RTL, too")] = False,
-    merge: Merge = True,
+    no_merge: NoMerge = False,
+    objective: Objective = "cycles",
+    budget: Budget = 10.0,
     prices: EnergyTable = "horowitz45",
     latency: Latency = 8,
     json_file: Json = None,
@@ -167,6 +172,7 @@ def contract(
     from einchip.network import Network, NetworkError
 
     machine, table = architecture(arch, overrides), energy_table(prices)
+    aim = objective_name(objective)
     require_writable(json_file)
     require_writable(output)
     found = list(operands(einsum, tensors, shapes).values())
@@ -176,9 +182,19 @@ def contract(
         for name in resident or []:
             if name not in arrays:
                 fail(f"--resident: found {name}, expected one of {', '.join(arrays)}")
-        with console.status("mapping"):
-            made = contract_network(network, arrays, machine, resident or [], merge=merge)
-            bound = made.roofline.cycles
+        with console.status("mapping") as status:
+            made = contract_network(
+                network,
+                arrays,
+                machine,
+                resident or [],
+                merge=not no_merge,
+                objective=aim,
+                table=table,
+                budget=budget,
+                progress=lambda done: status.update(done.text()),
+            )
+            bound = made.roofline.cycles if made.mapping.exact else None
             run, memory = simulated(made, latency)
         expected = network.contract(arrays)
     except NetworkError as error:
@@ -196,7 +212,7 @@ def contract(
 
 
 def figures_of(
-    made: Contracted, cycles: int, bound: int, expected: NDArray[np.float64], found: Any
+    made: Contracted, cycles: int, bound: int | None, expected: NDArray[np.float64], found: Any
 ) -> dict[str, Any]:
     """Return the figures of a run; a signal-to-noise ratio that is not finite is null."""
     import math
@@ -214,7 +230,10 @@ def figures_of(
         "snr_db": snr if math.isfinite(snr) else None,
         "cycles": cycles,
         "bound_cycles": bound,
-        "ratio": cycles / bound,
+        "ratio": cycles / bound if bound else None,
+        "objective": made.mapping.objective,
+        "scores": dict(made.mapping.scores),
+        "searched": made.mapping.searched,
     }
 
 
@@ -226,8 +245,11 @@ def report(figures: dict[str, Any], name: str, data_bits: int) -> None:
     for name, parts in figures["merged"].items():
         say(f"  merged beforehand                 {name} of {', '.join(parts)}")
     say(f"  signal to noise, against float64  {snr}")
-    say(
-        f"  cycles                            {figures['cycles']:,}"
-        f" ({figures['ratio']:.2f} x the bound of {figures['bound_cycles']:,})"
-    )
+    bound = "too many contraction trees for a bound"
+    if figures["ratio"] is not None:
+        bound = f"{figures['ratio']:.2f} x the bound of {figures['bound_cycles']:,}"
+    say(f"  cycles                            {figures['cycles']:,} ({bound})")
     say(f"  energy                            {figures['energy_pj'] / 1000:,.2f} nJ")
+    costs = ", ".join(f"{name} {value:,.0f}" for name, value in figures["scores"].items())
+    say(f"  tree, by {figures['objective']:<25}{costs}")
+    say(f"  {figures['searched']}")

@@ -14,7 +14,7 @@ from einchip.cli.common import (
     Arch,
     EnergyTable,
     Json,
-    Merge,
+    NoMerge,
     Overrides,
     architecture,
     command,
@@ -84,7 +84,7 @@ def workloads(
     arch: Arch = "base",
     overrides: Overrides = None,
     prices: EnergyTable = "horowitz45",
-    merge: Merge = True,
+    no_merge: NoMerge = False,
     json_file: Json = None,
 ) -> None:
     """Published compressed matrices: their sources; with --table, --file or --json their figures.
@@ -99,7 +99,7 @@ def workloads(
     if not table and file is None and json_file is None:
         listing(entries)
         return
-    rows = measured(entries, machine, chosen, merge)
+    rows = measured(entries, machine, chosen, not no_merge)
     if any(isinstance(row, Figures) for row in rows):
         shown = Table(rows, machine, chosen.name)
         Console(width=max(console.width, TABLE_WIDTH)).print(shown)

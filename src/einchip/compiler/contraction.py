@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from einchip import check, reference
+from einchip import check, energy, reference
 from einchip.arch import Architecture
 from einchip.compiler.scales import best_frac
 from einchip.mapper import MappingError, NetworkMapping, Programs, map_network
+from einchip.mapper.large import BUDGET, Progress
 from einchip.mapper.network import RESULT, CompiledNetwork
 from einchip.mapper.tree import ONE
 from einchip.network import Network
@@ -98,18 +99,25 @@ def contract(
     resident: Collection[str] = (),
     *,
     merge: bool = True,
+    objective: str = "cycles",
+    table: energy.Table | None = None,
+    budget: float = BUDGET,
+    progress: Progress | None = None,
 ) -> Contracted:
     """Map a network, and choose the power-of-two scales of its tensors and steps from the data.
 
     Resident tensors are merged in float64 where that is quicker, unless `merge` is false; scales
-    are those of the merged ones. Raises MappingError when the machine is too small or a value is
-    not finite.
+    are those of the merged ones. All other options are those of `map_network`. Raises MappingError
+    when the machine is too small or a value is not finite.
     """
     for name, values in arrays.items():
         _require_usable(name, values)
     left = [n for n in network.tensors if n not in resident]
     streamed = max(left, key=lambda n: network.size(network.tensors[n]), default="")
-    mapping = map_network(network, arch, resident=resident, streamed=streamed, merge=merge)
+    mapping = map_network(
+        network, arch, resident=resident, streamed=streamed, merge=merge, objective=objective,
+        table=table, budget=budget, progress=progress,
+    )  # fmt: skip
     stored = mapping.stored(arrays)
     for name, values in stored.items():
         _require_usable(name, values)
