@@ -144,10 +144,12 @@ def test_first_fault_is_the_one_that_brute_force_finds(
         assume(False)
     if isinstance(i, Contract) and isinstance(work, ContractWork):
         a = reference.contract_addresses(i, registers)
-        z, d = (v.swapaxes(1, 2).reshape(i.tiles * i.n_m, -1) for v in (a.z, a.d))
-        issues = i.tiles * i.tile_iterations
-        assert work.x_fault == first_fault(arch, [(0, a.x.reshape(issues, -1))])
-        assert work.y_fault == first_fault(arch, [(1, a.y.reshape(issues, -1))])
+        # rows are (tile, q, m), their lanes (b, n, h)
+        rows = (v.transpose(0, 1, 4, 3, 5, 2) for v in (a.z, a.d))
+        z, d = (v.reshape(i.tiles * i.tile_rows, -1) for v in rows)
+        n = i.tiles * i.tile_iterations
+        assert work.x_fault == first_fault(arch, [(0, a.x.reshape(n * i.nh, -1))])
+        assert work.y_fault == first_fault(arch, [(1, a.y.reshape(n * i.held_issues, -1))])
         assert work.z_fault == first_fault(arch, [(i.z_space, z)])
         if i.has_addend:
             assert work.addend_fault == first_fault(arch, [(i.d_space, d)])
