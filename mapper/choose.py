@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Factor, Fold, Shape, candidates
+from einchip.mapper.lanes import ALL_GROUPS, Candidate, Factor, Fold, Shape, candidates
 from einchip.mapper.layout import Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
@@ -49,7 +49,8 @@ class Task:
     X. `accesses` are those of tensors by others, under "" those of the result; `addend` names a
     tensor with the result's layout that the last step adds. `fixed` are layouts that are given, of
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
-    which the result is a part: its layout is that tensor's.
+    which the result is a part: its layout is that tensor's. `modes` are the groups of indices that
+    may be on lanes together, one of them in each step.
     """
 
     root: Node
@@ -63,6 +64,11 @@ class Task:
     addend: str = ""
     fixed: Mapping[str, Layout] = field(default_factory=dict)
     frame: Mapping[str, int] = field(default_factory=dict)
+    modes: tuple[str, ...] = (ALL_GROUPS,)
+
+    def folds(self, shape: Shape, addend: bool) -> list[Candidate]:
+        """Return the folds that a step may have, each mode's best first."""
+        return [c for g in self.modes for c in candidates(shape, self.arch, addend, groups=g)]
 
 
 class _Entry(NamedTuple):
@@ -178,7 +184,7 @@ class _Folder:
                 continue
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
-            for cycles, fold in candidates(shape, task.arch, addend):
+            for cycles, fold in task.folds(shape, addend):
                 ways = [
                     self.operand(o, fold.x_lanes if o is x else fold.y_lanes, entries)
                     for o in (left, right)

@@ -22,6 +22,8 @@ from einchip.mapper.cost import issue_cycles, latency
 
 #: Words that a CONTRACT takes to fetch, and the states FETCH and DECODE: no CONTRACT is quicker.
 FETCH_CYCLES = 10
+#: The groups that may be on lanes; a part of them restricts the folds.
+ALL_GROUPS = "mnkb"
 #: Cycles between the end of a lane set-up and the next one's start.
 SETUP_MARGIN = 2
 
@@ -113,10 +115,15 @@ class Machine(NamedTuple):
     rows: int
     cols: int
     lanes: int
+    groups: str = ALL_GROUPS
 
     @classmethod
-    def of(cls, arch: Architecture) -> Machine:
-        return cls(arch.rows, arch.cols, arch.lanes)
+    def of(cls, arch: Architecture, groups: str = ALL_GROUPS) -> Machine:
+        return cls(arch.rows, arch.cols, arch.lanes, groups)
+
+    def room(self, group: str, lanes: int) -> int:
+        """Return how many of `lanes` a group may use."""
+        return lanes if group in self.groups else 1
 
 
 class Option(NamedTuple):
@@ -240,12 +247,14 @@ def _evaluate(
 def _combinations(s: _Sizes, machine: Machine, alternatives: int) -> Iterator[tuple[Option, ...]]:
     """Yield all choices of lanes that fit the array, as (m, n, k, b)."""
     cap = min(machine.rows, machine.cols)
-    for k in _options(s.k, cap, 2, True, alternatives):
+    for k in _options(s.k, machine.room("k", cap), 2, True, alternatives):
         k_blocks = 1 << clog2(k.lanes)
-        for b in _options(s.b, cap // k_blocks, 1, False, alternatives):
+        for b in _options(s.b, machine.room("b", cap // k_blocks), 1, False, alternatives):
             blocks = k_blocks << clog2(b.lanes)
-            ms = _options(s.m, machine.rows // blocks, 2, False, alternatives)
-            ns = _options(s.n, machine.cols // blocks, 2, False, alternatives)
+            rows = machine.room("m", machine.rows // blocks)
+            cols = machine.room("n", machine.cols // blocks)
+            ms = _options(s.m, rows, 2, False, alternatives)
+            ns = _options(s.n, cols, 2, False, alternatives)
             for m, n in itertools.product(ms, ns):
                 yield m, n, k, b
 
@@ -262,9 +271,11 @@ def _choices(
     return tuple(found[:keep])
 
 
-def best_cycles(shape: Shape, arch: Architecture, addend: bool = False) -> int:
+def best_cycles(
+    shape: Shape, arch: Architecture, addend: bool = False, groups: str = ALL_GROUPS
+) -> int:
     """Return the least cycles of a step, its drain included."""
-    first = _choices(_Sizes.of(shape).ordered(), Machine.of(arch), addend, 1, 1)[0]
+    first = _choices(_Sizes.of(shape).ordered(), Machine.of(arch, groups), addend, 1, 1)[0]
     return first.cycles + latency(first.m.lanes, arch)
 
 
@@ -276,10 +287,17 @@ class Candidate(NamedTuple):
 
 
 def candidates(
-    shape: Shape, arch: Architecture, addend: bool = False, keep: int = 48
+    shape: Shape,
+    arch: Architecture,
+    addend: bool = False,
+    keep: int = 48,
+    groups: str = ALL_GROUPS,
 ) -> list[Candidate]:
-    """Return the best folds of a step, best first; the plainest (no lanes at all) is among them."""
-    key, machine = _Sizes.of(shape), Machine.of(arch)
+    """Return the best folds of a step, best first; the plainest (no lanes at all) is among them.
+
+    Only `groups` are on lanes.
+    """
+    key, machine = _Sizes.of(shape), Machine.of(arch, groups)
     plain = _evaluate(
         key, machine, addend, *(Option(prod(g), 0, 1, ()) for g in (key.m, key.n, key.k, key.b))
     )

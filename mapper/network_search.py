@@ -11,7 +11,7 @@ from math import prod
 from einchip.arch import Architecture
 from einchip.mapper import tree
 from einchip.mapper.errors import MappingError, nearest
-from einchip.mapper.lanes import Shape, best_cycles
+from einchip.mapper.lanes import ALL_GROUPS, Shape, best_cycles
 from einchip.mapper.network_place import PlacedNetwork
 from einchip.mapper.plan import Slicing
 from einchip.network import Network
@@ -29,13 +29,19 @@ MAX_FLIPPED = 2
 DRAINED_ROW = 1 / 32
 
 
-def tree_costs(network: Network, arch: Architecture) -> tuple[tree.StepCost, StepCost]:
-    """Return the cycles of a step with its best fold in either orientation, and a lower bound."""
+def tree_costs(
+    network: Network, arch: Architecture, modes: Sequence[str] = (ALL_GROUPS,)
+) -> tuple[tree.StepCost, StepCost]:
+    """Return the cycles of a step with its best fold in either orientation, and a lower bound.
+
+    `modes` are the groups of indices that may be on lanes together, one of them in each step.
+    """
     sizes = network.sizes
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         ways = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(best_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
+        shapes = [Shape.of(x, y, out, sizes) for x, y in ways]
+        return float(min(best_cycles(s, arch, groups=g) for s in shapes for g in modes))
 
     return cost, step_cycles(Volumes(network), arch)
 

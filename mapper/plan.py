@@ -76,13 +76,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Part:
-    """A mapped network: its tensors, and its steps with operands before results."""
+    """A mapped network: its tensors, and its steps with operands before results.
+
+    `copies` are tensors that the vector unit copies from others, in another layout.
+    """
 
     tensors: Mapping[str, Tensor]
     steps: tuple[Step, ...]
     result: str
     tree: str
     slicing: Slicing = field(default_factory=Slicing)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def with_result_in(self, space: int) -> Part:
         """Return the same part with its result in a scratchpad."""
