@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume workloads fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume workloads compare fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -47,6 +47,14 @@ formats: .venv
 # Every published matrix on the RTL of `base`; ten minutes.
 workloads: .venv
 	$(BIN)/python -m tests.workloads.rtl
+
+# Every published matrix against the baselines of the literature; result and page are committed.
+# Half an hour.
+compare: .venv
+	$(BIN)/einchip compare --json docs/compare.json > /dev/null
+	$(BIN)/einchip compare --file src/einchip/compare/orientation.yaml \
+		--json docs/compare-orientation.json > /dev/null
+	$(BIN)/python -m einchip.compare.page docs > docs/compare.md
 
 # 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
 fuzz: .venv

@@ -12,7 +12,7 @@ import pytest
 from einchip import energy
 from einchip.arch import PRESETS
 from einchip.check import verify
-from einchip.compare import BASELINES, GAINS, Baseline, Gain, compare
+from einchip.compare import BASELINES, GAINS, Baseline, Gain, compare, orders
 from einchip.compare.baselines import Layouts, Order
 from einchip.compare.build import Built, build, dense, dense_network, placed
 from einchip.compare.measure import copy_cycles, period, repeated, run
@@ -27,6 +27,7 @@ from einchip.mapper.plan import Slicing
 from einchip.network import Network
 from einchip.program import Copy
 from einchip.reference import Host
+from einchip.roofline import roofline
 from einchip.workloads import Workload, network_of
 from tests.compare.helpers import SPECS, WIDE, expected, small, spec, values
 
@@ -148,6 +149,15 @@ def test_fixed_orders_are_those_of_the_papers() -> None:
     assert found["tie"] == "(((x G2) G1) G0)"
     assert found["ette"] == "((((((x G5) G4) G3) G2) G1) G0)"
     assert found["ours-cores"] == "(((x G0) G1) G2)"
+
+
+@pytest.mark.parametrize("form", SPECS)
+def test_the_order_of_least_macs_needs_those_of_the_roofline(form: str) -> None:
+    """`roofline` finds the least by another search, which is held to an independent program."""
+    network = network_of(spec(form))
+    found = tree.macs(orders.least_macs(network), network)
+    assert found == roofline(network, WIDE, "x").macs
+    assert found <= tree.macs(orders.in_order(network, "x"), network)
 
 
 @pytest.mark.parametrize("form", ["mpo", "ht", "cp"])

@@ -20,6 +20,7 @@ VERBS: Final = (
     "quantise",
     "workloads",
     "contract",
+    "compare",
     "convert",
     "compress",
     "doctor",

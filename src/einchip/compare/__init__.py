@@ -7,6 +7,7 @@ analytic    what the instruction set cannot express, as formulas
 build       a baseline as programs
 measure     cycles, copies, words and energy of one execution
 table       all rows of one workload
+report      a comparison for the terminal
 page        docs/compare.md from committed figures
 """
 

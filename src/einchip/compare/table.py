@@ -13,6 +13,7 @@ from einchip.compare import analytic, orders
 from einchip.compare.baselines import (
     ANY,
     BASELINES,
+    COPIED_TREES,
     DENSE_RESIDENT,
     GAINS,
     OURS,
@@ -35,8 +36,6 @@ from einchip.workloads.figures import INPUT, network_of
 
 #: Index of the inputs of a batch.
 BATCH = "batch"
-#: Trees that are tried with their copies.
-COPIED_TREES = 4
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ What a machine that multiplies matrices has:
 Granted: weights and the network's input lie as the first step that reads them wants them, in any
 layout; the network's result stays as the last step writes it; copies may pad the pitches of what
 they write, so that they move as many elements per cycle as banks allow; which operand is on the
-rows, and which fold each step has, are chosen for the least cycles with all copies counted.
+rows, and which fold each step has, are chosen for the least cycles with all copies counted: by
+dynamic programming that keeps the `KEPT_ENTRIES` best layouts of each result.
 """
 
 from __future__ import annotations
