@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume workloads search fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume workloads compare search fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -51,6 +51,14 @@ workloads: .venv
 # Seconds of the search of contraction trees, from 3 to 30 tensors; the result is committed.
 search: .venv
 	$(BIN)/python -m tests.mapper.bench_search tests/mapper/bench_search.json
+
+# Every published matrix against the baselines of the literature; result and page are committed.
+# Half an hour.
+compare: .venv
+	$(BIN)/einchip compare --json docs/compare.json > /dev/null
+	$(BIN)/einchip compare --file src/einchip/compare/orientation.yaml \
+		--json docs/compare-orientation.json > /dev/null
+	$(BIN)/python -m einchip.compare.page docs > docs/compare.md
 
 # 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
 fuzz: .venv

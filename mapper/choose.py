@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Candidate, Fold, Shape, candidates
+from einchip.mapper.lanes import ALL_GROUPS, Candidate, Fold, Found, Shape, candidates
 from einchip.mapper.lanes import Lanes as Lanes
 from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
@@ -58,7 +58,8 @@ class Task:
     tensor with the result's layout that the last step adds. `fixed` are layouts that are given, of
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
     which the result is a part: its layout is that tensor's. `price` is what an execution of a step
-    counts for, its cycles if not given.
+    counts for, its cycles if not given. `modes` are the groups of indices that may be on lanes
+    together (`lanes.ALL_GROUPS`), one of them in each step.
     """
 
     root: Node
@@ -73,6 +74,12 @@ class Task:
     fixed: Mapping[str, Layout] = field(default_factory=dict)
     frame: Mapping[str, int] = field(default_factory=dict)
     price: Price | None = None
+    modes: tuple[str, ...] = (ALL_GROUPS,)
+
+    def folds(self, shape: Shape, addend: bool, slack: int | None, keep: int) -> Found:
+        """Return the folds that a step may have, each mode's best first, and what is left out."""
+        found = [candidates(shape, self.arch, addend, slack, keep, g) for g in self.modes]
+        return Found([c for f in found for c in f.candidates], min(f.cut for f in found))
 
 
 class _Entry(NamedTuple):
@@ -231,13 +238,13 @@ class _Folder:
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
             slack = None if self.slack is None else self.slack // executions
-            folds, cut = candidates(shape, task.arch, addend, slack, self.keep)
+            folds, cut = task.folds(shape, addend, slack, self.keep)
             found += [
                 (flip, task.price(x, y, shape, *c) if task.price else c.cycles, c)
                 for c in folds
                 if self._allowed(c.fold)
             ]
-            least.append(min(cut, folds[0].cycles))
+            least.append(min(cut, *(c.cycles for c in folds)))
             cuts.append(cut)
         self.tally.folds += len(found)
         self.tally.least += min(least) * executions

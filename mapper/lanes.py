@@ -39,6 +39,9 @@ __all__ = [
 
 #: Words that a CONTRACT takes to fetch, and the states FETCH and DECODE: no CONTRACT is quicker.
 FETCH_CYCLES = 10
+#: The groups that may be on lanes, and `h` for values of m that are held; a part of these restricts
+#: the folds, and no index is fused then.
+ALL_GROUPS = "mnkbh"
 #: Cycles between the end of a lane set-up and the next one's start.
 SETUP_MARGIN = 2
 #: Ways to choose indices for the same lanes that are looked at.
@@ -57,11 +60,21 @@ class Machine(NamedTuple):
     cols: int
     lanes: int
     passing: int  # vectors of Y that may pass while X is held
+    groups: str = ALL_GROUPS
 
     @classmethod
-    def of(cls, arch: Architecture) -> Machine:
-        passing = arch.tile_accumulators if arch.holds else 1
-        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing)
+    def of(cls, arch: Architecture, groups: str = ALL_GROUPS) -> Machine:
+        passing = arch.tile_accumulators if arch.holds and "h" in groups else 1
+        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether indices may be fused: where folds are restricted, layouts are, too."""
+        return self.groups == ALL_GROUPS
+
+    def room(self, group: str, lanes: int) -> int:
+        """Return how many of `lanes` a group may use."""
+        return lanes if group in self.groups else 1
 
     @property
     def floor(self) -> int:
@@ -71,13 +84,14 @@ class Machine(NamedTuple):
     @property
     def most_k(self) -> int:
         """Lanes of k at most."""
-        return {"op": 1, "ip": self.rows}.get(self.fold, min(self.rows, self.cols))
+        most = {"op": 1, "ip": self.rows}.get(self.fold, min(self.rows, self.cols))
+        return self.room("k", most)
 
     def most_b(self, n_k: int) -> int:
         """Lanes of b at most, beside those of k."""
         if self.fold not in ("hybrid", "flex"):
             return 1
-        return min(self.rows, self.cols) // (1 << clog2(n_k))
+        return self.room("b", min(self.rows, self.cols) // (1 << clog2(n_k)))
 
     def blocks(self, n_k: int, n_b: int) -> int:
         """Blocks into which lanes of k and b cut the array."""
@@ -85,18 +99,18 @@ class Machine(NamedTuple):
 
     def most_m(self, blocks: int) -> int:
         """Lanes of m at most in one of so many blocks."""
-        return 1 if self.fold == "ip" else self.rows // blocks
+        return 1 if self.fold == "ip" else self.room("m", self.rows // blocks)
 
     def most_n(self, blocks: int) -> int:
         """Lanes of n at most in one of so many blocks."""
-        return 1 if self.fold == "ip" else self.cols // blocks
+        return 1 if self.fold == "ip" else self.room("n", self.cols // blocks)
 
     def most_held(self, blocks: int, n_n: int) -> int:
         """Vectors of X that may be held beside so many lanes of n."""
         if self.fold == "ip":
-            return self.cols
+            return self.room("h", self.cols)
         fit = self.cols // (blocks * n_n)
-        return 1 << fit.bit_length() - 1 if self.fold == "flex" else 1
+        return self.room("h", 1 << fit.bit_length() - 1) if self.fold == "flex" else 1
 
 
 class _Sizes(NamedTuple):
@@ -242,9 +256,21 @@ def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
     return best
 
 
-def best_cycles(shape: Shape, arch: Architecture, addend: bool = False) -> int:
-    """Return the least cycles of a step, its drain included: those with all groups fused."""
-    return _least(_Sizes.of(shape).fused(), Machine.of(arch), addend) + latency(0, arch)
+def best_cycles(
+    shape: Shape, arch: Architecture, addend: bool = False, groups: str = ALL_GROUPS
+) -> int:
+    """Return the least cycles of a step, its drain included: those with all groups fused.
+
+    Only `groups` are on lanes.
+    """
+    machine = Machine.of(arch, groups)
+    return _least(_sizes_of(shape, machine), machine, addend) + latency(0, arch)
+
+
+def _sizes_of(shape: Shape, machine: Machine) -> _Sizes:
+    """Return the sizes of a shape, its groups fused where that is possible."""
+    sizes = _Sizes.of(shape)
+    return sizes.fused() if machine.fuses else sizes
 
 
 @lru_cache(maxsize=16384)
@@ -252,11 +278,11 @@ def _choices(
     s: _Sizes, machine: Machine, addend: bool, slack: int | None, keep: int
 ) -> tuple[tuple[_Choice, ...], int]:
     """Return the cheapest folds, and the cycles of the cheapest that was left out."""
-    limit = _least(s.fused(), machine, addend)
+    limit = _least(s.fused() if machine.fuses else s, machine, addend)
     limit += int(limit * USUAL_SLACK) if slack is None else slack
     found: list[_Ways] = []
-    for cut in _blocks(s, machine, True, ALTERNATIVES):
-        for lanes in _lanes(s, machine, addend, True, ALTERNATIVES, cut):
+    for cut in _blocks(s, machine, machine.fuses, ALTERNATIVES):
+        for lanes in _lanes(s, machine, addend, machine.fuses, ALTERNATIVES, cut):
             if max(cut.least, lanes.least) > limit:
                 continue
             evaluated = (
@@ -299,13 +325,14 @@ def candidates(
     addend: bool = False,
     slack: int | None = None,
     keep: int = 48,
+    groups: str = ALL_GROUPS,
 ) -> Found:
     """Return the best `keep` folds of a step that take up to `slack` cycles more than the least.
 
     `slack` None stands for `USUAL_SLACK` of the least. The plainest fold (no lanes at all) is
-    always among them.
+    always among them. Only `groups` are on lanes.
     """
-    key, machine = _Sizes.of(shape), Machine.of(arch)
+    key, machine = _Sizes.of(shape), Machine.of(arch, groups)
     nothing = Limit(1, 0)
     plain = _evaluate(
         machine, key.alone, addend,

@@ -268,6 +268,29 @@ def row_major(indices: Iterable[str], sizes: Mapping[str, int]) -> Layout:
     return Layout({i: sizes[i] for i in ordered}, ordered)
 
 
+def pitched(
+    indices: Iterable[str],
+    sizes: Mapping[str, int],
+    accesses: Iterable[Iterable[Factor]],
+    lanes: int,
+) -> Layout | None:
+    """Return the layout with the last index fastest and the least padding, or None.
+
+    Strides are padded only so that all `accesses` are free of conflicts.
+    """
+    names = tuple(i for i in indices if sizes[i] > 1)
+    position = {i: p for p, i in enumerate(names)}
+    patterns = tuple(
+        tuple((position[f.index], f.count) for f in a if f.index in position) for a in accesses
+    )
+    found = _strides(
+        tuple(sizes[i] for i in names), patterns, tuple(reversed(range(len(names)))), lanes
+    )
+    if found is None:
+        return None
+    return Layout({i: sizes[i] for i in names}, dict(zip(names, found[1], strict=True)))
+
+
 def restrict(layout: Layout, indices: Iterable[str], sizes: Mapping[str, int]) -> Layout:
     """Return the layout of a part of a tensor: some of its indices, or fewer values of them."""
     kept = [i for i in indices if sizes[i] > 1]

@@ -10,11 +10,14 @@ from einchip.mapper import ops as op
 from einchip.mapper import tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.image import Region
+from einchip.mapper.layout import Layout
 from einchip.mapper.plan import Part, Tensor
 from einchip.mapper.programs import Programs, emitted
 from einchip.mapper.schedule import schedule
 from einchip.mapper.timeline import predict
 from einchip.mapper.tokens import straight
+from einchip.mapper.vector import Operand, copy_op, copy_sweeps
+from einchip.mapper.wires import View, view
 from einchip.program import Halt, Program
 
 
@@ -64,7 +67,7 @@ def load_op(tensor: Tensor, piece: int, region: Region, arch: Architecture) -> o
 def input_ops(
     part: Part, regions: Mapping[str, Region], arch: Architecture
 ) -> dict[tuple[str, int], op.Op]:
-    """Return what brings each input, or slice of one, into its scratchpad."""
+    """Return what brings each input (or slice of one) and each copy into its scratchpad."""
     found: dict[tuple[str, int], op.Op] = {}
     for t in part.tensors.values():
         if t.name.startswith(tree.ONE):
@@ -72,7 +75,22 @@ def input_ops(
         elif t.is_input:
             for piece in range(part.slicing.count if t.sliced else 1):
                 found[t.name, piece] = load_op(t, piece, regions[t.name], arch)
+    for name, source in part.copies.items():
+        found[name, 0] = relayout(part.tensors[source], part.tensors[name], arch)
     return found
+
+
+def relayout(source: Tensor, target: Tensor, arch: Architecture) -> op.Op:
+    """Return the copy of a whole tensor into another layout."""
+    before, after = (axes(t.layout, source.indices) for t in (source, target))
+    found = copy_sweeps(before, after, arch)
+    ends = [Operand(t.name, t.space) for t in (source, target)]
+    return copy_op(target.name, found, ends[0], ends[1], arch)
+
+
+def axes(layout: Layout, indices: Sequence[str]) -> View:
+    """Return a tensor's elements, row-major over its indices, as a vector."""
+    return view([i for i in indices if i in layout.sizes], layout.sizes, layout)
 
 
 def with_inputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Final
 
@@ -10,7 +10,7 @@ from einchip import energy
 from einchip.arch import Architecture
 from einchip.mapper.choose import Price
 from einchip.mapper.cost import latency
-from einchip.mapper.lanes import Fold, Shape, best_cycles, candidates
+from einchip.mapper.lanes import ALL_GROUPS, Fold, Shape, best_cycles, candidates
 from einchip.mapper.merge import merged_of
 from einchip.mapper.node import Node, Ranked, step_macs
 from einchip.mapper.objective import Additive, Objective, PeakMemory, StepCost
@@ -110,9 +110,12 @@ def cost_of(node: Node, network: Network, objective: Objective) -> Ranked:
     return Ranked(objective.value(costs), node, costs)
 
 
-def tree_costs(network: Network, arch: Architecture) -> tuple[StepCost, Bound]:
+def tree_costs(
+    network: Network, arch: Architecture, modes: Sequence[str] = (ALL_GROUPS,)
+) -> tuple[StepCost, Bound]:
     """Return the cycles of a step with its best fold in either orientation, and a lower bound.
 
+    `modes` are the groups of indices that may be on lanes together, one of them in each step.
     No step takes fewer cycles than one of scalars, nor than its roofline and the drain of a row.
     """
     sizes, roof = network.sizes, step_cycles(Volumes(network), arch)
@@ -120,7 +123,8 @@ def tree_costs(network: Network, arch: Architecture) -> tuple[StepCost, Bound]:
 
     def cost(a: Node, b: Node, out: tuple[str, ...]) -> float:
         ways = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(best_cycles(Shape.of(x, y, out, sizes), arch) for x, y in ways))
+        shapes = [Shape.of(x, y, out, sizes) for x, y in ways]
+        return float(min(best_cycles(s, arch, groups=g) for s in shapes for g in modes))
 
     def bound(a: int, b: int, c: int) -> float:
         return max(least, roof(a, b, c) + drain)

@@ -98,7 +98,10 @@ class Searched:
 
 @dataclass(frozen=True)
 class Part:
-    """A mapped network: its tensors, and its steps with operands before results."""
+    """A mapped network: its tensors, and its steps with operands before results.
+
+    `copies` are tensors that the vector unit copies from others, in another layout.
+    """
 
     tensors: Mapping[str, Tensor]
     steps: tuple[Step, ...]
@@ -106,6 +109,7 @@ class Part:
     tree: str
     slicing: Slicing = field(default_factory=Slicing)
     searched: Searched = field(default_factory=Searched)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def with_result_in(self, space: int) -> Part:
         """Return the same part with its result in a scratchpad."""

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from einchip.files import YamlError, read_yaml
 
+#: Elements of a scratchpad that an instruction can address.
+ADDRESSABLE: Final = 1 << 20
 #: Cycles from a read's grant to the cycle in which its data stand in the port's output register:
 #: lane addresses, bank, crossbar.
 READ_LATENCY: Final = 3
@@ -150,10 +152,10 @@ class Architecture(BaseModel):
                 f"expected at most the {self.lanes} lanes that take them"
             )
         for space, depth in (("x_depth", self.x_depth), ("y_depth", self.y_depth)):
-            if depth * self.lanes > 1 << 20:
+            if depth * self.lanes > ADDRESSABLE:
                 raise ValueError(
                     f"{space}: found {depth} rows of {self.lanes} elements, expected at most "
-                    "1048576 elements, which an instruction can address"
+                    f"{ADDRESSABLE} elements, which an instruction can address"
                 )
         return self
 

@@ -29,6 +29,7 @@ MEANT: Final = {
     " MODEL ": " examples/japanese_vowels/mpo.safetensors ",
     "SOURCE": "model.onnx",
     "D.npz": "data.npz",
+    "compare HT-LSTM": "compare --file FILE.yaml",
     "--arch small": "--arch nano",
     "--arch base": "--arch nano",
 }

@@ -22,6 +22,7 @@ VERBS: Final = (
     "bench",
     "contract",
     "advise",
+    "compare",
     "convert",
     "compress",
     "doctor",
