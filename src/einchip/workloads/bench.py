@@ -199,7 +199,9 @@ def dma_share(run: Run) -> float:
     taken = [0] * TOKENS
     waits: Counter[bool] = Counter()
     free = 0
-    for e in (e for e in phase if isinstance(e.instruction, Contract)):
+    for e in phase:
+        if not isinstance(e.instruction, Contract):
+            continue
         came = []
         for t in _bits(e.instruction.wait):
             came.append(given[t][taken[t]])
