@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from einchip.arch import Architecture
 from einchip.network import Network, NetworkError, Subsets
+from einchip.program import Vector
 
 #: Tensors up to which all trees are searched at once.
 SMALL: Final = 9
@@ -83,6 +84,16 @@ def roofline(network: Network, arch: Architecture, streamed: str | Collection[st
         compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch)).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
+
+
+def vector_cycles(kinds: Iterable[type[Vector]], elements: int, arch: Architecture) -> int:
+    """Return the least cycles of a vector unit that runs some classes of instructions in a row.
+
+    Each class takes ceil(elements / L) vectors of L lanes, and each vector one cycle for every one
+    of its reads (`READS`; of a state one for each plane); its writes overlap with later reads.
+    """
+    reads = sum(arch.cell_planes if r.source == "state" else 1 for k in kinds for r in k.READS)
+    return math.ceil(elements / arch.lanes) * reads
 
 
 def step_cycles(volumes: Volumes, arch: Architecture) -> StepCost:
