@@ -42,8 +42,6 @@ class ModelMapping(ModelMemory):
     Names of tensors and results, for scales and weights, are those of `einchip.mapper.problem`.
     """
 
-    problem: ModelProblem
-
     searched = (
         "the quickest tree of each matrix alone, of all trees of connected parts, with the best "
         "folds that share the layouts of gates and h; slices of x, the fewest first, only where "
@@ -105,7 +103,7 @@ class ModelMapping(ModelMemory):
     # --- figures -----------------------------------------------------------------------------
     @property
     def macs(self) -> int:
-        """Multiply-adds of one time step, in the chosen order."""
+        """Multiply-adds of one time step, of all sequences side by side, in the chosen order."""
         return sum(s.macs for net in self._looped() for s in net.part.steps)
 
     def _looped(self) -> Iterator[Net]:
@@ -115,7 +113,7 @@ class ModelMapping(ModelMemory):
 
     def _networks(self) -> Iterator[tuple[Network, str]]:
         """Yield the problem's networks of one time step, each with its data tensor."""
-        for stage in self.problem.per_step:
+        for stage in self.problem.batched.per_step:
             yield from stage.matrices
 
     @property
@@ -146,6 +144,7 @@ class ModelMapping(ModelMemory):
         """Return the mapping as plain data."""
         return {
             "arch": self.arch.name,
+            "batch": self.problem.batch,
             "optimal": False,
             "searched": self.searched,
             "macs_per_step": self.macs,
@@ -178,7 +177,7 @@ def map_model(problem: ModelProblem, arch: Architecture) -> ModelMapping:
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
-    return ModelMapping(arch, ModelSearch(problem, arch).run(), problem)
+    return ModelMapping(arch, ModelSearch(problem.batched, arch).run(), problem)
 
 
 __all__ = ["Evaluation", "ModelMapping", "map_model"]

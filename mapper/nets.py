@@ -20,7 +20,8 @@ from einchip.program import Act
 class Cut(NamedTuple):
     """Where a mapped weight comes from: the problem's tensor, its refined shape, values of an axis.
 
-    `axis` < 0: all of it; `stop` - `start` = 1 drops the axis if `drop`.
+    `axis` < 0: all of it; `stop` - `start` = 1 drops the axis if `drop`. `repeat`: so many copies
+    of each element follow one another, one for each of the sequences side by side.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Cut(NamedTuple):
     start: int = 0
     stop: int = 0
     drop: bool = False
+    repeat: int = 1
 
 
 @dataclass(frozen=True)

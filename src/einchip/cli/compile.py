@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Most time steps of the sequence that stands in where a model comes without data.
 MAX_STEPS: Final = 1 << 16
+#: Most sequences side by side (`einchip.mapper.problem.MAX_BATCH`, which takes long to import).
+MAX_BATCH: Final = 64
 
 
 @command
@@ -35,6 +37,12 @@ def compile(
             "--steps", min=1, max=MAX_STEPS, help="time steps of the stand-in without data"
         ),
     ] = 1,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch", min=1, max=MAX_BATCH, help="sequences of equal lengths that run side by side"
+        ),
+    ] = 1,
 ) -> None:
     """Map and quantise a model: programs, memory image, mapping."""
     from einchip.compiler import compiled, folder
@@ -47,18 +55,21 @@ def compile(
     calibration: Sequence[ArrayLike]
     sequences: Sequence[ArrayLike]
     if source is None:
-        calibration = sequences = stand_in(loaded_model, n_steps)
+        calibration = sequences = stand_in(loaded_model, n_steps, batch)
         what = "tokens" if loaded_model.spec.embedding else "standard normal values"
-        say(f"no data: one random sequence of {what} stands in")
+        many = "one random sequence" if batch == 1 else f"{batch} random sequences"
+        say(f"no data: {many} of {what} {'stands' if batch == 1 else 'stand'} in")
     else:
         calibration = load_data(source, loaded_model, "train").sequences
         sequences = load_data(source, loaded_model, "test").sequences[:n_sequences]
     with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
-        made = compiled.compile_model(loaded_model, machine, calibration)
+        made = compiled.compile_model(loaded_model, machine, calibration, batch)
         manifest = folder.write(made, sequences, output)
+    n_runs = len(manifest.sequences)
+    runs = f"{n_runs} sequences" if batch == 1 else f"{n_runs} runs of {batch} sequences"
     say(
-        f"{output}: {loaded_model.spec.name} on {machine.name}: {len(manifest.sequences)} "
-        f"sequences, {made.mapping.macs:,} MACs a step, "
+        f"{output}: {loaded_model.spec.name} on {machine.name}: {runs}, "
+        f"{made.mapping.macs:,} MACs a step, "
         f"bound {manifest.bound_cycles_per_step:,.0f} cycles a step, "
         f"{made.programs.run.n_words} words, {len(made.image):,} bytes of weights"
     )

@@ -52,7 +52,7 @@ class Layer:
     @property
     def problem(self) -> ModelProblem:
         """What the mapper is asked: the answer is the last state."""
-        return problem_of(self.spec)
+        return problem_of(self.spec, self.batch)
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,6 @@ def layers(entries: Iterable[Entry], batch: int = 1) -> list[Layer | Refused]:
     the names of its two matrices; or `hidden` "dense" or "same" (the input's matrix once more), or
     `joint`: one matrix over [x; h].
     """
-    if batch != 1:
-        raise ValueError(f"batch: found {batch}, expected 1")
     return [_layer(e, batch) for e in entries if "layer" in e.facts]
 
 
@@ -214,7 +212,8 @@ def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
 def step_bounds(problem: ModelProblem, mapping: ModelMapping) -> tuple[float, float]:
     """Return compute and port cycles below which no time step of these networks is."""
     arch = mapping.arch
-    lines = [roofline(n, arch, data) for s in problem.per_step for n, data in s.matrices]
+    stages = problem.batched.per_step
+    lines = [roofline(n, arch, data) for s in stages for n, data in s.matrices]
     port = mapping.input_size * arch.element_bytes / arch.port_bytes
     return sum(line.compute_cycles for line in lines), port
 
@@ -223,7 +222,7 @@ def vector_bound(problem: ModelProblem, arch: Architecture) -> int:
     """Return the cycles that the reads of all cells take the vector unit in a time step."""
     return sum(
         vector_cycles(cell_instructions(s.cell), s.hidden_size, arch) * len(s.directions)
-        for s in problem.per_step
+        for s in problem.batched.per_step
         if isinstance(s, Recurrent)
     )
 
