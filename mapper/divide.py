@@ -107,7 +107,6 @@ class ModelSearch:
         for chosen in self._choices():
             found = self._try(chosen)
             if found:
-                check_words(found.programs(None, self.arch).run, self.arch)
                 return found
         raise nearest(self.failures)
 
@@ -134,7 +133,9 @@ class ModelSearch:
     def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
         try:
             nets = [self._nets(p, k) for p, k in enumerate(chosen)]
-            return assemble(nets, self.problem, self.arch)
+            found = assemble(nets, self.problem, self.arch)
+            check_words(found.programs(None, self.arch).run, self.arch)
+            return found
         except MappingError as error:
             self.failures.append(error)
             return None

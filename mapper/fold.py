@@ -16,7 +16,7 @@ from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
 from einchip.mapper.network_search import TREES, slicings, tree_costs
 from einchip.mapper.phase_networks import CANDIDATE_GATE, PhaseNetworks
 from einchip.mapper.plan import Slicing
-from einchip.mapper.problem import CellKind, Linear
+from einchip.mapper.problem import BATCH, CellKind, Linear
 from einchip.mapper.wires import GATE
 from einchip.network import Network
 from einchip.program import Act
@@ -66,12 +66,13 @@ class PhaseSearch:
 
     # --- what is tried -----------------------------------------------------------------------
     def attempts(self) -> Iterator[Attempt]:
-        """Yield what to try, the quickest first."""
+        """Yield what to try, the quickest first; of slices those of sequences side by side."""
         first = self.ready[self.first_key]
         ways = [Slicing()]
         if self.sliceable:
-            found = slicings(first.network, first.root, self.shared.first_operand)
-            ways += itertools.islice(found, SLICES_TRIED)
+            found = list(slicings(first.network, first.root, self.shared.first_operand))
+            alone = [s for s in found if s.index == BATCH]
+            ways += alone + [s for s in found if s.index != BATCH][:SLICES_TRIED]
         spaces = (0, 1) if self.asked.layer else (0,)
         for slicing, space in itertools.product(ways, spaces):
             yield Attempt(slicing, space)

@@ -77,7 +77,9 @@ class ModelMemory:
         found = {name: cut for net in self.nets for name, cut in net.cuts.items()}
         batch = self.problem.batch
         for name, (_, place) in self.mapped.weights.items():
-            shape = (*place.shape[:-1], place.shape[-1] // batch)
+            shape = place.shape
+            if batch > 1:
+                shape = (*shape[:-1], shape[-1] // batch)
             found.setdefault(name, Cut(name, shape, repeat=batch))
         return found
 
