@@ -24,15 +24,12 @@ from einchip.mapper.memory import ModelMemory
 from einchip.mapper.nets import Net
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs
-from einchip.mapper.timeline import predict
+from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.vector import MAX_FRAC
 from einchip.network import Network, NetworkError
 from einchip.program import Act
 from einchip.reference import Host
 from einchip.roofline import roofline
-
-#: Time steps before the steady state is measured, and those measured.
-WARM, MEASURED = 2, 4
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,9 @@ class ModelMapping(ModelMemory):
     @property
     def macs(self) -> int:
         """Multiply-adds of one time step, of all sequences side by side, in the chosen order."""
-        return sum(s.macs for net in self._looped() for s in net.part.steps)
+        return sum(
+            s.macs for net in self._looped() for s in net.part.steps if s.name not in net.constant
+        )
 
     def _looped(self) -> Iterator[Net]:
         for phase in self.mapped.phases:
@@ -125,7 +124,7 @@ class ModelMapping(ModelMemory):
     def bound(self) -> int | None:
         """The roofline of one time step: all its matrices, and its input over the memory port."""
         try:
-            lines = [roofline(n, self.arch, first) for n, first in self._networks()]
+            lines = [roofline(n, self.arch, first, steady=True) for n, first in self._networks()]
         except NetworkError:
             return None
         port = self.input_size * self.arch.element_bytes / self.arch.port_bytes
@@ -138,7 +137,7 @@ class ModelMapping(ModelMemory):
     @property
     def step_cycles(self) -> float:
         """Predicted cycles of one time step in the steady state."""
-        return (self.cycles(WARM + MEASURED) - self.cycles(WARM)) / MEASURED
+        return step_cycles(self.emit().run, self.arch)
 
     def to_json(self) -> dict[str, Any]:
         """Return the mapping as plain data."""

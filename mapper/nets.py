@@ -85,6 +85,16 @@ class Net:
     addend_gate: int = 0
     addend_gates: int = 0
 
+    @cached_property
+    def constant(self) -> frozenset[str]:
+        """Results that depend on weights alone: `setup` computes them once."""
+        fixed = {n for n, t in self.part.tensors.items() if t.is_input and n not in self.operands}
+        found = set[str]()
+        for step in self.part.steps:
+            if {step.left, step.right} <= fixed | found:
+                found.add(step.name)
+        return frozenset(found)
+
     @property
     def result(self) -> Tensor:
         """The result."""

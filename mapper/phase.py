@@ -38,6 +38,7 @@ class Phase:
     spaces: Mapping[str, int]
     arch: Architecture
     number: int
+    order: tuple[int, ...] = ()  # of the scheduled operations of the loop, as they stand if empty
 
     # --- vectors -----------------------------------------------------------------------------
     @cached_property
@@ -97,10 +98,11 @@ class Phase:
 
     @property
     def kept(self) -> set[str]:
-        """Names of what setup loads."""
+        """Names of what setup loads or computes."""
         weights = {n for net in self.nets.all for n in net.cuts}
         peepholes = {self.peepholes} if self.peepholes else set[str]()
-        return weights | set(self.nets.biases) | peepholes
+        constant = {n for net in self.nets.all for n in net.constant}
+        return weights | set(self.nets.biases) | peepholes | constant
 
     @property
     def toggled(self) -> list[str]:
@@ -175,6 +177,11 @@ class Phase:
     @cached_property
     def body(self) -> list[op.Op]:
         """One time step, in order."""
+        scheduled = self._scheduled()
+        return [scheduled[k] for k in self.order] if self.order else scheduled
+
+    def _scheduled(self) -> list[op.Op]:
+        """Return one time step in the order of list scheduling."""
         found = [
             self._load(f, 1, f"{f.tensor.name}.next")
             for f in self.ports.sources
@@ -209,11 +216,13 @@ class Phase:
         return transfer(name, space, size, self.arch, place)
 
     def _executions(self, net: Net) -> Iterator[op.Op]:
-        """Yield a network's steps; a slice of the input is followed by the load of a later one."""
+        """Yield a network's steps on data; a slice of the input is followed by a load."""
         source = next((f for f in self.ports.sources if f.tensor.sliced), None)
         for step, piece, execution in op.executions(
             net.part, self.arch, self._addend(net), net.act
         ):
+            if step.name in net.constant:
+                continue
             yield execution
             if source and source.tensor.name in (step.x, step.y):
                 x = source.tensor
@@ -269,6 +278,13 @@ class Phase:
         return found
 
     # --- weights -----------------------------------------------------------------------------
+    def constants(self) -> Iterator[op.Op]:
+        """Yield the steps on weights alone, which setup runs once."""
+        for net in self.nets.all:
+            for e in op.executions(net.part, self.arch, self._addend(net), net.act):
+                if e.step.name in net.constant:
+                    yield e.op
+
     def weights(self) -> dict[str, tuple[Tensor, Region]]:
         """Return what setup loads: tensors, and their places in external memory from 0 on."""
         found: dict[str, tuple[Tensor, Region]] = {}

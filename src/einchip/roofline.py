@@ -3,7 +3,8 @@
     bound = max( min over trees of  sum over steps of max(MACs/P, |A|/L, |B|/L, |C|/L),
                  (input + output bytes) / W )
 
-for one execution with the weights resident; P multipliers, L lanes per operand port, W bytes per
+for one execution with the weights resident (of one of many executions, steps on weights alone cost
+nothing: `steady`); P multipliers, L lanes per operand port, W bytes per
 cycle at the memory port. All trees of connected sub-networks are searched, by dynamic programming
 over subsets; large networks below a cost cap that rises until a tree is found (as in Pfeifer,
 Haegeman, Verstraete, "Faster identification of optimal contraction sequences", Phys. Rev. E 90,
@@ -67,8 +68,12 @@ class Roofline:
         return math.ceil(max(self.compute_cycles, self.port_cycles))
 
 
-def roofline(network: Network, arch: Architecture, streamed: str | Collection[str]) -> Roofline:
+def roofline(
+    network: Network, arch: Architecture, streamed: str | Collection[str], steady: bool = False
+) -> Roofline:
     """Return the roofline of a network of which `streamed` are the inputs; the rest are weights.
+
+    With `steady` that of one of many executions: what depends on weights alone is there already.
 
     Raises NetworkError where there are too many contraction trees to search.
     """
@@ -78,10 +83,11 @@ def roofline(network: Network, arch: Architecture, streamed: str | Collection[st
         return volumes.of(a | b)
 
     names = [streamed] if isinstance(streamed, str) else streamed
+    data = names if steady else ()
     moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
-        macs=int(cheapest(network, volumes, macs).cost),
-        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch)).cost,
+        macs=int(cheapest(network, volumes, macs, data).cost),
+        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch), data).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
 
@@ -114,15 +120,20 @@ class Cheapest(NamedTuple):
     splits: dict[int, tuple[int, int]]
 
 
-def cheapest(network: Network, volumes: Volumes, cost: StepCost) -> Cheapest:
+def cheapest(
+    network: Network, volumes: Volumes, cost: StepCost, data: Collection[str] = ()
+) -> Cheapest:
     """Return the tree with the least sum of step costs.
+
+    Where `data` names tensors, steps that none of them goes into cost nothing.
 
     Trees of connected parts; components that share no index are multiplied when they are whole.
     Raises NetworkError where there are too many trees to search.
     """
     subsets = Subsets(network)
+    paid = sum(1 << k for k, n in enumerate(subsets.names) if n in data) or subsets.full
     for cap in _caps(subsets, volumes, cost):
-        found = _cheapest_below(subsets, volumes, cost, cap)
+        found = _cheapest_below(subsets, volumes, cost, cap, paid)
         if found.cost < math.inf:
             return found
     raise AssertionError("the greedy tree is below the last cap")
@@ -158,8 +169,13 @@ def _greedy(subsets: Subsets, volumes: Volumes, cost: StepCost) -> float:
     return total
 
 
-def _cheapest_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float) -> Cheapest:
-    """Return the cheapest tree, of infinite cost where all cost more than `cap`."""
+def _cheapest_below(
+    subsets: Subsets, volumes: Volumes, cost: StepCost, cap: float, paid: int
+) -> Cheapest:
+    """Return the cheapest tree, of infinite cost where all cost more than `cap`.
+
+    Only steps with a tensor of `paid` cost anything.
+    """
     best = {1 << k: 0.0 for k in range(len(subsets.names))}
     legs = {s: volumes.mask(subsets.open(s)) for s in best}
     by_size = {1: list(best)}
@@ -174,7 +190,8 @@ def _cheapest_below(subsets: Subsets, volumes: Volumes, cost: StepCost, cap: flo
             s = a | b
             if s not in legs:
                 legs[s] = volumes.mask(subsets.open(s))
-            total = best[a] + best[b] + cost(legs[a], legs[b], legs[s])
+            own = cost(legs[a], legs[b], legs[s]) if s & paid else 0.0
+            total = best[a] + best[b] + own
             if total <= cap and total < found.get(s, math.inf):
                 found[s] = total
                 splits[s] = (a, b)

@@ -15,7 +15,7 @@ from einchip.models import ModelSpec, model_matrices, n_weights
 def _compute(stages: tuple[Stage, ...], arch: Architecture) -> float:
     """Return the roofline's compute cycles of all networks of these stages, weights resident."""
     return sum(
-        roofline.roofline(network, arch, operand).compute_cycles
+        roofline.roofline(network, arch, operand, steady=True).compute_cycles
         for stage in stages
         for network, operand in stage.matrices
     )

@@ -213,7 +213,7 @@ def step_bounds(problem: ModelProblem, mapping: ModelMapping) -> tuple[float, fl
     """Return compute and port cycles below which no time step of these networks is."""
     arch = mapping.arch
     stages = problem.batched.per_step
-    lines = [roofline(n, arch, data) for s in stages for n, data in s.matrices]
+    lines = [roofline(n, arch, data, steady=True) for s in stages for n, data in s.matrices]
     port = mapping.input_size * arch.element_bytes / arch.port_bytes
     return sum(line.compute_cycles for line in lines), port
 
