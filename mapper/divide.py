@@ -12,7 +12,7 @@ from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
-from einchip.mapper.place import Mapped, assemble, reordered
+from einchip.mapper.place import Mapped, assemble, pipelined, reordered
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.wires import common_factors, modes_of
@@ -107,7 +107,7 @@ class ModelSearch:
         for chosen in self._choices():
             found = self._try(chosen)
             if found:
-                return reordered(found, self.arch)
+                return pipelined(reordered(found, self.arch), self.arch)
         raise nearest(self.failures)
 
     def _choices(self) -> Iterator[tuple[int, ...]]:

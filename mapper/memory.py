@@ -58,8 +58,18 @@ class ModelMemory:
         )
 
     def sequence_bytes(self, n_steps: int) -> int:
-        """Bytes that a run reads at BASE1."""
-        return n_steps * self._inputs[0].record
+        """Bytes that a run reads at BASE1.
+
+        An input part that runs ahead reads the record behind the last one, and uses it for nothing.
+        """
+        return (n_steps + self._behind(INPUT)) * self._inputs[0].record
+
+    def _behind(self, base: int) -> int:
+        """Return how many records behind the last one are read."""
+        phases = self.mapped.phases
+        return max(
+            (int(p.ahead) for p in phases for f in p.ports.sources if f.base == base), default=0
+        )
 
     def output_bytes(self, n_steps: int) -> int:
         """Bytes that a run writes at BASE2."""
@@ -69,7 +79,8 @@ class ModelMemory:
 
     def workspace_bytes(self, n_steps: int) -> int:
         """Bytes that a run writes and reads at BASE3."""
-        return n_steps * self.mapped.records.get(WORKSPACE, 0)
+        record = self.mapped.records.get(WORKSPACE, 0)
+        return (n_steps + self._behind(WORKSPACE)) * record
 
     @cached_property
     def cuts(self) -> dict[str, Cut]:
@@ -119,9 +130,11 @@ class ModelMemory:
             if self.problem.batch > 1:
                 given = np.moveaxis(given.reshape(n, self.problem.batch, -1), 1, -1)
             rows.append((f, given.reshape(n, *f.region.shape)))
-        out = np.zeros((n, self._inputs[0].record // self.arch.element_bytes), dtype=np.int64)
+        behind = self._behind(INPUT)
+        size = self._inputs[0].record // self.arch.element_bytes
+        out = np.zeros((n + behind, size), dtype=np.int64)
         for f, values in rows:
-            out[:, self._places(f)] = values
+            out[:n, self._places(f)] = values
         return reference.to_bytes(out.ravel(), self.arch)
 
     def unpack(self, output: bytes | bytearray, n_steps: int = 1) -> Ints:

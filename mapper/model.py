@@ -3,7 +3,8 @@
 A phase is a loop over the time steps. It loads its input, contracts it with the linear stages
 before a recurrent layer and with that layer's two matrices, updates the states in the vector unit,
 and hands its vector on. Loads run ahead of the array by a time step or by slices of x; the input
-part of a step does not need h and fills the array while the vector unit works. Each direction of a
+part of a step does not need h and fills the array while the vector unit works, a time step ahead
+where that pays. Each direction of a
 recurrent layer is a phase; what lies between phases goes through external memory, every time step a
 record in which each reader has a field in its own layout.
 """
@@ -152,7 +153,11 @@ class ModelMapping(ModelMemory):
             "bound_cycles_per_step": self.bound,
             "slices": self.mapped.phases[0].nets.first.part.slicing.count,
             "phases": [
-                {"order": [o.name for o in p.body], "after": [o.name for o in p.after]}
+                {
+                    "order": [o.name for o in p.body],
+                    "after": [o.name for o in p.after],
+                    "input_part_ahead": p.ahead,
+                }
                 for p in self.mapped.phases
             ],
             "networks": [

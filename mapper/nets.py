@@ -105,6 +105,14 @@ class Net:
         tensor = replace(self.part.tensors[name], layout=layout)
         return replace(self, part=replace(self.part, tensors={**self.part.tensors, name: tensor}))
 
+    def with_names(self, names: Mapping[str, str]) -> Net:
+        """Return the same with some tensors in other buffers."""
+        tensors = {
+            key: replace(t, name=names[key]) if key in names else t
+            for key, t in self.part.tensors.items()
+        }
+        return replace(self, part=replace(self.part, tensors=tensors))
+
     def with_result_in(self, space: int) -> Net:
         """Return the same with its result in a scratchpad."""
         return replace(self, part=self.part.with_result_in(space))

@@ -9,10 +9,11 @@ what they read and write allows, and a move stays where the predicted cycles of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from einchip.mapper.ops import Op
 from einchip.mapper.schedule import dependencies
+from einchip.program import Unit
 
 #: Orders of one phase that are predicted at most, and places by which an operation is moved.
 MAX_ORDERS, MAX_MOVE = 48, 4
@@ -31,9 +32,12 @@ def improved(ops: Sequence[Op], cost: Callable[[Order], float]) -> Order:
     if len(ops) > MAX_OPERATIONS:
         return best
     needs = [frozenset(n) for n in dependencies(ops)]
+    vector = {k for k, o in enumerate(ops) if o.unit is Unit.VECTOR}
+    best = early(best, needs, vector)
     least, tried = cost(best), {best}
     while len(tried) < MAX_ORDERS:
-        for order in moves(best, needs):
+        for moved in moves(best, needs):
+            order = early(moved, needs, vector)
             if order in tried or len(tried) >= MAX_ORDERS:
                 continue
             tried.add(order)
@@ -44,6 +48,19 @@ def improved(ops: Sequence[Op], cost: Callable[[Order], float]) -> Order:
         else:
             break
     return best
+
+
+def early(order: Order, needs: Sequence[frozenset[int]], chosen: Collection[int]) -> Order:
+    """Return the order with the chosen operations right behind the last that they must follow.
+
+    The vector unit's, whose slot is free: what follows them in the program is then predicted
+    with their reads.
+    """
+    found = list(order)
+    for k in [k for k in order if k in chosen]:
+        found.remove(k)
+        found.insert(max((found.index(i) + 1 for i in needs[k]), default=0), k)
+    return tuple(found)
 
 
 def moves(order: Order, needs: Sequence[frozenset[int]]) -> Iterator[Order]:

@@ -30,14 +30,16 @@ from einchip.mapper.ports import (
     region,
 )
 from einchip.mapper.problem import ModelProblem
-from einchip.mapper.programs import Programs, emitted
-from einchip.mapper.timeline import step_cycles
+from einchip.mapper.programs import Programs, check_words, emitted
+from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.tokens import straight
 from einchip.mapper.tree import ONE
 from einchip.program import Halt, Instruction, Program
 
 #: Operations of one phase, so that lifetimes of different phases are apart.
 SPAN = 1 << 16
+#: Time steps of the sequence that decides what pays.
+SEQUENCE = 32
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,29 @@ def placed(phases: Sequence[Phase], arch: Architecture) -> Mapped:
 def reordered(mapped: Mapped, arch: Architecture) -> Mapped:
     """Return the same with the quickest order found of every loop with a cell, where that fits."""
     for number, phase in enumerate(mapped.phases):
-        if phase.cell:
+        if phase.cell and not phase.order:
             order = improved(phase.body, partial(_order_cycles, mapped, number, arch))
             with contextlib.suppress(MappingError):
                 mapped = placed(_with_order(mapped, number, order), arch)
+    return mapped
+
+
+def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
+    """Return the same with input parts that run a time step ahead, where that pays.
+
+    It costs an input part more in a sequence; one of SEQUENCE time steps decides.
+    """
+    for number, phase in enumerate(mapped.phases):
+        if not phase.can_run_ahead:
+            continue
+        trial = list(mapped.phases)
+        trial[number] = replace(phase, ahead=True, order=())
+        with contextlib.suppress(MappingError):
+            found = reordered(placed(trial, arch), arch)
+            programs = [m.programs(None, arch).run for m in (mapped, found)]
+            check_words(programs[1], arch)
+            cycles = [predict(p, arch, SEQUENCE) for p in programs]
+            mapped = found if cycles[1] < cycles[0] else mapped
     return mapped
 
 
