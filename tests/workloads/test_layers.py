@@ -107,6 +107,18 @@ def test_bounds_of_a_dense_lstm_are_counted_by_hand(tmp_path: Path) -> None:
     assert f.copy_cycles == 0
 
 
+def test_bounds_of_a_batch_are_counted_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "layers.yaml"
+    path.write_text(yaml.safe_dump([dense_entry(cell="lstm")]))
+    [f] = measure_layers(read(path), BASE, batch=16)
+    assert isinstance(f, LayerFigures)
+    # Of the input matrix the results decide, 96 * 16 of them, of the hidden one the products.
+    assert f.compute_cycles == 96 * 16 / 16 + 24 * 96 * 16 / 256
+    assert f.vector_bound_cycles == 24 * 6
+    assert f.port_cycles == 12
+    assert f.ratio > 1
+
+
 def test_the_copy_of_a_plain_rnn_is_told(tmp_path: Path) -> None:
     [f] = of_file(tmp_path, dense_entry(cell="rnn"))
     assert isinstance(f, LayerFigures)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
-from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, say
+from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, runs_of, say
 from einchip.cli.inputs import data_of, load_data, stand_in
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def compile(
     with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
         made = compiled.compile_model(loaded_model, machine, calibration, batch)
         manifest = folder.write(made, sequences, output)
-    n_runs = len(manifest.sequences)
-    runs = f"{n_runs} sequences" if batch == 1 else f"{n_runs} runs of {batch} sequences"
+    runs = runs_of(len(manifest.sequences), batch)
     say(
         f"{output}: {loaded_model.spec.name} on {machine.name}: {runs}, "
         f"{made.mapping.macs:,} MACs a step, "

@@ -15,6 +15,7 @@ from einchip.cli.common import (
     energy_table,
     fail,
     require_writable,
+    runs_of,
     say,
     write_json,
 )
@@ -59,9 +60,7 @@ def simulate(
     steps = sum(n for n, _ in results)
     bound = sum(s.bound_cycles for s in made.manifest.sequences)
     batch = made.manifest.batch
-    runs = (
-        f"{len(results)} sequences" if batch == 1 else f"{len(results)} runs of {batch} sequences"
-    )
+    runs = runs_of(len(results), batch)
     say(
         f"{made.manifest.model} on {made.arch.name}: {runs}, {steps} steps, "
         f"{total['cycles']:,} cycles ({total['cycles'] / steps:,.0f} a step), "
