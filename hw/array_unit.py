@@ -195,8 +195,10 @@ class Iterations(wiring.Component):
         m.d.comb += [
             work.valid.eq(issue),
             work.first.eq(slot.first),
-            work.address.eq(Cat(slot.q, self.tile_target) if holds else self.tile_target),
+            work.address[-1].eq(self.tile_target),
         ]
+        if self.arch.tile_accumulators > 1:
+            m.d.comb += work.address[:-1].eq(slot.q)
         if holds:
             m.d.comb += [work.take.eq(issue & slot.begins), work.direct.eq(~slot.holds)]
         if self.arch.fold == "flex":

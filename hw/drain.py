@@ -225,10 +225,16 @@ class Drain(wiring.Component):
 
     def _select_sum(self, m: Module, queue: TileQueue, next_sum: Value) -> None:
         """Select the accumulators of the tile's set, one after the other."""
-        target, q = Signal(), Signal(clog2(self.arch.tile_accumulators))
-        m.d.comb += self.select.address.eq(Cat(q, target))
+        target = Signal()
+        m.d.comb += self.select.address[-1].eq(target)
         with m.If(queue.pop):
-            m.d.sync += [target.eq(queue.head.target), q.eq(0)]
+            m.d.sync += target.eq(queue.head.target)
+        if self.arch.tile_accumulators == 1:
+            return
+        q = Signal(clog2(self.arch.tile_accumulators))
+        m.d.comb += self.select.address[:-1].eq(q)
+        with m.If(queue.pop):
+            m.d.sync += q.eq(0)
         with m.Elif(next_sum):
             m.d.sync += q.eq(q + 1)
 

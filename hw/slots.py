@@ -25,17 +25,16 @@ def slot_layout(arch: Architecture) -> data.StructLayout:
     Where the fold holds row operands, moreover
 
     * holds: whether the instruction holds;
-    * h, q: which of the held vectors of X it reads, and which of the vectors of Y that pass.
+    * h: which of the held vectors of X it reads;
+    * q (where a tile may use several accumulators): which of the vectors of Y that pass.
     """
     address = unsigned(offset_bits(arch))
     flags = ("reads_x", "reads_y", "first", "begins", "tile_ends", "ends")
     members: dict[str, Any] = {**dict.fromkeys("xyz", address), **dict.fromkeys(flags, unsigned(1))}
     if arch.holds:
-        members |= {
-            "holds": unsigned(1),
-            "h": unsigned(clog2(arch.cols)),
-            "q": unsigned(clog2(arch.tile_accumulators)),
-        }
+        members |= {"holds": unsigned(1), "h": unsigned(clog2(arch.cols))}
+    if arch.tile_accumulators > 1:
+        members |= {"q": unsigned(clog2(arch.tile_accumulators))}
     return data.StructLayout(members)
 
 
@@ -122,18 +121,17 @@ class Slots(wiring.Component):
         reads = self._read_held(m)
         loops = Signal(HOLD_LOOPS)  # those that hold
         x_left, y_left, begins, holds = Signal(), Signal(), Signal(), Signal()
-        q = Signal(slot.q.shape())
         passed = (nest.last[:HOLD_LOOPS] | ~loops).all()
         over = (~x_left | reads.last[0]) & (~y_left | passed)  # the iteration
         all_read = Signal()
-        m.d.comb += Cat(slot.reads_x, slot.reads_y, slot.begins, slot.holds, slot.q).eq(
-            Cat(x_left, y_left, begins, holds, q)
+        m.d.comb += Cat(slot.reads_x, slot.reads_y, slot.begins, slot.holds).eq(
+            Cat(x_left, y_left, begins, holds)
         )
         with m.If(self.load):
             holding = (raw.nh != 1) | (raw.n_hold != 0)
             m.d.sync += [
                 Cat(holds, y_left).eq(Cat(holding, ~holding)),
-                Cat(x_left, begins, all_read, q).eq(0b011),
+                Cat(x_left, begins, all_read).eq(0b011),
                 loops.eq(Cat(raw.n_hold > i for i in range(HOLD_LOOPS))),
             ]
         with m.Elif(self.advance):
@@ -143,8 +141,14 @@ class Slots(wiring.Component):
                 x_left.eq(Mux(over, ~(all_read | last_x), x_left & ~reads.last[0])),
                 y_left.eq(over | (y_left & ~passed)),
                 begins.eq(over | (begins & ~y_left)),
-                q.eq(Mux(over | ~y_left, 0, q + 1)),
             ]
+        if self.arch.tile_accumulators > 1:
+            q = Signal(slot.q.shape())
+            m.d.comb += slot.q.eq(q)
+            with m.If(self.load):
+                m.d.sync += q.eq(0)
+            with m.Elif(self.advance):
+                m.d.sync += q.eq(Mux(over | ~y_left, 0, q + 1))
         return passed
 
     def _read_held(self, m: Module) -> Nest:
