@@ -29,7 +29,7 @@ Price = Callable[[Node, Node, Shape, int, Fold], float]
 #: Orders of a tensor's indices that are tried while folds are not chosen yet.
 FEW_ORDERS = 4
 #: Folds of a step that are tried first, and where the first ones leave a gap.
-FIRST_FOLDS, MORE_FOLDS = 32, 128
+FIRST_FOLDS, MORE_FOLDS = 48, 512
 
 
 @dataclass(frozen=True)

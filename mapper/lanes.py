@@ -46,9 +46,9 @@ ALL_GROUPS = "mnkbh"
 #: Cycles between the end of a lane set-up and the next one's start.
 SETUP_MARGIN = 2
 #: Ways to choose indices for the same lanes that are looked at.
-ALTERNATIVES = 4
+ALTERNATIVES = 8
 #: Of the folds that are kept, those that fuse the same indices are this part at most.
-BUCKETS = 4
+BUCKETS = 8
 #: Part of the least cycles by which folds may exceed them where nothing else is said.
 USUAL_SLACK = 1 / 8
 
