@@ -2,7 +2,10 @@
 
 Dynamic programming over the tree: for every step and every pattern in which it can write its
 result, the cheapest way to get there. A producer's fold and its consumer's fold fit together if the
-tensor between them has a layout that is free of conflicts for both.
+tensor between them has a layout that is free of conflicts for both, and fuses what either fuses.
+
+First the best few folds of each step are tried. If the tree that they make takes longer than the
+sum of what its steps take at least, the search is repeated with all folds that could close the gap.
 """
 
 from __future__ import annotations
@@ -13,15 +16,18 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Factor, Fold, Shape, candidates
-from einchip.mapper.layout import Layout, conflict_free, restrict, solve
-from einchip.mapper.plan import Part, Slicing, Step, Tensor
+from einchip.mapper.lanes import Candidate, Fold, Shape, candidates
+from einchip.mapper.lanes import Lanes as Lanes
+from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve
+from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
 from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
 PADDING_WEIGHT = 0.1
-
-Lanes = tuple[Factor, ...]
+#: Orders of a tensor's indices that are tried while folds are not chosen yet.
+FEW_ORDERS = 4
+#: Folds of a step that are tried first, and where the first ones leave a gap.
+FIRST_FOLDS, MORE_FOLDS = 48, 512
 
 
 @dataclass(frozen=True)
@@ -72,19 +78,36 @@ class _Entry(NamedTuple):
     cycles: int
     fold: Fold
     flip: bool
-    layouts: tuple[Layout, Layout]  # of the left and the right operand
     below: tuple[_Entry | None, ...]
 
 
-class _Folder:
-    """The dynamic programme over one tree."""
+@dataclass
+class _Tally:
+    """What a search looked at, and what its steps take at least."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    folds: int = 0
+    patterns: int = 0
+    least: int = 0
+    #: Of every step with folds left out: by how much the cheapest of them exceeds the least.
+    cuts: list[int] = field(default_factory=list)
+
+
+class _Folder:
+    """The dynamic programme over one tree.
+
+    `slack` are the cycles by which a step may exceed its least (None: `lanes.USUAL_SLACK`).
+    """
+
+    def __init__(self, task: Task, slack: int | None, keep: int) -> None:
+        self.task, self.slack, self.keep = task, slack, keep
         self.steps = list(task.root.steps())
         self.order = {id(step): k for k, step in enumerate(self.steps)}
         self.sliced = self._spine()
-        self.known: dict[tuple[int, Lanes, Lanes], tuple[float, Layout] | None] = {}
+        self.known: dict[tuple[int, Lanes, Lanes], float | None] = {}
+        self.tally = _Tally()
+        #: Indices of which some tensors hold fewer values: nothing may lie outside them.
+        self.cut = {i for i, n in task.frame.items() if task.sizes.get(i, 1) != n}
+        self.cut |= {task.slicing.index} if task.slicing.count > 1 else set()
 
     def _spine(self) -> list[Node]:
         """Return the sliced nodes: the streamed tensor, and the steps upward from it."""
@@ -112,17 +135,19 @@ class _Folder:
             return self.task.sizes
         return {**self.task.sizes, s.index: self.task.sizes[s.index] // s.count}
 
-    def layout(self, node: Node, accesses: Iterable[Lanes]) -> Layout | None:
+    def layout(
+        self, node: Node, accesses: Iterable[Lanes], n_orders: int = MAX_ORDERS
+    ) -> Layout | None:
         """Return a layout in which all accesses are free of conflicts, or None."""
         task, lanes, root = self.task, self.task.arch.lanes, node is self.task.root
         given = task.fixed.get(node.tensor) if node.tensor or root else None
         if given is not None:
             return given if all(conflict_free(given, a, lanes) for a in accesses) else None
         if root and task.frame:
-            whole = solve(task.frame, task.frame, accesses, lanes)
+            whole = solve(task.frame, task.frame, accesses, lanes, n_orders)
             return restrict(whole, node.indices, task.sizes) if whole else None
         sizes = self.sizes(self.is_sliced_tensor(node))
-        return solve(node.indices, sizes, accesses, lanes)
+        return solve(node.indices, sizes, accesses, lanes, n_orders)
 
     def padding_cost(self, layout: Layout) -> float:
         padded = layout.extent - layout.elements
@@ -130,25 +155,30 @@ class _Folder:
 
     def operand(
         self, node: Node, read: Lanes, entries: Mapping[int, list[_Entry]]
-    ) -> tuple[float, Layout, _Entry | None] | None:
+    ) -> tuple[float, _Entry | None] | None:
         """Return the cheapest way to have an operand that can be read with these lanes."""
         if node.tensor:
-            layout = self.layout(node, [read, *self.task.accesses.get(node.tensor, ())])
-            return (self.padding_cost(layout), layout, None) if layout else None
-        best: tuple[float, Layout, _Entry | None] | None = None
+            leaf = self.between(node, (), read)
+            return None if leaf is None else (leaf, None)
+        best: tuple[float, _Entry | None] | None = None
         for entry in entries[id(node)]:
             if best and entry.total >= best[0]:
                 break
             found = self.between(node, entry.fold.z_lanes, read)
-            if found and (best is None or entry.total + found[0] < best[0]):
-                best = (entry.total + found[0], found[1], entry)
+            if found is not None and (best is None or entry.total + found < best[0]):
+                best = (entry.total + found, entry)
         return best
 
-    def between(self, node: Node, write: Lanes, read: Lanes) -> tuple[float, Layout] | None:
+    def accesses(self, node: Node, write: Lanes, read: Lanes) -> list[Lanes]:
+        """Return all accesses of an operand: a leaf is not written, and may be read by others."""
+        return [write, read, *(self.task.accesses.get(node.tensor, ()) if node.tensor else ())]
+
+    def between(self, node: Node, write: Lanes, read: Lanes) -> float | None:
+        """Return what padding a tensor with these accesses costs, None where no layout serves."""
         key = (id(node), write, read)
         if key not in self.known:
-            layout = self.layout(node, [write, read])
-            self.known[key] = (self.padding_cost(layout), layout) if layout else None
+            layout = self.layout(node, self.accesses(node, write, read), FEW_ORDERS)
+            self.known[key] = self.padding_cost(layout) if layout else None
         return self.known[key]
 
     def run(self) -> tuple[_Entry, Layout]:
@@ -168,29 +198,85 @@ class _Folder:
 
     def _entries(self, step: Node, entries: Mapping[int, list[_Entry]]) -> list[_Entry]:
         """Return the best entry for each pattern of writing the result, cheapest first."""
-        task, best = self.task, dict[Lanes, _Entry]()
-        extents = self.sizes(self.is_sliced_step(step))
-        executions = task.slicing.count if self.is_sliced_step(step) else 1
+        best = dict[Lanes, _Entry]()
+        executions = self.task.slicing.count if self.is_sliced_step(step) else 1
+        left, right = step.operands
+        for flip, (cycles, fold) in self._folds(step, executions):
+            x_lanes, y_lanes = fold.x_lanes, fold.y_lanes
+            first = self.operand(left, y_lanes if flip else x_lanes, entries)
+            second = self.operand(right, x_lanes if flip else y_lanes, entries) if first else None
+            if first is None or second is None:
+                continue
+            total = cycles * executions + first[0] + second[0]
+            key = tuple(sorted(fold.z_lanes))
+            if key not in best or total < best[key].total:
+                best[key] = _Entry(total, cycles, fold, flip, (first[1], second[1]))
+        self.tally.patterns += len(best)
+        return sorted(best.values(), key=lambda e: e.total)
+
+    def _folds(self, step: Node, executions: int) -> list[tuple[bool, Candidate]]:
+        """Return the folds of a step to try, each with whether the right operand is in X."""
+        task, extents = self.task, self.sizes(self.is_sliced_step(step))
         addend = bool(task.addend) and step is task.root
         left, right = step.operands
+        found: list[tuple[bool, Candidate]] = []
+        least, cuts = [], []
         for flip in (False, True):
             if task.flips.get(self.order[id(step)], flip) != flip:
                 continue
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
-            for cycles, fold in candidates(shape, task.arch, addend):
-                ways = [
-                    self.operand(o, fold.x_lanes if o is x else fold.y_lanes, entries)
-                    for o in (left, right)
-                ]
-                if ways[0] is None or ways[1] is None:
-                    continue
-                total = cycles * executions + ways[0][0] + ways[1][0]
-                key = fold.z_lanes
-                if key not in best or total < best[key].total:
-                    layouts, below = (ways[0][1], ways[1][1]), (ways[0][2], ways[1][2])
-                    best[key] = _Entry(total, cycles, fold, flip, layouts, below)
-        return sorted(best.values(), key=lambda e: e.total)
+            slack = None if self.slack is None else self.slack // executions
+            folds, cut = candidates(shape, task.arch, addend, slack, self.keep)
+            found += [(flip, c) for c in folds if self._allowed(c.fold)]
+            least.append(min(cut, folds[0].cycles))
+            cuts.append(cut)
+        self.tally.folds += len(found)
+        self.tally.least += min(least) * executions
+        self.tally.cuts.append((min(cuts) - min(least)) * executions)
+        return found
+
+    def _allowed(self, fold: Fold) -> bool:
+        """Tell whether no index lies outside one of which some tensors hold fewer values."""
+        return not any(i in f.chain[:-1] for f in fold.factors for i in self.cut)
+
+
+def _cycles(entry: _Entry, folder: _Folder, node: Node) -> int:
+    """Return the cycles of all executions of a step and those below it."""
+    executions = folder.task.slicing.count if folder.is_sliced_step(node) else 1
+    below = zip(entry.below, node.operands, strict=True)
+    return entry.cycles * executions + sum(_cycles(e, folder, o) for e, o in below if e)
+
+
+class _Answer(NamedTuple):
+    """The best way to fold a tree, and what was searched for it."""
+
+    folder: _Folder
+    entry: _Entry
+    layout: Layout
+    searched: Searched
+
+
+def _search(task: Task) -> _Answer:
+    """Search with few folds; if that leaves a gap, with all that could close it."""
+    slack: int | None = None
+    answer: _Answer | None = None
+    for keep in (FIRST_FOLDS, MORE_FOLDS):
+        folder = _Folder(task, slack, keep)
+        entry, layout = folder.run()
+        tally = folder.tally
+        gap = _cycles(entry, folder, task.root) - tally.least
+        complete = all(cut >= gap for cut in tally.cuts)
+        free = sum(k not in task.flips for k in range(len(folder.steps)))
+        searched = Searched(1 << free, tally.folds, tally.patterns, len(folder.known), complete)
+        if answer is None or entry.total < answer.entry.total:
+            answer = _Answer(folder, entry, layout, searched)
+        answer = answer._replace(searched=searched)
+        if complete:
+            break
+        slack = gap
+    assert answer is not None
+    return answer
 
 
 def fold_tree(task: Task) -> Part:
@@ -198,14 +284,13 @@ def fold_tree(task: Task) -> Part:
 
     Raises MappingError where the result's accesses cannot all be free of conflicts.
     """
-    folder = _Folder(task)
-    entry, layout = folder.run()
+    folder, entry, layout, searched = _search(task)
     tensors: dict[str, Tensor] = {}
     steps: list[Step] = []
     _collect(folder, task.root, entry, tensors, steps)
     result = task.naming.result
     tensors[result] = Tensor(result, task.root.indices, layout, 0, False)
-    return Part(tensors, tuple(steps), result, task.root.text(), task.slicing)
+    return Part(tensors, tuple(steps), result, task.root.text(), task.slicing, searched)
 
 
 def _collect(
@@ -213,14 +298,16 @@ def _collect(
 ) -> str:
     """Append a step and those below it; return its name."""
     task, names = folder.task, []
-    for right, (operand, below, layout) in enumerate(
-        zip(node.operands, entry.below, entry.layouts, strict=True)
-    ):
+    for right, (operand, below) in enumerate(zip(node.operands, entry.below, strict=True)):
         space = int(right != entry.flip)
         if below is None:
             name = f"{ONE}{space}" if operand.tensor == ONE else task.naming.of(operand.tensor)
         else:
             name = _collect(folder, operand, below, tensors, steps)
+        read = entry.fold.x_lanes if space == 0 else entry.fold.y_lanes
+        write = below.fold.z_lanes if below else ()
+        layout = folder.layout(operand, folder.accesses(operand, write, read))
+        assert layout is not None
         sliced = folder.is_sliced_tensor(operand)
         slots = task.slicing.slots(below is None) if sliced else 1
         tensors[name] = Tensor(name, operand.indices, layout, space, below is None, sliced, slots)

@@ -1,193 +1,102 @@
-"""Folds: which indices of a pairwise step lie on the lanes of one iteration.
+"""Folds of a pairwise step, by the cycles of their CONTRACTs.
 
-A step multiplies X (rows) by Y (columns). Its indices fall into groups: `m` (X and Z), `n` (Y and
-Z), `k` (X and Y, summed), `b` (all three), `rx` and `ry` (in one operand only, summed). A fold puts
-up to two factors of m, n and k and one of b on lanes; a factor is the innermost `count` values of
-an index, the rest of the index runs in time. Where `count` does not divide the index, the rest is
-a *tail*: one more CONTRACT with fewer lanes. Lanes of k divide exactly, since a tail of k would
-need a second sum.
+What fits a machine depends on its fold (`program.Contract`). Lanes hold up to two factors of m, n
+and k and one of b. Where values of X are held, one more factor of m (`h`) lies on groups of
+columns, and up to two of n (`q`) pass in time. A factor is a count of an index, or of several that
+are fused; the rest runs in time. Where the count does not divide, the rest is a *tail*: one more
+CONTRACT with fewer lanes. Lanes of k divide exactly, since a tail of k would need a second sum.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture, clog2
 from einchip.mapper.cost import issue_cycles, latency
+from einchip.mapper.factors import Factor, Fold, Lanes, Run, Shape, Sized, runs
+from einchip.mapper.options import Chain, Limit, Option, Place, Way, laned, ways
+from einchip.program import HOLD_LOOPS
+
+__all__ = [
+    "Candidate",
+    "Factor",
+    "Fold",
+    "Found",
+    "Lanes",
+    "Run",
+    "Shape",
+    "Sized",
+    "best_cycles",
+    "candidates",
+    "group_options",
+    "runs",
+]
 
 #: Words that a CONTRACT takes to fetch, and the states FETCH and DECODE: no CONTRACT is quicker.
 FETCH_CYCLES = 10
 #: Cycles between the end of a lane set-up and the next one's start.
 SETUP_MARGIN = 2
-
-
-@dataclass(frozen=True)
-class Factor:
-    """The innermost `count` values of an index."""
-
-    index: str
-    count: int
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The lanes of one iteration."""
-
-    m: tuple[Factor, ...] = ()
-    n: tuple[Factor, ...] = ()
-    k: tuple[Factor, ...] = ()
-    b: tuple[Factor, ...] = ()
-
-    @property
-    def x_lanes(self) -> tuple[Factor, ...]:
-        """Lanes that are read from X at once."""
-        return self.m + self.k + self.b
-
-    @property
-    def y_lanes(self) -> tuple[Factor, ...]:
-        """Lanes that are read from Y at once."""
-        return self.n + self.k + self.b
-
-    @property
-    def z_lanes(self) -> tuple[Factor, ...]:
-        """Lanes that are written (and read as an addend) at once."""
-        return self.n + self.b
-
-    @property
-    def n_m(self) -> int:
-        """Rows drained per tile."""
-        return prod(f.count for f in self.m)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of one full iteration."""
-        return prod(f.count for f in self.m + self.n + self.k + self.b)
-
-
-Sized = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The index groups of a pairwise step, each index with its size; indices of size 1 left out."""
-
-    m: Sized
-    n: Sized
-    k: Sized
-    b: Sized
-    rx: Sized
-    ry: Sized
-
-    @classmethod
-    def of(
-        cls, x: Iterable[str], y: Iterable[str], z: Iterable[str], sizes: Mapping[str, int]
-    ) -> Shape:
-        """Sort the indices of X, Y and the result into groups."""
-        xs, ys, zs = set(x), set(y), set(z)
-
-        def group(indices: Iterable[str], wanted: set[str]) -> Sized:
-            return tuple((i, sizes[i]) for i in indices if i in wanted and sizes[i] > 1)
-
-        return cls(
-            m=group(x, (xs & zs) - ys),
-            n=group(y, (ys & zs) - xs),
-            k=group(x, (xs & ys) - zs),
-            b=group(x, xs & ys & zs),
-            rx=group(x, xs - ys - zs),
-            ry=group(y, ys - xs - zs),
-        )
-
-    def groups(self) -> tuple[Sized, ...]:
-        """Return all six groups."""
-        return self.m, self.n, self.k, self.b, self.rx, self.ry
+#: Ways to choose indices for the same lanes that are looked at.
+ALTERNATIVES = 8
+#: Of the folds that are kept, those that fuse the same indices are this part at most.
+BUCKETS = 8
+#: Part of the least cycles by which folds may exceed them where nothing else is said.
+USUAL_SLACK = 1 / 8
 
 
 class Machine(NamedTuple):
     """What folds depend on."""
 
+    fold: str
     rows: int
     cols: int
     lanes: int
+    passing: int  # vectors of Y that may pass while X is held
 
     @classmethod
     def of(cls, arch: Architecture) -> Machine:
-        return cls(arch.rows, arch.cols, arch.lanes)
+        passing = arch.tile_accumulators if arch.holds else 1
+        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing)
 
+    @property
+    def floor(self) -> int:
+        """Cycles that no CONTRACT beats: fetch, and the lane set-up of the next one."""
+        return max(self.lanes + SETUP_MARGIN, FETCH_CYCLES)
 
-class Option(NamedTuple):
-    """One choice of lanes for one group: by position in the group."""
+    @property
+    def most_k(self) -> int:
+        """Lanes of k at most."""
+        return {"op": 1, "ip": self.rows}.get(self.fold, min(self.rows, self.cols))
 
-    steps: int  # iterations in time, tails included
-    tails: int  # factors that do not divide
-    lanes: int
-    factors: tuple[tuple[int, int], ...]  # (position, count)
+    def most_b(self, n_k: int) -> int:
+        """Lanes of b at most, beside those of k."""
+        if self.fold not in ("hybrid", "flex"):
+            return 1
+        return min(self.rows, self.cols) // (1 << clog2(n_k))
 
+    def blocks(self, n_k: int, n_b: int) -> int:
+        """Blocks into which lanes of k and b cut the array."""
+        return 1 if self.fold == "ip" else 1 << clog2(n_k) + clog2(n_b)
 
-def _counts(size: int, cap: int, exact: bool) -> list[int]:
-    """Return lane counts worth trying: for each number of iterations the least count."""
-    if exact:
-        return [c for c in range(2, min(size, cap) + 1) if size % c == 0]
-    most = min(size, cap)
-    found = {-(-size // -(-size // c)) for c in range(2, most + 1)} | {most}
-    return sorted(c for c in found if c >= 2)
+    def most_m(self, blocks: int) -> int:
+        """Lanes of m at most in one of so many blocks."""
+        return 1 if self.fold == "ip" else self.rows // blocks
 
+    def most_n(self, blocks: int) -> int:
+        """Lanes of n at most in one of so many blocks."""
+        return 1 if self.fold == "ip" else self.cols // blocks
 
-@lru_cache(maxsize=65536)
-def _options(
-    sizes: tuple[int, ...], cap: int, factors: int, exact: bool, alternatives: int
-) -> tuple[Option, ...]:
-    """Return the choices for a group that no other one beats in every figure."""
-    total = prod(sizes)
-    found = [Option(total, 0, 1, ())]
-    for number in range(1, factors + 1):
-        for where in itertools.combinations(range(len(sizes)), number):
-            ways = [_counts(sizes[p], cap, exact) for p in where]
-            for counts in itertools.product(*ways):
-                lanes = prod(counts)
-                if lanes > cap:
-                    continue
-                chosen = tuple(zip(where, counts, strict=True))
-                steps = total
-                for p, c in chosen:
-                    steps = steps // sizes[p] * -(-sizes[p] // c)
-                tails = sum(sizes[p] % c != 0 for p, c in chosen)
-                found.append(Option(steps, tails, lanes, chosen))
-    return _front(found, alternatives)
-
-
-def _front(options: list[Option], alternatives: int) -> tuple[Option, ...]:
-    """Keep the Pareto front over (steps, tails, lanes), with some alternatives of each point."""
-    kept: dict[tuple[int, int, int], list[Option]] = {}
-    for o in sorted(options):
-        key = o[:3]
-        if key in kept:
-            if len(kept[key]) < alternatives:
-                kept[key].append(o)
-        elif not any(all(p <= q for p, q in zip(other, key, strict=True)) for other in kept):
-            kept[key] = [o]
-    return tuple(o for group in kept.values() for o in group)
-
-
-def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Option, ...]:
-    """Return ways to put up to `cap` values of a group of indices on lanes."""
-    return _options(sizes, cap, 2, False, 4)
-
-
-@lru_cache(maxsize=65536)
-def _segments(sizes: tuple[int, ...], option: Option) -> list[tuple[int, int]]:
-    """Return (iterations in time, lanes) of each part of a group: full lanes, and the tails."""
-    chosen = dict(option.factors)
-    rest = prod(s for p, s in enumerate(sizes) if p not in chosen)
-    parts = [(rest, 1)]
-    for p, c in option.factors:
-        ways = [(sizes[p] // c, c)] + ([(1, sizes[p] % c)] if sizes[p] % c else [])
-        parts = [(t * q, lanes * w) for t, lanes in parts for q, w in ways]
-    return parts
+    def most_held(self, blocks: int, n_n: int) -> int:
+        """Vectors of X that may be held beside so many lanes of n."""
+        if self.fold == "ip":
+            return self.cols
+        fit = self.cols // (blocks * n_n)
+        return 1 << fit.bit_length() - 1 if self.fold == "flex" else 1
 
 
 class _Sizes(NamedTuple):
@@ -198,74 +107,176 @@ class _Sizes(NamedTuple):
     k: tuple[int, ...]
     b: tuple[int, ...]
     alone: int  # product of rx and ry
+    apart: bool = False  # whether m is several indices that only stand for one
 
     @classmethod
     def of(cls, shape: Shape) -> _Sizes:
         m, n, k, b, rx, ry = (tuple(s for _, s in g) for g in shape.groups())
         return cls(m, n, k, b, prod(rx) * prod(ry))
 
-    def ordered(self) -> _Sizes:
-        """Return an equal shape whose figures are the same, so that it is found more often."""
-        m, n, k, b = (tuple(sorted(g)) for g in (self.m, self.n, self.k, self.b))
-        return _Sizes(m, n, k, b, self.alone)
+    def fused(self) -> _Sizes:
+        """Return the shape whose groups are one index each: no fold of this one is cheaper."""
+        m, n, k, b = (tuple(x for x in (prod(g),) if x > 1) for g in self[:4])
+        return _Sizes(m, n, k, b, self.alone, len(self.m) > 1)
+
+
+class _Ways(NamedTuple):
+    """One fold by its figures; every combination of the options of its ways is one by names."""
+
+    total: int  # cycles of the CONTRACTs in the steady state, and rows that the last tile drains
+    contracts: int
+    rows: int
+    m: Way
+    n: Way
+    k: Way
+    b: Way
+
+    def choices(self) -> Iterator[_Choice]:
+        """Yield the folds with these figures."""
+        for options in itertools.product(self.m.same, self.n.same, self.k.same, self.b.same):
+            yield _Choice(self.total, *options)
 
 
 class _Choice(NamedTuple):
-    """One fold by positions, and the cycles of its CONTRACTs in the steady state."""
+    """One fold by positions."""
 
-    cycles: int
-    contracts: int
+    total: int
     m: Option
     n: Option
     k: Option
     b: Option
 
+    @property
+    def fused(self) -> tuple[Chain, ...]:
+        """The chains of each group that fuse indices."""
+        return tuple(p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1)
 
-def _evaluate(
-    s: _Sizes, machine: Machine, addend: bool, m: Option, n: Option, k: Option, b: Option
-) -> _Choice:
-    iterations, floor = k.steps * s.alone, max(machine.lanes + SETUP_MARGIN, FETCH_CYCLES)
-    if not m.tails + n.tails + b.tails:
-        cycles = issue_cycles(m.steps * n.steps * b.steps, iterations, m.lanes, addend)
-        return _Choice(max(cycles, floor), 1, m, n, k, b)
+
+def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...]) -> _Ways:
+    m, n, k, b = ways
+    iterations, floor = k.steps * alone, machine.floor
     cycles = contracts = 0
-    for (tm, n_m), (tn, _), (tb, _) in itertools.product(
-        _segments(s.m, m), _segments(s.n, n), _segments(s.b, b)
-    ):
-        cycles += max(issue_cycles(tm * tn * tb, iterations, n_m, addend), floor)
+    for (tm, n_m, nh), (tn, _, q), (tb, _, _) in itertools.product(m.parts, n.parts, b.parts):
+        cycles += max(floor, issue_cycles(tm * tn * tb, iterations, n_m, addend, nh, q))
         contracts += 1
-    return _Choice(cycles, contracts, m, n, k, b)
+    rows = m.lanes * n.n_blocks
+    return _Ways(cycles + rows, contracts, rows, m, n, k, b)
 
 
-def _combinations(s: _Sizes, machine: Machine, alternatives: int) -> Iterator[tuple[Option, ...]]:
-    """Yield all choices of lanes that fit the array, as (m, n, k, b)."""
-    cap = min(machine.rows, machine.cols)
-    for k in _options(s.k, cap, 2, True, alternatives):
-        k_blocks = 1 << clog2(k.lanes)
-        for b in _options(s.b, cap // k_blocks, 1, False, alternatives):
-            blocks = k_blocks << clog2(b.lanes)
-            ms = _options(s.m, machine.rows // blocks, 2, False, alternatives)
-            ns = _options(s.n, machine.cols // blocks, 2, False, alternatives)
-            for m, n in itertools.product(ms, ns):
-                yield m, n, k, b
+class _Lanes(NamedTuple):
+    """Lanes of all groups, and a bound of their cycles whatever is held."""
+
+    least: int
+    held: int
+    m: Way
+    n: Way
+    k: Way
+    b: Way
+
+    def holding(self, passing: int) -> Iterator[tuple[Way, ...]]:
+        """Yield the ways to hold values of m while values of n pass, and to hold none."""
+        yield self.m, self.n, self.k, self.b
+        for m in self.m.blocked:
+            if m.n_blocks <= self.held:
+                for n in (self.n, *self.n.blocked):
+                    if n.n_blocks <= passing:
+                        yield m, n, self.k, self.b
 
 
-@lru_cache(maxsize=65536)
-def _choices(
-    s: _Sizes, machine: Machine, addend: bool, alternatives: int, keep: int
-) -> tuple[_Choice, ...]:
-    found = [
-        _evaluate(s, machine, addend, *options)
-        for options in _combinations(s, machine, alternatives)
-    ]
-    found.sort(key=lambda c: (c.cycles + c.m.lanes, c.contracts, c.m.lanes))
-    return tuple(found[:keep])
+class _Blocks(NamedTuple):
+    """How an array is cut into blocks of k and b, and a bound of the cycles."""
+
+    least: int
+    k: Way
+    b: Way
+
+
+def _blocks(s: _Sizes, machine: Machine, fuse: bool, few: int) -> list[_Blocks]:
+    """Return all ways to cut the array into blocks, the best bound first.
+
+    All rows and columns of n blocks multiply 1/n as many pairs as an array in one piece.
+    """
+    nothing = Limit(1, 0)
+    found = []
+    macs = prod(itertools.chain(*s[:4])) * s.alone
+    for k in ways(s.k, Limit(machine.most_k, 2), nothing, True, fuse, few):
+        for b in ways(s.b, Limit(machine.most_b(k.lanes), 1), nothing, False, fuse, few):
+            blocks = machine.blocks(k.lanes, b.lanes)
+            found.append(_Blocks(macs * blocks // (machine.rows * machine.cols), k, b))
+    return sorted(found, key=lambda f: f.least)
+
+
+def _lanes(
+    s: _Sizes, machine: Machine, addend: bool, fuse: bool, few: int, cut: _Blocks
+) -> Iterator[_Lanes]:
+    """Yield all choices of lanes that fit the blocks of an array."""
+    k, b = cut.k, cut.b
+    blocks, floor = machine.blocks(k.lanes, b.lanes), machine.floor
+    most, passing = machine.most_held(blocks, 1), Limit(machine.passing, HOLD_LOOPS)
+    held = Limit(most, 1, 0 if s.apart else machine.lanes)
+    ms = ways(s.m, Limit(machine.most_m(blocks), 2), held, False, fuse, few)
+    ns = ways(s.n, Limit(machine.most_n(blocks), 2), passing, False, fuse, few)
+    for m, n in itertools.product(ms, ns):
+        most = min(machine.most_held(blocks, n.lanes), m.steps)
+        both = max(1, min(most, machine.passing, n.steps))
+        slots = m.steps * n.steps * b.steps * k.steps * s.alone // both
+        rows = prod(s.m) * n.steps * b.steps // most
+        least = slots + rows if addend else max(slots, rows)
+        yield _Lanes(max(least, floor) + m.lanes, most, m, n, k, b)
+
+
+@lru_cache(maxsize=262144)
+def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
+    """Return the cycles of the cheapest fold, with the rows that its last tile drains."""
+    best: int | None = None
+    for cut in _blocks(s, machine, False, 1):
+        if best is not None and cut.least >= best:
+            break
+        for lanes in sorted(_lanes(s, machine, addend, False, 1, cut), key=lambda p: p.least):
+            if best is not None and lanes.least >= best:
+                break
+            for held in lanes.holding(machine.passing):
+                total = _evaluate(machine, s.alone, addend, held).total
+                best = total if best is None else min(best, total)
+    assert best is not None
+    return best
 
 
 def best_cycles(shape: Shape, arch: Architecture, addend: bool = False) -> int:
-    """Return the least cycles of a step, its drain included."""
-    first = _choices(_Sizes.of(shape).ordered(), Machine.of(arch), addend, 1, 1)[0]
-    return first.cycles + latency(first.m.lanes, arch)
+    """Return the least cycles of a step, its drain included: those with all groups fused."""
+    return _least(_Sizes.of(shape).fused(), Machine.of(arch), addend) + latency(0, arch)
+
+
+@lru_cache(maxsize=16384)
+def _choices(
+    s: _Sizes, machine: Machine, addend: bool, slack: int | None, keep: int
+) -> tuple[tuple[_Choice, ...], int]:
+    """Return the cheapest folds, and the cycles of the cheapest that was left out."""
+    limit = _least(s.fused(), machine, addend)
+    limit += int(limit * USUAL_SLACK) if slack is None else slack
+    found: list[_Ways] = []
+    for cut in _blocks(s, machine, True, ALTERNATIVES):
+        for lanes in _lanes(s, machine, addend, True, ALTERNATIVES, cut):
+            if max(cut.least, lanes.least) > limit:
+                continue
+            evaluated = (
+                _evaluate(machine, s.alone, addend, held) for held in lanes.holding(machine.passing)
+            )
+            found += [w for w in evaluated if w.total <= limit]
+    found.sort(key=lambda w: w[:3])
+    kept: list[_Choice] = []
+    buckets: Counter[tuple[Chain, ...]] = Counter()
+    for way in found:
+        for choice in way.choices():
+            if len(kept) == keep:
+                return tuple(kept), way.total
+            fused = choice.fused
+            if buckets[fused] < keep // BUCKETS:
+                buckets[fused] += 1
+                kept.append(choice)
+            else:
+                limit = min(limit, way.total - 1)
+    return tuple(kept), limit + 1
 
 
 class Candidate(NamedTuple):
@@ -275,25 +286,63 @@ class Candidate(NamedTuple):
     fold: Fold
 
 
+class Found(NamedTuple):
+    """Folds of a step, best first, and the least cycles of those that were left out."""
+
+    candidates: list[Candidate]
+    cut: int
+
+
 def candidates(
-    shape: Shape, arch: Architecture, addend: bool = False, keep: int = 48
-) -> list[Candidate]:
-    """Return the best folds of a step, best first; the plainest (no lanes at all) is among them."""
+    shape: Shape,
+    arch: Architecture,
+    addend: bool = False,
+    slack: int | None = None,
+    keep: int = 48,
+) -> Found:
+    """Return the best `keep` folds of a step that take up to `slack` cycles more than the least.
+
+    `slack` None stands for `USUAL_SLACK` of the least. The plainest fold (no lanes at all) is
+    always among them.
+    """
     key, machine = _Sizes.of(shape), Machine.of(arch)
+    nothing = Limit(1, 0)
     plain = _evaluate(
-        key, machine, addend, *(Option(prod(g), 0, 1, ()) for g in (key.m, key.n, key.k, key.b))
-    )
-    chosen = dict.fromkeys((*_choices(key, machine, addend, 4, keep), plain))
+        machine, key.alone, addend,
+        tuple(ways(g, nothing, nothing, False, False, 1)[0] for g in key[:4]),
+    )  # fmt: skip
+    chosen, cut = _choices(key, machine, addend, slack, keep)
+    fixed = latency(0, arch)
+    every = dict.fromkeys((*chosen, *plain.choices()))
+    return Found([Candidate(c.total + fixed, _named(shape, c)) for c in every], cut + fixed)
 
-    def named(group: Sized, option: Option) -> tuple[Factor, ...]:
-        return tuple(Factor(group[p][0], c) for p, c in option.factors)
 
-    return [
-        Candidate(
-            c.cycles + latency(c.m.lanes, arch),
-            Fold(
-                named(shape.m, c.m), named(shape.n, c.n), named(shape.k, c.k), named(shape.b, c.b)
-            ),
+def _named(shape: Shape, c: _Choice) -> Fold:
+    """Return a fold with the names of its indices."""
+
+    def factors(group: Sized, places: tuple[Place, ...]) -> Lanes:
+        return tuple(
+            Factor(group[p.chain[0]][0], p.n, tuple(group[i][0] for i in p.chain[1:]), p.step)
+            for p in places
         )
-        for c in chosen
-    ]
+
+    return Fold(
+        factors(shape.m, c.m.places), factors(shape.n, c.n.places), factors(shape.k, c.k.places),
+        factors(shape.b, c.b.places), factors(shape.m, c.m.blocks), factors(shape.n, c.n.blocks),
+    )  # fmt: skip
+
+
+class Unfused(NamedTuple):
+    """Lanes of a group whose indices stay apart: by position and count."""
+
+    steps: int
+    tails: int
+    factors: tuple[tuple[int, int], ...]
+
+
+def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
+    """Return ways to put up to `cap` values of a group of indices on up to two lanes' factors."""
+    found = laned(sizes, cap, 2, False, False, ALTERNATIVES)
+    return tuple(
+        Unfused(o.steps, o.tails, tuple((p.chain[0], p.n) for p in o.places)) for o in found
+    )

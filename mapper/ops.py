@@ -199,7 +199,7 @@ def contract(
             found.append(_with_addend(made, c.d_base, step, addend, place) if addend else made)
         return found
 
-    latency = max(c.n_m for c in plain) + arch.drain_latency + 8
+    latency = max(c.tile_rows for c in plain) + arch.drain_latency + 8
     return Op(
         f"{step.name}.{piece}" if step.executions > 1 else step.name,
         Unit.ARRAY, frozenset(names[:2]) | extra, frozenset(names[2:]),

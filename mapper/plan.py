@@ -75,6 +75,28 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What the search for folds and layouts looked at.
+
+    Attributes
+    ----------
+    placements : ways to choose which operand of each step is in X.
+    folds : folds of all steps, in either orientation.
+    patterns : ways of writing results, each with fused indices of its own.
+    layouts : pairs of a write and a read for which a layout was looked for.
+    complete : whether no fold that was left out for its cycles, or for their number, could have
+        made the tree quicker. (Of the ways to choose indices for the same lanes at most
+        `lanes.ALTERNATIVES` are folds.)
+    """
+
+    placements: int = 1
+    folds: int = 0
+    patterns: int = 0
+    layouts: int = 0
+    complete: bool = False
+
+
+@dataclass(frozen=True)
 class Part:
     """A mapped network: its tensors, and its steps with operands before results."""
 
@@ -83,6 +105,7 @@ class Part:
     result: str
     tree: str
     slicing: Slicing = field(default_factory=Slicing)
+    searched: Searched = field(default_factory=Searched)
 
     def with_result_in(self, space: int) -> Part:
         """Return the same part with its result in a scratchpad."""

@@ -8,7 +8,8 @@ from math import prod
 from typing import Any, NamedTuple
 
 from einchip.arch import Architecture
-from einchip.mapper.lanes import Factor
+from einchip.mapper.emit import axes
+from einchip.mapper.factors import Factor
 from einchip.mapper.plan import Part, Step
 
 
@@ -40,7 +41,7 @@ def _einsum(part: Part, step: Step) -> str:
 
 
 def utilisation(part: Part, step: Step, arch: Architecture) -> float:
-    """Return the part of the array's multipliers that a full iteration of a step uses."""
+    """Return the part of the array's multipliers that a full issue of a step uses."""
     return step.fold.macs / arch.n_pes
 
 
@@ -60,7 +61,7 @@ def describe(part: Part, arch: Architecture) -> list[dict[str, Any]]:
             "cycles": s.cycles * s.executions,
             "utilisation": round(utilisation(part, s, arch), 4),
             "lanes": {
-                group: {f.index: f.count for f in getattr(s.fold, group)} for group in "mnkb"
+                group: {f.name: f.count for f in getattr(s.fold, group)} for group in "mnkbhq"
             },
         }
         for s in part.steps
@@ -89,10 +90,13 @@ def explain(part: Part, arch: Architecture) -> str:
 def _nest(part: Part, step: Step, arch: Architecture) -> Iterable[str]:
     """Yield a step's loop nest: tiles, reductions in time, lanes."""
     z = part.tensors[step.name]
-    lanes = {f.index: f.count for f in (*step.fold.x_lanes, *step.fold.n)}
-    times = {i: -(-n // lanes.get(i, 1)) for i, n in step.extents.items()}
-    outer = [f"{i} in {times[i]}" for i in z.indices if times.get(i, 1) > 1]
-    inner = [f"{i} in {n}" for i, n in times.items() if n > 1 and i not in z.indices]
+    loops = [
+        (a.chain[0] in z.indices, f"{'*'.join(reversed(a.chain))} in {times}")
+        for a in axes(step)
+        if (times := -(-a.size // (a.lanes * a.blocks))) > 1
+    ]
+    outer = [text for kept, text in loops if kept]
+    inner = [text for kept, text in loops if not kept]
     operands = f"{_access(part, step.x)} * {_access(part, step.y)}"
     yield (
         f"{_access(part, step.name)} in {'XY'[z.space]}: {step.macs} MACs, "
@@ -107,6 +111,8 @@ def _nest(part: Part, step: Step, arch: Architecture) -> Iterable[str]:
     rows, columns = _lanes(step.fold.m), _lanes(step.fold.n)
     shared = f", summed {_lanes(step.fold.k)}" if step.fold.k else ""
     shared += f", side by side {_lanes(step.fold.b)}" if step.fold.b else ""
+    shared += f", held {_lanes(step.fold.h)}" if step.fold.h else ""
+    shared += f" while {_lanes(step.fold.q)} pass" if step.fold.q else ""
     yield f"      rows {rows}, columns {columns}{shared}"
 
 
@@ -115,5 +121,5 @@ def _access(part: Part, name: str) -> str:
 
 
 def _lanes(factors: tuple[Factor, ...]) -> str:
-    text = " x ".join(f"{f.index}:{f.count}" for f in factors)
+    text = " x ".join(f"{f.name}:{f.count}" for f in factors)
     return f"{text} ({prod(f.count for f in factors)})" if text else "1"

@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from einchip.arch import Architecture
-from einchip.mapper.emit import Loop, merge, pad_loops, runs, unroll
+from einchip.mapper.emit import Loop, merge, pad_loops, unroll
 from einchip.mapper.errors import MappingError
+from einchip.mapper.factors import runs
 from einchip.mapper.lanes import group_options
 from einchip.mapper.ops import Op, Place
 from einchip.mapper.wires import View

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 
@@ -143,9 +144,9 @@ def conflicts(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture
 
     if isinstance(i, Contract):
         a = reference.contract_addresses(i, registers)
-        x = a.x.reshape(-1, a.x.shape[2] * a.x.shape[3] * a.x.shape[4])
-        y = a.y.reshape(-1, a.y.shape[2] * a.y.shape[3] * a.y.shape[4])
-        z = np.moveaxis(a.z, 2, 1).reshape(-1, a.z.shape[1] * a.z.shape[3])
+        x, y = (v.reshape(-1, prod(v.shape[3:])) for v in (a.x, a.y))
+        tiles, q, h, n_b, m, n = a.z.shape
+        z = np.moveaxis(a.z, 4, 2).reshape(tiles * q * m, h * n_b * n)
         return bad(x) or bad(y) or bad(z)
     if isinstance(i, Vector):
         source, target = reference.vector_addresses(i, registers)

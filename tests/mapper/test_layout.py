@@ -6,6 +6,7 @@ import itertools
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +68,46 @@ def test_no_layout_serves_all_pairs_of_three_factors_of_4() -> None:
 
 def test_an_access_of_more_lanes_than_banks_has_none() -> None:
     assert solve("ab", {"a": 8, "b": 8}, [[Factor("a", 8), Factor("b", 8)]], LANES) is None
+
+
+@given(tensors())
+def test_there_is_a_layout_whenever_residues_of_strides_keep_all_lanes_apart(
+    case: tuple[dict[str, int], list[list[Factor]]],
+) -> None:
+    sizes, accesses = case
+    lanes = 4
+    small = [[f for f in a if sizes[f.index] > 1][:2] for a in accesses]
+    names = sorted({f.index for a in small for f in a})
+
+    def apart(strides: dict[str, int]) -> bool:
+        for access in small:
+            ranges = (range(f.count) for f in access)
+            steps = [strides[f.index] for f in access]
+            banks = [int(np.dot(steps, v)) % lanes for v in itertools.product(*ranges)]
+            if len(set(banks)) < len(banks):
+                return False
+        return True
+
+    every = itertools.product(range(lanes), repeat=len(names))
+    possible = any(apart(dict(zip(names, r, strict=True))) for r in every)
+    assert (solve(sizes, sizes, small, lanes) is not None) == possible
+
+
+def test_fused_indices_lie_behind_one_another_and_give_lanes_as_one() -> None:
+    sizes = {"a": 2, "b": 2, "c": 5, "d": 2, "e": 2}
+    layout = solve("abcde", sizes, [[Factor("e", 16, ("d", "b", "a"))], [Factor("c", 5)]], LANES)
+    assert layout is not None
+    assert layout.stride("d") == 2 * layout.stride("e")
+    assert layout.stride("b") == 2 * layout.stride("d")
+    assert layout.stride("a") == 2 * layout.stride("b")
+    banks = [a % LANES for a in addresses(layout, {"a": 2, "b": 2, "d": 2, "e": 2})]
+    assert len(set(banks)) == 16
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("ab", "ac"), ("ab", "cb"), ("ab", "ba"), ("abc", "ac")]
+)
+def test_indices_that_are_fused_in_two_ways_have_no_layout(other: str) -> None:
+    fused = [[Factor(chain[0], 1, tuple(chain[1:]))] for chain in ("ab", other)]
+    assert solve("abc", dict.fromkeys("abc", 4), fused, LANES) is None
+    assert solve("abc", dict.fromkeys("abc", 4), fused[:1], LANES) is not None

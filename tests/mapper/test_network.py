@@ -73,10 +73,11 @@ def check(network: Network, arch: Architecture, resident: tuple[str, ...] = ()) 
     return compiled
 
 
+@pytest.mark.parametrize("fold", ["op", "hybrid", "flex", "ip"])
 @given(network=networks(), preset=st.sampled_from(sorted(WIDE)))
-def test_a_random_network_equals_numpy_einsum(network: Network, preset: str) -> None:
+def test_a_random_network_equals_numpy_einsum(network: Network, preset: str, fold: str) -> None:
     try:
-        check(network, WIDE[preset])
+        check(network, WIDE[preset].override(fold=fold))
     except MappingError:
         reject()
 
