@@ -114,7 +114,7 @@ def search(
     by = ", ".join(f"{names.count(n)} {n}" for n in dict.fromkeys(names))
     without = "" if cotengra() else " (without cotengra: pip install 'einchip[cotengra]')"
     method = f"from {by} trees{without}, {tried} parts of up to {PART} nodes searched anew"
-    return Found([best], False, method)
+    return Found([best], False, True, method)
 
 
 # --- seeds -----------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class NetworkMapping:
     root : the contraction tree, merged weights as leaves.
     objective : what was minimised (`objectives.OBJECTIVES`).
     optimal : whether nothing better exists in the space that was `searched`.
-    method : how the trees were searched.
+    exact, large, method : how the trees were searched (`tree.Found`).
     n_slicings : ways to slice that were tried.
     macs_naive : multiply-adds when the tensors are taken in their order, the streamed one first.
     bound : the roofline's cycles with the weights as they are; None where it is not known, which
@@ -88,6 +88,7 @@ class NetworkMapping:
     objective: str = "cycles"
     table: energy.Table | None = None
     exact: bool = True
+    large: bool = False
     method: str = ""
     n_slicings: int = 0
 
@@ -251,7 +252,7 @@ def map_network(
     """
     aim = _Aim(objective, table, budget, progress)
     found = _map(network, arch, resident, streamed, merge, aim)
-    if not found.merged or objective != "cycles" or not found.exact:
+    if not found.merged or objective != "cycles" or found.large:
         return found
     try:
         plain = _map(network, arch, resident, streamed, False, aim)
@@ -314,9 +315,9 @@ def _map(
         network, arch, mapped, external_regions(mapped.part, network.sizes, arch),
         tree.macs(tree.in_order(network, streamed), network),
         best.exact and reached <= best.trees[0].cost * (1 + ROUNDING),
-        bound_of(network, arch, streamed) if best.exact else None,
+        None if best.large else bound_of(network, arch, streamed),
         searches.merging, merged_of(network, attempt.node), attempt.node, aim.objective, aim.table,
-        best.exact, best.method, n_slicings,
+        best.exact, best.large, best.method, n_slicings,
     )  # fmt: skip
 
 

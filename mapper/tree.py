@@ -37,12 +37,14 @@ class Found:
 
     Attributes
     ----------
-    exact : whether all trees were searched.
+    exact : whether all trees were searched, with all sets of weights that may be merged.
+    large : whether only some trees were searched (`large`).
     method : how they were searched.
     """
 
     trees: list[Ranked]
     exact: bool = True
+    large: bool = False
     method: str = "all, by dynamic programming over subsets"
 
 
@@ -224,7 +226,7 @@ class Exact:
                 f"weights: found more than {self.merging.stored} elements in every contraction "
                 "tree, expected at most these; use deeper scratchpads"
             )
-        return Found(self.best[self.subsets.full], self.all_merges, self.method)
+        return Found(self.best[self.subsets.full], self.all_merges, method=self.method)
 
     @property
     def method(self) -> str:
@@ -241,9 +243,14 @@ class Exact:
         known = list(self.best.get(s, ()))
         single = not self.limited and len(self.objective.leaf(0)) == 1
         for least, a, b in ways:
-            if single and least > (known[-1].cost if len(known) >= self.keep else self.limit):
-                break
-            known = self._kept([*known, *self._ranked(a, b, out)], single)
+            most = math.inf
+            if single and len(known) >= self.keep:
+                most = known[-1].cost
+                if least >= most:
+                    break
+            step = least - self.ideal[a][0] - self.ideal[b][0] if single else 0.0
+            found = list(self._ranked(a, b, out, step, most))
+            known = self._kept([*known, *found], single) if found else known
         return known
 
     def _kept(self, trees: list[Ranked], single: bool) -> list[Ranked]:
@@ -268,10 +275,17 @@ class Exact:
         )
         return self.objective.value(costs)
 
-    def _ranked(self, a: int, b: int, out: tuple[str, ...]) -> Iterator[Ranked]:
-        """Yield the trees of a split below the limit."""
+    def _ranked(
+        self, a: int, b: int, out: tuple[str, ...], step: float, most: float
+    ) -> Iterator[Ranked]:
+        """Yield the trees of a split below the limit, those that cost `most` and more left out.
+
+        `step` is a lower bound of the step's cost.
+        """
         room = self.merging.stored if self.limited else None
         for left, right in itertools.product(self.best[a], self.best[b]):
+            if left.cost + right.cost + step >= most:
+                continue
             tree = self._joined(left, right, out)
             if tree.cost <= self.limit and (room is None or tree.stored <= room):
                 yield tree

@@ -194,7 +194,7 @@ def contract(
                 budget=budget,
                 progress=lambda done: status.update(done.text()),
             )
-            bound = made.roofline.cycles if made.mapping.exact else None
+            bound = made.roofline.cycles if not made.mapping.large else None
             run, memory = simulated(made, latency)
         expected = network.contract(arrays)
     except NetworkError as error:
