@@ -254,6 +254,9 @@ class Architecture(BaseModel):
             base["acc_bits"] = 0
         if "fold" in fields and "accumulators" not in fields:
             base["accumulators"] = 0
+        depth = fields.get("y_depth")
+        if isinstance(depth, int) and "y_window" not in fields:
+            base["y_window"] = min(self.y_window, max(0, depth // 2))
         return _build({**base, **fields}, source)
 
 

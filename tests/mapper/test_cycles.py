@@ -65,7 +65,7 @@ def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, prese
     mapping = map_model(LAYERS[name], arch)
     host = mapping.host(5, 0, 1 << 20, 1 << 21)
     run = simulate(mapping.emit().run, arch, host=host, fetch=False, check_races=True)
-    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.02, abs=MARGIN)
+    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.05, abs=MARGIN)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
