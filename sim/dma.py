@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 
 from einchip.arch import READ_BURSTS, STORE_BEATS, Architecture
 from einchip.program import Error, Store
 from einchip.sim.ports import Span, Spans
+from einchip.sim.shape import Shapes, Smooth, beats_of
 from einchip.sim.unit import RANK_DMA, Job, Stop, Unit, address_stop
 from einchip.sim.work import NEVER, Burst, TransferWork
 
@@ -28,6 +30,12 @@ class Dma(Unit):
     latency : cycles from an address to its first beat, from a last beat to its response.
     """
 
+    COUNTS = Unit.COUNTS | {"read_beats", "write_beats", "stall_port", "stall_memory"}
+    TRANSIENT = Unit.TRANSIENT | {
+        "_bursts", "_burst", "_left", "_beats", "_moved", "_due", "_next_address", "_addressed",
+        "_state_at", "_responding", "_since", "_stalled",
+    }  # fmt: skip
+
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int) -> None:
         super().__init__(0, stops)
         self.latency = max(1, latency)
@@ -47,6 +55,21 @@ class Dma(Unit):
         self._stalled = 0  # cycles of this transfer that `stall_port` counts
         self.read_beats = self.write_beats = 0
         self.stall_port = self.stall_memory = 0
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        found = super().timing_state(t, shapes)
+        if self.job is not None or self.fetching:
+            found["transfer"] = self._transfer_state(t, found["job"])
+        return found
+
+    def _transfer_state(self, t: int, shape: Hashable) -> Hashable:
+        """Return how far the transfer in execution is; one that is over is of no importance."""
+        common = self._moved, self._stalled, self._since - t
+        if isinstance(shape, Smooth):
+            return *common, max(0, self._due[0] - t)
+        place = self._burst, self._left, self._responding, self._state_at - t
+        addresses = self._addressed, self._next_address - t, *(c - t for c in self._due)
+        return *common, beats_of(self._bursts), *place, *addresses
 
     @property
     def empty(self) -> bool:

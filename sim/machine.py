@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from einchip import program as isa
 from einchip.arch import Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
@@ -10,6 +12,7 @@ from einchip.registers import COUNTERS
 from einchip.sim import values
 from einchip.sim.array import Array
 from einchip.sim.dma import Dma
+from einchip.sim.fast_forward import FastForward
 from einchip.sim.ports import Span
 from einchip.sim.races import check_races as raise_for_races
 from einchip.sim.run import Run
@@ -27,11 +30,13 @@ def simulate(
     *,
     memory: Memory | None = None,
     host: Host | None = None,
+    external_bytes: int | None = None,
     latency: int = DEFAULT_LATENCY,
     fetch: bool = True,
     program_address: int = 0,
     check_banks: bool = True,
     check_races: bool = False,
+    timeline: bool = True,
 ) -> Run:
     """Run `program` as the machine does, cycle for cycle and counter for counter.
 
@@ -47,10 +52,11 @@ def simulate(
     arch
         The machine.
     memory
-        Changed in place. Without one only cycles and counters are found, and external memory is
-        taken to be large enough.
+        Changed in place. Without one only cycles and counters are found.
     host
         External bases and loop counts.
+    external_bytes
+        Size of external memory where there is no `memory`; by default it is large enough.
     latency
         Cycles of the external memory, from an address to its first beat and from a last beat to its
         response; at least 1.
@@ -63,6 +69,9 @@ def simulate(
         Check every instruction's lanes for bank conflicts.
     check_races
         Check, after a run without error, that time orders what meets in a scratchpad: see `races`.
+    timeline
+        Give `Run.timeline` and `Run.given`. Without them, what loops repeat is not gone through
+        again (`fast_forward`): the same cycles and counters, in the time of a few iterations.
 
     Raises
     ------
@@ -70,13 +79,15 @@ def simulate(
         Two lanes of an access lie in one bank; there is a race.
     """
     host = host or Host()
-    machine = _Machine(program, arch, memory, host, latency, check_banks)
-    run = machine.run(fetch, program_address)
+    size = len(memory.external) if memory is not None else external_bytes
+    machine = _Machine(program, arch, NEVER if size is None else size, host, latency, check_banks)
+    whole = timeline or check_races or memory is not None
+    run = machine.run(fetch, program_address, whole)
     if check_races and run.error is None:
         raise_for_races(run, arch)
     if memory is not None:
         values.execute(run.timeline, arch, memory, host)
-    return run
+    return run if timeline else replace(run, timeline=[], given=())
 
 
 class _Machine:
@@ -86,14 +97,14 @@ class _Machine:
         self,
         program: Program,
         arch: Architecture,
-        memory: Memory | None,
+        external_bytes: int,
         host: Host,
         latency: int,
         banks: bool,
     ) -> None:
         self.arch, self.host, self.banks = arch, host, banks
         self.program = program
-        self.external_bytes = NEVER if memory is None else len(memory.external)
+        self.external_bytes = external_bytes
         self.stops: list[Stop] = []
         self.dma = Dma(arch, self.stops, latency)
         self.array = Array(arch, self.stops)
@@ -105,6 +116,7 @@ class _Machine:
             isa.Unit.VECTOR: self.vector,
         }
         self.sequencer = Sequencer(program, host, self.prepare, names)
+        self.loops = FastForward(self.sequencer, self.units, self.prepare, self.dma.latency)
         self.tokens = [0] * TOKENS
         self.positive = 0  # mask
         self._works: dict[tuple[int, ...], Work] = {}
@@ -124,8 +136,8 @@ class _Machine:
             self._works[key] = work
         return work
 
-    def run(self, fetch: bool, program_address: int) -> Run:
-        """Run to the end, stretch by stretch."""
+    def run(self, fetch: bool, program_address: int, whole: bool) -> Run:
+        """Run to the end, stretch by stretch; unless `whole`, without what loops repeat."""
         n_words, t = self.program.n_words, 0
         if n_words > self.arch.program_words:
             return self.result(0, (Error.FIELD, 0))
@@ -140,6 +152,8 @@ class _Machine:
         else:
             self.sequencer.fetch(0)
         while True:
+            if not whole and not self.stops:
+                self.loops.look(t, self.tokens)
             waiting = self.sequencer.halting or self.sequencer.syncing
             idle = waiting and all(u.empty for u in self.units)
             last = t if idle else self.stretch(t)
@@ -237,7 +251,8 @@ class _Machine:
                 self.stops.append(Stop(c, RANK_TOKENS, Error.TOKEN, k))
 
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
-        """Return what was counted."""
+        """Return what was counted, `cycles` of which were gone through."""
+        cycles += self.loops.skipped
         dma, array, vector = self.dma, self.array, self.vector
         n = {
             "cycles": cycles,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from einchip.program import Error
 from einchip.sim.run import Executed
+from einchip.sim.shape import Shapes, from_now
 from einchip.sim.work import NEVER, Work
 
 
@@ -67,6 +70,15 @@ class Unit:
     stops : where the unit puts its errors.
     """
 
+    #: Attributes that only add up: the future does not depend on them.
+    COUNTS: ClassVar[frozenset[str]] = frozenset(
+        ("reads", "writes", "stall_token", "stall_setup", "idle")
+    )
+    #: Attributes that hold nothing between two stretches, or that the machine looks at itself.
+    TRANSIENT: ClassVar[frozenset[str]] = frozenset(("inactive_from", "done", "stops"))
+    #: Attributes that are cycles or spans of cycles, and do not matter once they are over.
+    CYCLES: ClassVar[frozenset[str]] = frozenset(("ready_at",))
+
     def __init__(self, setup_cycles: int, stops: list[Stop]) -> None:
         self.setup_cycles = setup_cycles
         self.slot: Job | None = None
@@ -83,6 +95,37 @@ class Unit:
     def empty(self) -> bool:
         """No instruction anywhere in the unit."""
         return self.slot is None and self.stage is None and self.job is None
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        """Return, between two stretches, all that the unit's future depends on, as in cycle t.
+
+        An attribute that is in none of COUNTS, TRANSIENT and CYCLES is part of it as it is. So a
+        new one that is in the wrong place makes two states differ, never look alike.
+        """
+        found: dict[str, Hashable] = {}
+        for name, value in vars(self).items():
+            if name in self.COUNTS or name in self.TRANSIENT:
+                continue
+            if name in self.CYCLES:
+                found[name] = from_now(value, t)
+            else:
+                found[name] = shapes.of(value.work) if isinstance(value, Job) else value
+        return found
+
+    def counts(self) -> list[int]:
+        """Return the numbers that COUNTS names."""
+        values = [getattr(self, name) for name in sorted(self.COUNTS)]
+        return [n for v in values for n in (v if isinstance(v, list) else [v])]
+
+    def add_counts(self, more: Iterable[int]) -> None:
+        """Add to the numbers that COUNTS names, in the order of `counts`."""
+        numbers = iter(more)
+        for name in sorted(self.COUNTS):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                value[:] = [n + next(numbers) for n in value]
+            else:
+                setattr(self, name, value + next(numbers))
 
     def wakes_at(self, t: int, tokens: int) -> int:
         """Return the first cycle from t on in which the unit may change what others see of it.

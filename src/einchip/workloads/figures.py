@@ -90,7 +90,7 @@ def _figures(workload: Workload, arch: Architecture, table: energy.Table) -> Fig
     spec = workload.spec
     line = roofline(network_of(spec), arch, INPUT)
     mapping = map_workload(spec, arch)
-    run = simulate(mapping.emit().run, arch, fetch=False)
+    run = simulate(mapping.emit().run, arch, fetch=False, timeline=False)
     if run.error:
         raise ProgramError(f"the machine stops with {run.error[0].name}")
     return Figures(
