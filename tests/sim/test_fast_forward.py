@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from einchip.arch import PRESETS, Architecture
 from einchip.compiler.compiled import Places, map_model
-from einchip.models import ModelSpec
+from einchip.models import ModelSpec, load_model
 from einchip.program import (
     Contract,
     Copy,
@@ -46,6 +48,7 @@ from tests.sim.programs import (
 from tests.system.machines import MACHINES as SYSTEM_MACHINES
 from tests.system.programs import random_case
 
+UCF11 = Path(__file__).parents[2] / "examples" / "ucf11_tt_lstm.yaml"
 PORT = 16
 N_STEPS = 70
 BASE = PRESETS["base"]
@@ -182,6 +185,22 @@ def test_models_with_odd_records_take_the_same_time(
     places = Places.of_mapping(mapping, N_STEPS)
     for latency in (1, 40):
         both(mapping.emit(None).run, mapping.arch, host=places.host(N_STEPS), latency=latency)
+
+
+def test_1500_steps_of_a_published_model_take_two_seconds() -> None:
+    """UCF11: the oracle is a short sequence, whose last steps each take as long as any other."""
+    mapping = map_model(load_model(UCF11).spec, BASE)
+    program, places = mapping.emit(None).run, Places.of_mapping(mapping, 1500)
+    began = time.process_time()
+    found = simulate(
+        program, BASE, host=places.host(1500), external_bytes=places.size, timeline=False
+    )
+    assert time.process_time() - began < 2
+    assert found.error is None
+    plain = {n: simulate(program, BASE, host=places.host(n)).counters for n in (8, 10)}
+    for name, value in found.counters.items():
+        each = plain[10][name] - plain[8][name]
+        assert value == plain[10][name] + (1500 - 10) // 2 * each
 
 
 # --- what is skipped ------------------------------------------------------------------------
