@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume workloads fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume workloads speed fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -47,6 +47,10 @@ formats: .venv
 # Every published matrix on the RTL of `base`; ten minutes.
 workloads: .venv
 	$(BIN)/python -m tests.workloads.rtl
+
+# How fast RTL and simulator are; the result is committed, its tables are in docs/verification.md.
+speed: .venv
+	$(BIN)/python -m tests.verify.speed tests/verify/speed.json
 
 # 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
 fuzz: .venv

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from einchip.arch import READ_BURSTS, STORE_BEATS, Architecture
 from einchip.program import Error, Store
 from einchip.sim.ports import Span, Spans
-from einchip.sim.shape import Shapes, Smooth, beats_of
+from einchip.sim.shape import Shapes, Smooth
 from einchip.sim.unit import RANK_DMA, Job, Stop, Unit, address_stop
 from einchip.sim.work import NEVER, Burst, TransferWork
 
@@ -58,18 +58,18 @@ class Dma(Unit):
 
     def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
         found = super().timing_state(t, shapes)
-        if self.job is not None or self.fetching:
+        if self.job is not None:
             found["transfer"] = self._transfer_state(t, found["job"])
         return found
 
     def _transfer_state(self, t: int, shape: Hashable) -> Hashable:
-        """Return how far the transfer in execution is; one that is over is of no importance."""
+        """Return how far the transfer of that shape is; one that is over is of no importance."""
         common = self._moved, self._stalled, self._since - t
         if isinstance(shape, Smooth):
             return *common, max(0, self._due[0] - t)
         place = self._burst, self._left, self._responding, self._state_at - t
         addresses = self._addressed, self._next_address - t, *(c - t for c in self._due)
-        return *common, beats_of(self._bursts), *place, *addresses
+        return *common, *place, *addresses
 
     @property
     def empty(self) -> bool:

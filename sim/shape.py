@@ -17,7 +17,6 @@ from einchip.sim.work import (
     BOUNDARY_BYTES,
     NEVER,
     NO_FAULT,
-    Burst,
     ContractWork,
     TransferWork,
     VectorWork,
@@ -64,7 +63,7 @@ class Shapes:
         key = work.pc, work.bursts[0].address % BOUNDARY_BYTES
         found = self._transfers.get(key)
         if found is None:
-            found = beats_of(work.bursts)
+            found = tuple(b.beats for b in work.bursts)
             if isinstance(work.instruction, Load) and self.is_smooth(found):
                 found = Smooth(work.pc)
             else:
@@ -78,11 +77,6 @@ class Shapes:
         return all(
             sum(beats[b - between : b]) >= self._latency for b in range(READ_BURSTS, len(beats))
         )
-
-
-def beats_of(bursts: tuple[Burst, ...]) -> tuple[int, ...]:
-    """Return the number of beats of each burst."""
-    return tuple(b.beats for b in bursts)
 
 
 def from_now(value: object, t: int) -> Hashable:
