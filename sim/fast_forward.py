@@ -33,7 +33,7 @@ from einchip.sim.unit import Unit
 from einchip.sim.walker import Walker
 from einchip.sim.work import BOUNDARY_BYTES, Work
 
-#: States that are kept; a page has at most 1,024 places where a burst can begin.
+#: States that are kept, two for each look; a page has 1,024 places at most where a burst can begin.
 MOST_STATES = 4096
 
 

@@ -22,6 +22,8 @@ from einchip.sim.vector import Vector
 from einchip.sim.work import NEVER, Work, check_banks, prepare, program_fetch
 
 DEFAULT_LATENCY = 8
+#: Works that are kept for when the same registers come again.
+MOST_WORKS = 1024
 
 
 def simulate(
@@ -133,6 +135,8 @@ class _Machine:
             work = prepare(step, self.arch, self.host, self.external_bytes)
             if self.banks:
                 check_banks(work, self.arch)
+            if len(self._works) >= MOST_WORKS:
+                self._works.clear()
             self._works[key] = work
         return work
 
