@@ -15,6 +15,7 @@ from einchip.arch import PRESETS, Architecture
 from einchip.compiler.compiled import Places, map_model
 from einchip.models import ModelSpec, load_model
 from einchip.program import (
+    REGISTERS,
     Contract,
     Copy,
     EndLoop,
@@ -32,8 +33,12 @@ from einchip.program import (
     Sync,
     UnitInstruction,
 )
-from einchip.reference import Host, Memory
+from einchip.reference import Host, Memory, Step
 from einchip.sim import Run, machine, simulate
+from einchip.sim.load import LoadUnit
+from einchip.sim.shape import Shapes
+from einchip.sim.unit import Job
+from einchip.sim.work import Work, prepare
 from tests.compiler.cases import recurrent
 from tests.sim.programs import (
     MACHINES,
@@ -60,6 +65,11 @@ def both(program: Program, arch: Architecture, **how: Any) -> Run:
     fast = simulate(program, arch, check_banks=False, timeline=False, **how)
     assert fast == replace(whole, timeline=[], given=())
     return fast
+
+
+def work_of(i: UnitInstruction, arch: Architecture = BASE) -> Work:
+    """Return the work of an instruction with all registers 0."""
+    return prepare(Step(0, i, (0,) * REGISTERS), arch, Host(), 1 << 20)
 
 
 @pytest.fixture
@@ -261,6 +271,21 @@ def test_loads_that_run_into_one_another_take_the_same_time(
     for last in ((), (Fill(loop_count=(50, 1, 1, 1)), Sync())):
         body = (*loads, *last, SetRegister(1, SetMode.ADD, PORT * sum(records)))
         both(Program((Loop(count=300), *body, EndLoop(), Halt())), arch, latency=latency)
+
+
+def test_a_load_behind_another_is_not_alone() -> None:
+    """Seen by the first load's shape alone, the unit looks the same with and without the second."""
+    unit, shapes = LoadUnit(BASE, [], 8), Shapes(8)
+    job = Job(0, work_of(Load(beats=17)), (0,) * REGISTERS, 0, 0)
+    unit.start(job, 0)
+    assert unit.is_alone
+    plain = unit.timing_state(3, shapes)
+    unit.start(Job(1, job.work, job.registers, 0, 0), 3)
+    assert not unit.is_alone
+    assert unit.timing_state(4, shapes)["flights"] != plain["flights"]
+    assert unit.timing_state(3, shapes) == plain
+    unit.advance(4, 200, [])
+    assert unit.is_alone
 
 
 @pytest.mark.parametrize("record", [1, 5, 17, 70])
