@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import PRESETS, READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.compiler.compiled import Places, map_model
 from einchip.models import ModelSpec, load_model
 from einchip.program import (
@@ -37,6 +38,7 @@ from einchip.reference import Host, Memory, Step
 from einchip.sim import Run, machine, simulate
 from einchip.sim.load import LoadUnit
 from einchip.sim.shape import Shapes
+from einchip.sim.store import StoreUnit
 from einchip.sim.unit import Job
 from einchip.sim.work import Work, prepare
 from tests.compiler.cases import recurrent
@@ -57,6 +59,7 @@ UCF11 = Path(__file__).parents[2] / "examples" / "ucf11_tt_lstm.yaml"
 PORT = 16
 N_STEPS = 70
 BASE = PRESETS["base"]
+SHORT_BURSTS = BASE.override(burst_beats=16)
 
 
 def both(program: Program, arch: Architecture, **how: Any) -> Run:
@@ -70,6 +73,11 @@ def both(program: Program, arch: Architecture, **how: Any) -> Run:
 def work_of(i: UnitInstruction, arch: Architecture = BASE) -> Work:
     """Return the work of an instruction with all registers 0."""
     return prepare(Step(0, i, (0,) * REGISTERS), arch, Host(), 1 << 20)
+
+
+def unit_of(kind: type[UnitInstruction]) -> LoadUnit | StoreUnit:
+    """Return the unit of a transfer, alone."""
+    return LoadUnit(SHORT_BURSTS, [], 20) if kind is Load else StoreUnit(SHORT_BURSTS, [], 20)
 
 
 @pytest.fixture
@@ -286,6 +294,33 @@ def test_a_load_behind_another_is_not_alone() -> None:
     assert unit.timing_state(3, shapes) == plain
     unit.advance(4, 200, [])
     assert unit.is_alone
+
+
+@pytest.mark.parametrize("i", [Load(beats=90), Store(beats=90, space=1)])
+def test_a_transfer_looks_different_in_every_cycle(i: UnitInstruction) -> None:
+    """A unit that looked as before while nothing stalls would stand still for ever."""
+    unit = unit_of(type(i))
+    job, seen, t = Job(0, work_of(i, SHORT_BURSTS), (0,) * REGISTERS, 0, 0), set[Hashable](), 0
+    unit.start(job, 0)
+    while not unit.empty:
+        t += 1
+        seen.add(tuple(unit.timing_state(t, Shapes()).items()))
+        if isinstance(unit, LoadUnit):
+            unit.advance(t, t + 1, [])
+        else:
+            unit.advance(t, t + 1, ([], []))
+    assert len(seen) == t >= 90 + 20
+
+
+@pytest.mark.parametrize("kind", [Load, Store])
+def test_a_transfer_without_an_address_is_seen(kind: type[Load | Store]) -> None:
+    unit = unit_of(kind)
+    job = Job(0, work_of(kind(beats=64), SHORT_BURSTS), (0,) * REGISTERS, 0, 0)
+    unit.start(job, 0)
+    assert unit.in_flight == READ_BURSTS == WRITE_BURSTS
+    before = unit.timing_state(9, Shapes())
+    unit.start(job, 8)
+    assert unit.timing_state(9, Shapes()) != before
 
 
 @pytest.mark.parametrize("record", [1, 5, 17, 70])
