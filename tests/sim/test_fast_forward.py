@@ -267,7 +267,7 @@ def test_bursts_that_make_themselves_felt_repeat_with_the_page(stretches: list[i
 
 
 @pytest.mark.parametrize("latency", [1, 8, 40])
-@pytest.mark.parametrize("records", [(17, 17), (17, 3), (1, 33), (40, 5, 17), (70, 2)])
+@pytest.mark.parametrize("records", [(71,), (17, 17), (17, 3), (1, 33), (40, 5, 17), (70, 2)])
 @pytest.mark.parametrize("burst_beats", [4, 16])
 def test_loads_that_run_into_one_another_take_the_same_time(
     burst_beats: int, records: tuple[int, ...], latency: int
