@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume workloads compare search fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume workloads compare search speed fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -59,6 +59,10 @@ compare: .venv
 	$(BIN)/einchip compare --file src/einchip/compare/orientation.yaml \
 		--json docs/compare-orientation.json > /dev/null
 	$(BIN)/python -m einchip.compare.page docs > docs/compare.md
+
+# How fast RTL and simulator are; the result is committed, its tables are in docs/verification.md.
+speed: .venv
+	$(BIN)/python -m tests.verify.speed tests/verify/speed.json
 
 # 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
 fuzz: .venv

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 
 from einchip.arch import Architecture
 from einchip.sim.ports import Spans
+from einchip.sim.shape import Shapes
 from einchip.sim.unit import Job, Stop, Unit, address_stop
 from einchip.sim.work import NEVER, ContractWork
 
@@ -26,6 +28,12 @@ class Array(Unit):
         compete for the read port).
     """
 
+    COUNTS = Unit.COUNTS | {
+        "issue", "stall_port", "stall_drain", "macs", "rows", "activations",
+    }  # fmt: skip
+    TRANSIENT = Unit.TRANSIENT | {"issues", "log_issues"}
+    CYCLES = Unit.CYCLES | {"addends", "drained", "_ends", "_any_addend"}
+
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
         self.latency, self.drain_latency = arch.accumulate_latency, arch.drain_latency
@@ -41,6 +49,11 @@ class Array(Unit):
     @property
     def empty(self) -> bool:
         return super().empty and not self.draining
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        found = super().timing_state(t, shapes)
+        found["draining"] = tuple((c - t, shapes.of(job.work)) for c, job in self.draining)
+        return found
 
     @property
     def work(self) -> ContractWork | None:

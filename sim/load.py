@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from einchip.arch import READ_BURSTS, Architecture
 from einchip.program import Error
 from einchip.sim.ports import Span, Spans
+from einchip.sim.shape import Shapes, TransferShape
 from einchip.sim.unit import RANK_LOAD, Job, Stop, TransferUnit, address_stop
 from einchip.sim.work import Burst, TransferWork
 
@@ -32,12 +34,21 @@ class LoadUnit(TransferUnit):
 
     Such a memory takes every address at once, so only ports, latency and the bursts in flight hold
     a transfer up. The program fetch is a load without an instruction, into program memory.
+
+    Members
+    -------
+    alone : no burst was in flight when the last LOAD was launched.
+    crowded : how often one was in flight where a LOAD was launched, or would have been if it could.
     """
+
+    TRANSIENT = TransferUnit.TRANSIENT | {"_flights", "_landed", "alone", "crowded"}
 
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int) -> None:
         super().__init__(arch, stops, latency, READ_BURSTS)
         self.fetched = False
         self._flights: deque[_Flight] = deque()
+        self._landed = -1  # cycle of the last burst's last beat
+        self.alone, self.crowded = True, 0
 
     @property
     def in_flight(self) -> int:
@@ -48,6 +59,40 @@ class LoadUnit(TransferUnit):
         """The instruction whose beat comes next; None for the program fetch, or without any."""
         job = self._flights[0].job if self._flights else None
         return None if job is None else self.transfer(job)
+
+    @property
+    def is_alone(self) -> bool:
+        """All bursts in flight are of one LOAD, launched while there was none."""
+        return self.alone or not self._flights
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        found = super().timing_state(t, shapes)
+        first = self._flights[0] if self._flights else None
+        if first is not None and first.job is not None:
+            shape = shapes.of(first.job.work)
+            if isinstance(shape, TransferShape) and shape.smooth:
+                del found["waiting"], found["_next_address"]
+                found["flights"] = shape, max(0, first.due - t), first.moved
+        return found
+
+    def flights_state(self, t: int, shapes: Shapes) -> Hashable:
+        return tuple(
+            (f.job and shapes.of(f.job.work), max(0, f.due - t), f.left, f.moved, f.last)
+            for f in self._flights
+        )
+
+    def control(self, c: int, tokens: int) -> int:
+        if self.is_ready(c, tokens) and self._flies(c):
+            self.crowded += 1
+        return super().control(c, tokens)
+
+    def _flies(self, c: int) -> bool:
+        """Tell, at the end of cycle c, whether a burst was in flight in it."""
+        return bool(self._flights) or self._landed == c
+
+    def begin(self, job: Job | None, bursts: tuple[Burst, ...], c: int) -> None:
+        self.alone = not self._flies(c)
+        super().begin(job, bursts, c)
 
     def start_fetch(self, bursts: tuple[Burst, ...], c: int) -> None:
         """Start the program fetch in cycle c."""
@@ -110,6 +155,7 @@ class LoadUnit(TransferUnit):
     def _land(self, t: int) -> None:
         """End the first burst, whose last beat came in cycle t."""
         flight = self._flights.popleft()
+        self._landed = t
         self.issue_after(t)
         if self._flights:
             self._flights[0].due = max(self._flights[0].due, t + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from einchip import program as isa
 from einchip.arch import Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
@@ -9,6 +11,7 @@ from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
 from einchip.sim import values
 from einchip.sim.array import Array
+from einchip.sim.fast_forward import FastForward
 from einchip.sim.load import LoadUnit
 from einchip.sim.ports import Span
 from einchip.sim.races import check_races as raise_for_races
@@ -20,6 +23,8 @@ from einchip.sim.vector import Vector
 from einchip.sim.work import NEVER, Work, check_banks, prepare, program_fetch
 
 DEFAULT_LATENCY = 8
+#: Works that are kept for when the same registers come again.
+MOST_WORKS = 1024
 
 
 def simulate(
@@ -28,11 +33,13 @@ def simulate(
     *,
     memory: Memory | None = None,
     host: Host | None = None,
+    external_bytes: int | None = None,
     latency: int = DEFAULT_LATENCY,
     fetch: bool = True,
     program_address: int = 0,
     check_banks: bool = True,
     check_races: bool = False,
+    timeline: bool = True,
 ) -> Run:
     """Run `program` as the machine does, cycle for cycle and counter for counter.
 
@@ -48,10 +55,11 @@ def simulate(
     arch
         The machine.
     memory
-        Changed in place. Without one only cycles and counters are found, and external memory is
-        taken to be large enough.
+        Changed in place. Without one only cycles and counters are found.
     host
         External bases and loop counts.
+    external_bytes
+        Size of external memory where there is no `memory`; by default it is large enough.
     latency
         Cycles of the external memory, from an address to its first beat and from a last beat to its
         response; at least 1.
@@ -64,6 +72,9 @@ def simulate(
         Check every instruction's lanes for bank conflicts.
     check_races
         Check, after a run without error, that time orders what meets in a scratchpad: see `races`.
+    timeline
+        Give `Run.timeline` and `Run.given`. Without them, what loops repeat is not gone through
+        again (`fast_forward`): the same cycles and counters, in the time of a few iterations.
 
     Raises
     ------
@@ -71,13 +82,15 @@ def simulate(
         Two lanes of an access lie in one bank; there is a race.
     """
     host = host or Host()
-    machine = _Machine(program, arch, memory, host, latency, check_banks)
-    run = machine.run(fetch, program_address)
+    size = len(memory.external) if memory is not None else external_bytes
+    machine = _Machine(program, arch, NEVER if size is None else size, host, latency, check_banks)
+    whole = timeline or check_races or memory is not None
+    run = machine.run(fetch, program_address, whole)
     if check_races and run.error is None:
         raise_for_races(run, arch)
     if memory is not None:
         values.execute(run.timeline, arch, memory, host)
-    return run
+    return run if timeline else replace(run, timeline=[], given=())
 
 
 class _Machine:
@@ -87,14 +100,14 @@ class _Machine:
         self,
         program: Program,
         arch: Architecture,
-        memory: Memory | None,
+        external_bytes: int,
         host: Host,
         latency: int,
         banks: bool,
     ) -> None:
         self.arch, self.host, self.banks = arch, host, banks
         self.program = program
-        self.external_bytes = NEVER if memory is None else len(memory.external)
+        self.external_bytes = external_bytes
         self.stops: list[Stop] = []
         self.load = LoadUnit(arch, self.stops, latency)
         self.store = StoreUnit(arch, self.stops, latency)
@@ -108,6 +121,7 @@ class _Machine:
         }
         self.units = tuple(self.by_name.values())
         self.sequencer = Sequencer(program, host, self.prepare, self.by_name)
+        self.loops = FastForward(self.sequencer, self.units, self.load, self.prepare)
         self.tokens = [0] * TOKENS
         self.positive = 0  # mask
         self._works: dict[tuple[int, ...], Work] = {}
@@ -124,11 +138,13 @@ class _Machine:
             work = prepare(step, self.arch, self.host, self.external_bytes)
             if self.banks:
                 check_banks(work, self.arch)
+            if len(self._works) >= MOST_WORKS:
+                self._works.clear()
             self._works[key] = work
         return work
 
-    def run(self, fetch: bool, program_address: int) -> Run:
-        """Run to the end, stretch by stretch."""
+    def run(self, fetch: bool, program_address: int, whole: bool) -> Run:
+        """Run to the end, stretch by stretch; unless `whole`, without what loops repeat."""
         n_words, t = self.program.n_words, 0
         if n_words > self.arch.program_words:
             return self.result(0, (Error.FIELD, 0))
@@ -142,6 +158,8 @@ class _Machine:
         else:
             self.sequencer.fetch(0)
         while True:
+            if not whole and not self.stops:
+                self.loops.look(t, self.tokens)
             waiting = self.sequencer.halting or self.sequencer.syncing
             idle = waiting and all(u.empty for u in self.units)
             last = t if idle else self.stretch(t)
@@ -240,7 +258,8 @@ class _Machine:
                 self.stops.append(Stop(c, RANK_TOKENS, Error.TOKEN, k))
 
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
-        """Return what was counted."""
+        """Return what was counted, `cycles` of which were gone through."""
+        cycles += self.loops.skipped
         load, store, array, vector = self.load, self.store, self.array, self.vector
         n = {
             "cycles": cycles,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 Span = tuple[int, int]
 """The cycles from the first number up to, not including, the second."""
@@ -19,6 +19,9 @@ class Spans:
 
     def __bool__(self) -> bool:
         return bool(self._spans)
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._spans)
 
     def add(self, start: int, stop: int) -> None:
         """Append a span that starts no earlier than any other.

@@ -47,7 +47,7 @@ class Run:
     `error` is None, or the code and the address that the machine would show; then the counters hold
     what was counted up to there, and are not part of the contract.
     `timeline` lists the unit instructions that launched, in the order of their launches; `given`
-    how often GIVE gave each token in each phase.
+    how often GIVE gave each token in each phase. Both are empty where they were not asked for.
     """
 
     cycles: int

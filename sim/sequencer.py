@@ -1,35 +1,23 @@
-"""The sequencer: what it executes (registers, loops) and when."""
+"""The sequencer: when it hands over what it executes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from einchip.program import (
-    HOST_ARGS,
-    LOOP_DEPTH,
-    REGISTER_BITS,
-    REGISTERS,
     TOKENS,
-    EndLoop,
-    Error,
     Give,
     Halt,
     Instruction,
-    Load,
-    Loop,
     Program,
-    SetMode,
-    SetRegister,
-    Store,
     Sync,
     UnitInstruction,
 )
 from einchip.program import Unit as UnitName
 from einchip.reference import Host, MachineError, Step
 from einchip.sim.unit import RANK_SEQUENCER, Job, Stop, Unit
+from einchip.sim.walker import Walker
 from einchip.sim.work import NEVER, Work
-
-_MASK = (1 << REGISTER_BITS) - 1
 
 
 class Sequencer:
@@ -40,6 +28,7 @@ class Sequencer:
 
     Members
     -------
+    walker : where it stands; behind the instruction that acts next.
     acts_at : cycle of the next action; NEVER while the unit's slot is taken, and in STOP and SYNC.
     halting : HALT was decoded.
     syncing : SYNC was decoded, and units were not idle since.
@@ -55,14 +44,8 @@ class Sequencer:
         prepare: Callable[[Step], Work],
         units: Mapping[UnitName, Unit],
     ) -> None:
-        self._code = list(program.addresses())
-        self._n_words = program.n_words
-        self._host, self._prepare, self._units = host, prepare, units
-        self._registers: tuple[int, ...] = (0,) * REGISTERS
-        self._at = 0
-        self._loops: list[
-            list[int]
-        ] = []  # [index of the body's first instruction, iterations left]
+        self.walker = Walker(program, host)
+        self._prepare, self._units = prepare, units
         self._instruction: Instruction = Halt()
         self._error: MachineError | None = None
         self._job: Job | None = None  # in RESOLVE
@@ -73,18 +56,33 @@ class Sequencer:
         self.given: list[tuple[int, ...]] = [(0,) * TOKENS]
         self.instructions = self.stall = 0
 
+    def timing_state(self, t: int) -> Hashable:
+        """Return what the future depends on apart from registers and iterations left.
+
+        Like no other state unless an instruction is about to act for the first time.
+        """
+        if self._error is not None or self._job is not None or self.halting or self.syncing:
+            return object()
+        return self.pc, self.acts_at - t, self.walker.at, self.walker.bodies
+
+    def counts(self) -> list[int]:
+        """Return the numbers that only add up."""
+        return [self.instructions, self.stall]
+
+    def add_counts(self, more: Iterable[int]) -> None:
+        """Add to them."""
+        instructions, stall = more
+        self.instructions += instructions
+        self.stall += stall
+
     def fetch(self, t: int) -> None:
         """Walk on from the FETCH in cycle t to the next action."""
         try:
             while True:
-                if self._at == len(self._code):
-                    self.acts_at = t
-                    raise MachineError(Error.NO_HALT, self._n_words)
-                self.pc, i = self._code[self._at]
-                self._at += 1
+                self.acts_at = t
+                self.pc, i, skipped = self.walker.take()
                 self.instructions += 1
-                left = self._loops[-1][1] if self._loops else 0
-                if isinstance(i, Load | Store) and i.skipped(left):
+                if skipped:
                     t += 2
                     continue
                 self._instruction = i
@@ -94,42 +92,10 @@ class Sequencer:
                     return
                 if isinstance(i, Halt | Give | Sync):
                     return
-                self._execute(i)
+                self.walker.execute()
                 t += 2
         except MachineError as error:
             self._error = error
-
-    def _execute(self, i: Instruction) -> None:
-        """Do what LOOP, ENDLOOP and SETR do. Raises MachineError: FIELD, LOOP."""
-        if isinstance(i, Loop):
-            self._loop(i)
-        elif isinstance(i, EndLoop):
-            if not self._loops:
-                raise MachineError(Error.LOOP, self.pc)
-            self._loops[-1][1] -= 1
-            if self._loops[-1][1]:
-                self._at = self._loops[-1][0]
-            else:
-                self._loops.pop()
-        elif isinstance(i, SetRegister):
-            self._set(i)
-
-    def _loop(self, i: Loop) -> None:
-        if i.arg > HOST_ARGS:
-            raise MachineError(Error.FIELD, self.pc)
-        count = self._host.args[i.arg - 1] & _MASK if i.arg else i.count
-        if count == 0:
-            raise MachineError(Error.FIELD, self.pc)
-        if len(self._loops) == LOOP_DEPTH:
-            raise MachineError(Error.LOOP, self.pc)
-        self._loops.append([self._at, count])
-
-    def _set(self, i: SetRegister) -> None:
-        if i.reg == 0 or i.mode > max(SetMode):
-            raise MachineError(Error.FIELD, self.pc)
-        old = self._registers[i.reg]
-        new = (i.value, old + i.value, i.value - old)[i.mode] & _MASK
-        self._registers = (*self._registers[: i.reg], new, *self._registers[i.reg + 1 :])
 
     def act(self, c: int, stops: list[Stop]) -> tuple[Job | None, int]:
         """Act in cycle c = `acts_at`: return the job that a slot takes, and the tokens given."""
@@ -161,9 +127,9 @@ class Sequencer:
     def _resolve(self, i: UnitInstruction, c: int) -> Job | None:
         """Run a cycle of RESOLVE: check in the first, return the job if the slot is empty."""
         if self._job is None:
-            work = self._prepare(Step(self.pc, i, self._registers))
+            work = self._prepare(Step(self.pc, i, self.walker.registers))
             phase = len(self.given) - 1
-            self._job = Job(len(self.jobs), work, self._registers, i.wait, i.signal, phase)
+            self._job = Job(len(self.jobs), work, self.walker.registers, i.wait, i.signal, phase)
             self._resolve_at = c
         if self._units[i.UNIT].slot is not None:
             self.acts_at = NEVER

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from einchip.arch import STORE_BEATS, WRITE_BURSTS, Architecture
 from einchip.program import Error
 from einchip.sim.ports import Span, Spans
+from einchip.sim.shape import Shapes, from_now
 from einchip.sim.unit import RANK_STORE, Job, Stop, TransferUnit, address_stop
 from einchip.sim.work import NEVER, Burst
 
@@ -40,6 +42,8 @@ class StoreUnit(TransferUnit):
     the OFFER_CYCLES between read and offer.
     """
 
+    TRANSIENT = TransferUnit.TRANSIENT | {"_reading", "_waiting"}  # see `flights_state`
+
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int) -> None:
         super().__init__(arch, stops, latency, WRITE_BURSTS)
         self._reading: deque[_Flight] = deque()
@@ -48,6 +52,13 @@ class StoreUnit(TransferUnit):
     @property
     def in_flight(self) -> int:
         return len(self._reading) + len(self._waiting)
+
+    def flights_state(self, t: int, shapes: Shapes) -> Hashable:
+        return tuple(
+            (shapes.of(f.job.work), from_now((f.readable, f.response), t), f.left, f.moved, f.last)
+            for flights in (self._reading, self._waiting)
+            for f in flights
+        )
 
     def take_off(self, job: Job | None, burst: Burst, at: int, moved: int, last: bool) -> None:
         if job is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from einchip.arch import Architecture
 from einchip.program import Error
 from einchip.sim.run import Executed
+from einchip.sim.shape import Shapes, from_now
 from einchip.sim.work import NEVER, Burst, TransferWork, Work
 
 
@@ -70,6 +73,15 @@ class Unit:
     stops : where the unit puts its errors.
     """
 
+    #: Attributes that only add up: the future does not depend on them.
+    COUNTS: ClassVar[frozenset[str]] = frozenset(
+        ("reads", "writes", "stall_token", "stall_setup", "idle")
+    )
+    #: Attributes that hold nothing between two stretches, or that the machine looks at itself.
+    TRANSIENT: ClassVar[frozenset[str]] = frozenset(("inactive_from", "done", "stops"))
+    #: Attributes that are cycles or spans of cycles, and do not matter once they are over.
+    CYCLES: ClassVar[frozenset[str]] = frozenset(("ready_at",))
+
     def __init__(self, setup_cycles: int, stops: list[Stop]) -> None:
         self.setup_cycles = setup_cycles
         self.slot: Job | None = None
@@ -86,6 +98,37 @@ class Unit:
     def empty(self) -> bool:
         """No instruction anywhere in the unit."""
         return self.slot is None and self.stage is None and self.job is None
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        """Return, between two stretches, all that the unit's future depends on, as in cycle t.
+
+        An attribute that is in none of COUNTS, TRANSIENT and CYCLES is part of it as it is. So a
+        new one that is in the wrong place makes two states differ, never look alike.
+        """
+        found: dict[str, Hashable] = {}
+        for name, value in vars(self).items():
+            if name in self.COUNTS or name in self.TRANSIENT:
+                continue
+            if name in self.CYCLES:
+                found[name] = from_now(value, t)
+            else:
+                found[name] = shapes.of(value.work) if isinstance(value, Job) else value
+        return found
+
+    def counts(self) -> list[int]:
+        """Return the numbers that COUNTS names."""
+        values = [getattr(self, name) for name in sorted(self.COUNTS)]
+        return [n for v in values for n in (v if isinstance(v, list) else [v])]
+
+    def add_counts(self, more: Iterable[int]) -> None:
+        """Add to the numbers that COUNTS names, in the order of `counts`."""
+        numbers = iter(more)
+        for name in sorted(self.COUNTS):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                value[:] = [n + next(numbers) for n in value]
+            else:
+                setattr(self, name, value + next(numbers))
 
     def wakes_at(self, t: int, tokens: int) -> int:
         """Return the first cycle from t on in which the unit may change what others see of it.
@@ -122,13 +165,7 @@ class Unit:
         `tokens` is the mask of those that are positive in c.
         """
         stage = self.stage
-        launches = (
-            stage is not None
-            and c >= self.ready_at
-            and not stage.wait & ~tokens
-            and self.job is None
-            and self.takes_in(c)
-        )
+        launches = self.is_ready(c, tokens) and self.job is None and self.takes_in(c)
         if self.inactive_from <= c:
             self.count_inactive(self.inactive_from, c, launches)
         if stage is None:
@@ -141,6 +178,11 @@ class Unit:
             self.start(stage, c)
             return stage.wait
         return 0
+
+    def is_ready(self, c: int, tokens: int) -> bool:
+        """Tell whether an instruction is in the stage and has its lanes and tokens in cycle c."""
+        stage = self.stage
+        return stage is not None and c >= self.ready_at and not stage.wait & ~tokens
 
     def takes_in(self, c: int) -> bool:
         """Tell whether execution, now without an instruction, can take one in cycle c."""
@@ -183,6 +225,10 @@ class TransferUnit(Unit):
     transferred : beats that passed the scratchpads' ports.
     """
 
+    COUNTS = Unit.COUNTS | {"transferred", "stall_port", "stall_memory"}
+    TRANSIENT = Unit.TRANSIENT | {"_bursts", "_owner", "_addressed"}  # see `timing_state`
+    CYCLES = Unit.CYCLES | {"_next_address"}
+
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int, most: int) -> None:
         super().__init__(0, stops)
         self.latency = max(1, latency)
@@ -214,6 +260,17 @@ class TransferUnit(Unit):
     @property
     def empty(self) -> bool:
         return super().empty and not self.in_flight
+
+    def timing_state(self, t: int, shapes: Shapes) -> dict[str, Hashable]:
+        found = super().timing_state(t, shapes)
+        left = tuple(b.beats for b in self._bursts)
+        found["waiting"] = left and (self._owner and shapes.of(self._owner.work), left)
+        found["flights"] = self.flights_state(t, shapes)
+        return found
+
+    def flights_state(self, t: int, shapes: Shapes) -> Hashable:
+        """Return what the future depends on of the bursts in flight, as in cycle t."""
+        raise NotImplementedError
 
     def transfer(self, job: Job) -> TransferWork:
         """Return what a job has to do."""

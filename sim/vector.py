@@ -20,6 +20,10 @@ class Vector(Unit):
     read_spans, write_spans : per scratchpad, the cycles of the last stretch with a grant.
     """
 
+    COUNTS = Unit.COUNTS | {"issue", "stall_port", "stall_write", "operations", "activations"}
+    TRANSIENT = Unit.TRANSIENT | {"read_spans", "write_spans"}
+    CYCLES = Unit.CYCLES | {"_ready"}
+
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
         self.read_spans, self.write_spans = (Spans(), Spans()), (Spans(), Spans())

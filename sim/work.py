@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -48,8 +48,16 @@ NO_FAULT = Fault(NEVER, 0)
 class Work:
     """One instruction; jobs that see the same addresses may share it."""
 
+    #: Fields of no influence on the time of an instruction that is not `faulty`, beyond the others.
+    TIMELESS: ClassVar[frozenset[str]] = frozenset(("instruction",))
+
     pc: int
     instruction: UnitInstruction
+
+    @property
+    def faulty(self) -> bool:
+        """Whether any access is out of range."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class ContractWork(Work):
 
     Faults count the accesses of their stream.
     """
+
+    TIMELESS = Work.TIMELESS | {"x_fault", "y_fault", "z_fault", "addend_fault", "faulty"}
 
     tiles: int
     iterations: int
@@ -81,7 +91,7 @@ class ContractWork(Work):
     y_fault: Fault
     z_fault: Fault
     addend_fault: Fault
-    faulty: bool  # whether any access is out of range
+    faulty: bool
 
     @property
     def slots(self) -> int:
@@ -130,6 +140,8 @@ class VectorWork(Work):
     operations (the writes) of all vectors.
     """
 
+    TIMELESS = Work.TIMELESS | {"read_fault", "write_fault"}
+
     vectors: int
     lanes: int
     operations: tuple[int | None, ...]
@@ -138,6 +150,10 @@ class VectorWork(Work):
     activations: int
     read_fault: Fault
     write_fault: Fault
+
+    @property
+    def faulty(self) -> bool:
+        return self.read_fault is not NO_FAULT or self.write_fault is not NO_FAULT
 
 
 class Burst(NamedTuple):
@@ -151,12 +167,19 @@ class Burst(NamedTuple):
 class TransferWork(Work):
     """A LOAD or STORE: its bursts, and the beats that leave scratchpad or external memory."""
 
+    #: Of the bursts only their lengths matter.
+    TIMELESS = Work.TIMELESS | {"bursts", "fault", "bus_fault", "external"}
+
     space: int
     bursts: tuple[Burst, ...]
     fault: Fault
     bus_fault: int
     external: tuple[int, int]  # first byte, and the one after the last
     windowed: bool = False  # a STORE that reads through the window's port
+
+    @property
+    def faulty(self) -> bool:
+        return self.fault is not NO_FAULT or self.bus_fault != NEVER
 
     @property
     def read_port(self) -> int:

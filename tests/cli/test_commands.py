@@ -198,6 +198,22 @@ def test_simulate_prints_and_writes_cycles_counters_and_energy(made: Path) -> No
     assert "…" not in out
 
 
+def test_simulate_times_a_sequence_of_any_length(made: Path) -> None:
+    """The oracle is a run of that length with every time step gone through."""
+    out = succeeded(invoke("simulate", "made", "--json", "out.json", "--steps", 300))
+    content = json.loads(Path("out.json").read_text())
+    found = folder.read(Path("made"))
+    places = found.places_for(300)
+    expected = simulate(found.run, found.arch, host=places.host(300), external_bytes=places.size)
+    assert expected.error is None
+    assert content["sequences"] == [
+        {"n_steps": 300, "cycles": expected.cycles, "counters": expected.counters}
+    ]
+    assert "ratio" not in content
+    assert f"1 sequences, 300 steps, {expected.cycles:,} cycles" in out
+    assert "bound" not in out
+
+
 def test_memory_latency_is_bounded(made: Path) -> None:
     for latency in (0, 2**20 + 1, 10**30):
         found = invoke("simulate", "made", "--latency", latency)

@@ -36,10 +36,10 @@ MACHINES = (
                  burst_beats=4, program_words=512),
     Architecture(name="b", rows=8, cols=4, lanes=8, x_depth=64, y_depth=32, port_bytes=16,
                  burst_beats=8, data_bits=16, program_words=512),
-    Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, port_bytes=8,
-                 program_words=512),
+    Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, y_window=16,
+                 port_bytes=8, program_words=512),
     Architecture(name="f", fold="flex", rows=4, cols=8, lanes=8, x_depth=64, y_depth=64,
-                 port_bytes=4, burst_beats=4, program_words=512),
+                 y_window=16, port_bytes=4, burst_beats=4, program_words=512),
     Architecture(name="g", fold="flex", accumulators=4, rows=16, cols=4, lanes=16, data_bits=16,
                  x_depth=64, y_depth=32, port_bytes=16, program_words=512),
     Architecture(name="i", fold="ip", rows=8, cols=4, lanes=8, x_depth=64, y_depth=64,
@@ -111,10 +111,12 @@ def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
 @st.composite
 def transfers(draw: st.DrawFn, arch: Architecture) -> Instruction:
     kind = draw(st.sampled_from([Load, Load, Store]))
+    space = draw(spaces)
+    windowed = space == 1 and arch.y_window > 0 and draw(st.booleans())
     return kind(
-        wait=draw(masks), signal=draw(masks), space=draw(spaces),
+        wait=draw(masks), signal=draw(masks), space=space,
         ext_offset=draw(st.integers(0, 2100)) * arch.port_bytes,
-        addr=draw(st.integers(0, 3)) * arch.port_elements,
+        addr=draw(st.integers(0, 3)) * arch.port_elements + windowed * arch.window_base,
         beats=draw(st.sampled_from([1, 2, 7, 20, 60])),
     )  # fmt: skip
 

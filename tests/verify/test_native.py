@@ -191,14 +191,15 @@ def test_a_hook_reaches_inside_and_a_trace_is_recorded(native_cache: Path, tmp_p
         static bool einchip_peek(Vtop& top, uint32_t space, uint64_t address, uint8_t* bytes,
                                  uint64_t n) {
             if (space != 0 || address + n > 16) return false;
-            const auto& rows = top.rootp->einchip_top__DOT__buffer;
+            const auto& rows = top.rootp->einchip_harness__DOT__einchip_top__DOT__buffer;
             for (uint64_t i = 0; i < n; ++i)
                 bytes[i] = rows[(address + i) / 4] >> ((address + i) % 4 * 8);
             return true;
         }
         static bool einchip_poke(Vtop& top, uint32_t, uint64_t address, const uint8_t* bytes,
                                  uint64_t n) {
-            std::memcpy(&top.rootp->einchip_top__DOT__buffer[address / 4], bytes, n);
+            std::memcpy(&top.rootp->einchip_harness__DOT__einchip_top__DOT__buffer[address / 4],
+                        bytes, n);
             return true;
         }
     """

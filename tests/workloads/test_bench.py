@@ -1,4 +1,4 @@
-"""Streams of workloads against the roofline; the committed results, and a limit on getting worse."""
+"""Streams of workloads against the roofline; the committed results, which may not get worse."""
 
 import json
 import math
@@ -76,7 +76,9 @@ def test_rows_add_up(run: dict[str, Any]) -> None:
     for row in run["rows"]:
         assert row["ratio"] == pytest.approx(row["cycles"] / row["bound_cycles"], abs=1e-4)
         assert set(row["loss"]) == set(CAUSES)
-        assert sum(row["loss"].values()) == pytest.approx(row["cycles"] - row["bound_cycles"], abs=1)
+        assert sum(row["loss"].values()) == pytest.approx(
+            row["cycles"] - row["bound_cycles"], abs=1
+        )
     summary = Summary.of([row["ratio"] for row in run["rows"]])
     assert run["summary"] == vars(summary)
 

@@ -128,6 +128,10 @@ class Folder:
         """Where the parts lie in external memory."""
         return _places(self.manifest, len(self.weights))
 
+    def places_for(self, n_steps: int) -> Places:
+        """Return where the parts would lie for a sequence of another length."""
+        return _places_for(self.manifest, len(self.weights), n_steps)
+
     def host(self, n_steps: int) -> Host:
         """Return the host registers for a run."""
         return self.places.host(n_steps)
@@ -143,9 +147,12 @@ class Folder:
 
 def _places(manifest: Manifest, weights_bytes: int) -> Places:
     """Return the places for the longest sequence."""
-    n = max(s.n_steps for s in manifest.sequences)
+    return _places_for(manifest, weights_bytes, max(s.n_steps for s in manifest.sequences))
+
+
+def _places_for(manifest: Manifest, weights_bytes: int, n_steps: int) -> Places:
     parts = (manifest.sequence, manifest.output, manifest.workspace)
-    return Places.of(weights_bytes, *(p.n_bytes(n) for p in parts))
+    return Places.of(weights_bytes, *(p.n_bytes(n_steps) for p in parts))
 
 
 def write(compiled: Compiled, sequences: Sequence[ArrayLike], target: Path) -> Manifest:

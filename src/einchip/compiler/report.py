@@ -89,7 +89,7 @@ def time_sequences(mapping: ModelMapping, lengths: Sequence[int]) -> Timing:
     places = Places.of_mapping(mapping, max(lengths))
     total: Counter[str] = Counter()
     for n_steps, times in Counter(lengths).items():
-        run = simulate(programs.run, arch, host=places.host(n_steps), fetch=False)
+        run = simulate(programs.run, arch, host=places.host(n_steps), fetch=False, timeline=False)
         for name, value in run.counters.items():
             total[name] += value * times
     return Timing(total, simulate(programs.setup, arch, host=places.host(0)).cycles)

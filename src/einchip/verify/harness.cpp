@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -55,6 +54,12 @@ public:
     Vtop* top() { return top_.get(); }
     bool failed() const { return context_->gotError() || context_->gotFinish(); }
 
+    // The rising edge begins a cycle: the machine's registers and those of its inputs change, and
+    // what follows from both is evaluated once. The falling edge has nothing to do.
+    void rise() { half(1); }
+    void fall() { half(0); }
+
+private:
     void half(int clock) {
         top_->clk = clock;
         top_->eval();
@@ -64,7 +69,6 @@ public:
         context_->timeInc(5);
     }
 
-private:
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Vtop> top_;
 #if VM_TRACE
@@ -80,14 +84,14 @@ public:
           aw_(job, 11), w_(job, 12), b_(job, 13), ar_(job, 14), r_(job, 15) {}
 
     void reset() {
-        release_bus();
-        top_->rst = 1;
-        for (int i = 0; i < kResetCycles; ++i) {
-            memory_.drive(0);
-            model_.half(0);
-            model_.half(1);
-        }
+        for (int i = 0; i < kResetCycles; ++i) step_reset();
         top_->rst = 0;
+    }
+
+    // The edge that ends the last cycle.
+    void finish() {
+        step_reset();
+        note_failure();
     }
 
     Outcome run(const Operation& operation) {
@@ -101,7 +105,7 @@ public:
             wait(outcome, operation.value, [this] { return top_->irq != 0; });
             break;
         case Operation::kIdle:
-            for (uint64_t i = 0; i < operation.value; ++i) step();
+            for (uint64_t i = 0; i < operation.value; ++i) step([] {});
             break;
         case Operation::kLoad:
             bounds(operation);
@@ -136,21 +140,34 @@ public:
     uint64_t cycle() const { return cycle_; }
 
 private:
-    // One clock cycle. `sampled` sees what both sides show just before the rising edge.
-    void step(const std::function<void()>& sampled = {}) {
+    // One clock cycle. `sampled` sees what both sides show just before the edge that ends it.
+    template <typename Sampled> void step(Sampled sampled) {
         memory_.drive(cycle_);
-        model_.half(0);
+        model_.rise();
+        note_failure();
         memory_.sample(cycle_);
-        if (sampled) sampled();
-        model_.half(1);
-        if (model_.failed() && !failed_) {
-            failed_ = true;
-            summary_.violation(cycle_, "an assertion in the RTL failed");
-        }
+        sampled();
+        model_.fall();
         ++cycle_;
     }
 
-    void wait(Outcome& outcome, uint64_t max_cycles, const std::function<bool()>& condition) {
+    void step_reset() {
+        release_bus();
+        memory_.release();
+        top_->rst = 1;
+        model_.rise();
+        model_.fall();
+    }
+
+    // Assertions look at the cycle that an edge ends.
+    void note_failure() {
+        if (!model_.failed() || failed_) return;
+        failed_ = true;
+        summary_.violation(cycle_ - 1, "an assertion in the RTL failed");
+    }
+
+    template <typename Condition>
+    void wait(Outcome& outcome, uint64_t max_cycles, Condition condition) {
         for (bool seen = false; !seen;) {
             if (cycle_ - outcome.begin >= max_cycles) {
                 outcome.status = kTimeout;
@@ -297,6 +314,7 @@ void run_job(Model& model, const Job& job, Writer& out) {
         out.put<uint64_t>(outcome.data.size());
         out.put(outcome.data.data(), outcome.data.size());
     }
+    session.finish();
     const Summary& summary = session.summary();
     out.put(session.cycle());
     out.put(summary.read_beats);

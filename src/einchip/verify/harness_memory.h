@@ -110,6 +110,12 @@ public:
         M_AXI(bresp) = b_valid_ ? responses_.front().response : kOkay;
     }
 
+    // What a machine in reset sees.
+    void release() {
+        M_AXI(arready) = M_AXI(awready) = M_AXI(wready) = 0;
+        M_AXI(rvalid) = M_AXI(bvalid) = 0;
+    }
+
     void sample(uint64_t cycle) {
         if (r_valid_ && M_AXI(rready)) take_read();
         if (b_valid_ && M_AXI(bready)) {

@@ -39,6 +39,8 @@ the edge that ends t. Let L = `latency_cycles` >= 1. Without stalls:
    it writes nothing and reads 0xA5 bytes. A write burst answers with its worst beat.
 8. While `rvalid` is 0, `rdata` is 0xA5 bytes.
 
+The inputs of the machine are registers of a module around it, so a cycle is evaluated once.
+
 Cycle 0 is the first cycle with `rst` low; the memory's clock and every cycle in an `Outcome` count
 from it. The control port offers address and data of a write together, in the cycle that follows the
 previous operation, and takes responses at once.
@@ -62,15 +64,23 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from einchip.verify import verilator
 from einchip.verify.jobs import Job, Result, decode_results, encode_jobs
-from einchip.verify.ports import read_ports
+from einchip.verify.ports import Port, read_ports
 
 TOP = "einchip_top"
+#: The module around it, which has registers before its inputs.
+SURROUNDINGS = "einchip_harness"
+#: Verilator's; one thread, and nothing is public.
+OPTIONS = (
+    "--cc", "--exe", "--top-module", SURROUNDINGS, "--prefix", "Vtop", "-o", "simulator",
+    "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--no-timing",
+    "-Wno-fatal", "-Wno-lint",
+)  # fmt: skip
 SOURCES = tuple(
     Path(__file__).with_name(name) for name in ("harness.cpp", "harness_jobs.h", "harness_memory.h")
 )
@@ -92,7 +102,10 @@ class Hook:
         and `bool einchip_poke(...)` with `const uint8_t* bytes`; both `static`.
     control
         A Verilator control file that makes the signals visible that the header reaches through
-        `top.rootp`, such as `public_flat_rw -module "einchip_top.x" -var "bank"`.
+        `top.rootp` (as `einchip_harness__DOT__einchip_top__DOT__...`), such as
+        `public_flat_rw -module "einchip_top.x" -var "bank"`.
+
+    Both meet the machine in the last cycle, before the edge that ends it.
     """
 
     header: str
@@ -188,12 +201,13 @@ def build(
         The build failed; the message holds its output.
     """
     text = verilog.read_text() if isinstance(verilog, Path) else verilog
-    _check_ports(text, port_bytes)
+    text += _surroundings(_check_ports(text, port_bytes))
     tool = verilator.find()
     config = (
         f"#define EINCHIP_PORT_BYTES {port_bytes}\n#define EINCHIP_HOOK {int(hook is not None)}\n"
     )
     inputs = [text, config, *(path.read_text() for path in SOURCES), optimize, str(traced)]
+    inputs += OPTIONS
     inputs += [tool.wheel, tool.version, *([hook.header, hook.control] if hook else [])]
     key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
     directory = build_dir.resolve() / key
@@ -222,9 +236,7 @@ def build(
 def _compile(
     tool: verilator.Verilator, work: Path, *, traced: bool, hooked: bool, optimize: str, jobs: int
 ) -> None:
-    arguments: list[str | Path] = ["--cc", "--exe", "--top-module", TOP, "--prefix", "Vtop"]
-    arguments += ["--Mdir", work, "-o", "simulator", "-O3", "--x-assign", "fast", "--assert"]
-    arguments += ["--no-timing", "-Wno-fatal", "-Wno-lint"]
+    arguments: list[str | Path] = [*OPTIONS, "--Mdir", work]
     arguments += ["--trace-vcd"] if traced else []
     arguments += ["hook.vlt"] if hooked else []
     tool.run([*arguments, f"{TOP}.v", SOURCES[0]], cwd=work)
@@ -232,7 +244,24 @@ def _compile(
     tool.make("Vtop.mk", work, flags, jobs)
 
 
-def _check_ports(verilog: str, port_bytes: int) -> None:
+def _surroundings(ports: Mapping[str, Port]) -> str:
+    """Return a module of the same ports, in which every input but the clock is a register.
+
+    So nothing follows from an input before the next edge, and the model is evaluated once a cycle.
+    """
+    lines = [f"\nmodule {SURROUNDINGS}({', '.join(ports)});"]
+    for p in ports.values():
+        lines.append(f"  {p.direction} [{p.width_bits - 1}:0] {p.name};")
+    inputs = [p for p in ports.values() if p.direction == "input" and p.name != "clk"]
+    for p in inputs:
+        lines.append(f"  reg [{p.width_bits - 1}:0] {p.name}_now;")
+        lines.append(f"  always @(posedge clk) {p.name}_now <= {p.name};")
+    registered = {p.name for p in inputs}
+    wires = [f".{name}({name}{'_now' if name in registered else ''})" for name in ports]
+    return "\n".join([*lines, f"  {TOP} {TOP}({', '.join(wires)});", "endmodule", ""])
+
+
+def _check_ports(verilog: str, port_bytes: int) -> dict[str, Port]:
     if port_bytes < 1 or port_bytes & (port_bytes - 1):
         raise ValueError(f"port_bytes must be a power of two, not {port_bytes}")
     ports = read_ports(verilog, TOP)
@@ -245,6 +274,7 @@ def _check_ports(verilog: str, port_bytes: int) -> None:
             problems.append(f"{name} is an {port.direction} of {port.width_bits} bits")
     if problems:
         raise ValueError(f"{TOP} has other ports: " + ", ".join(problems))
+    return ports
 
 
 def _expected_ports(port_bytes: int) -> dict[str, tuple[str, int]]:

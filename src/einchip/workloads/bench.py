@@ -137,7 +137,8 @@ def _measured(workload: Workload, arch: Architecture, batch: int, cold: bool) ->
     each = batch // micro
     run = stream.programs().run
     runs = [
-        simulate(run, arch, fetch=False, host=stream.host(n)) for n in (WARM_UP, WARM_UP + MEASURED)
+        simulate(run, arch, fetch=False, host=stream.host(n), timeline=n > WARM_UP)
+        for n in (WARM_UP, WARM_UP + MEASURED)
     ]
     for r in runs:
         if r.error:
@@ -166,7 +167,7 @@ def _cold(network: Network, arch: Architecture) -> int | None:
         mapping = map_network(network, arch, resident=weights, streamed=INPUT)
     except MappingError:
         return None
-    return simulate(mapping.emit().run, arch, fetch=False).cycles
+    return simulate(mapping.emit().run, arch, fetch=False, timeline=False).cycles
 
 
 def _loss(counters: Mapping[str, float], cycles: float, bound: float, run: Run) -> dict[str, float]:

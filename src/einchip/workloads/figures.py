@@ -96,7 +96,7 @@ def _figures(workload: Workload, arch: Architecture, table: energy.Table, merge:
     line = roofline(network, arch, INPUT)
     merged = roofline(network, arch, INPUT, mapping.merging.sets(network))
     stored = mapping.stored_network
-    run = simulate(mapping.emit().run, arch, fetch=False)
+    run = simulate(mapping.emit().run, arch, fetch=False, timeline=False)
     if run.error:
         raise ProgramError(f"the machine stops with {run.error[0].name}")
     return Figures(
