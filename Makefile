@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume workloads compare search speed fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume bench folds workloads compare search speed fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -43,6 +43,12 @@ volume: .venv
 # Ten minutes; needs PyTorch: make formats EXTRAS=test,train
 formats: .venv
 	$(BIN)/python examples/japanese_vowels/formats.py
+
+# Cycles of every published matrix and layer against the roofline; results and pages are committed.
+# Half an hour.
+bench: .venv
+	$(BIN)/einchip bench --batch 1 --batch 16 --port 16 --port 8 --no-cold
+	$(BIN)/einchip bench --layers --json bench/layers.json
 
 # Every published matrix on the RTL of `base`; ten minutes.
 workloads: .venv

@@ -27,9 +27,10 @@ from einchip.cli.common import (
 
 if TYPE_CHECKING:
     from einchip.arch import Architecture
-    from einchip.workloads import Entry
+    from einchip.workloads import Entry, Workload
     from einchip.workloads.bench import StreamFigures
     from einchip.workloads.catalogue import Refused
+    from einchip.workloads.layers import Layer, LayerFigures
 
 #: Columns that the table needs at least, however narrow the terminal.
 TABLE_WIDTH: Final = 190
@@ -38,12 +39,15 @@ RESULTS: Final = Path("bench/results.json")
 
 
 def measured(
-    entries: list[Entry], arch: Architecture, batch: int, cold: bool, jobs: int
-) -> list[StreamFigures | Refused]:
-    """Measure all matrices, with a bar on a terminal."""
+    entries: list[Entry], arch: Architecture, batch: int, cold: bool, whole: bool, jobs: int
+) -> list[StreamFigures | LayerFigures | Refused]:
+    """Measure all matrices, and, if `whole`, the layers made of them, with a bar on a terminal."""
     from einchip.workloads.bench import Case, measure_all
+    from einchip.workloads.layers import layers
 
-    cases = [Case(m, arch, batch, cold) for entry in entries for m in entry.matrices]
+    found: list[Workload | Layer | Refused] = [m for entry in entries for m in entry.matrices]
+    found += layers(entries, batch) if whole else []
+    cases = [Case(m, arch, batch, cold) for m in found]
     columns = (
         TextColumn("{task.description:40.40}", markup=False),
         BarColumn(),
@@ -59,6 +63,14 @@ def measured(
             bar.update(task, description=f"batch {batch}: {row.name}", advance=1)
             rows.append(row)
     return rows
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that the results go to, if it is not there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"{path}: cannot make the folder: {error.strerror}")
 
 
 def show(run: dict[str, Any]) -> None:
@@ -97,6 +109,9 @@ def bench(
     ] = None,
     overrides: Overrides = None,
     cold: Annotated[bool, typer.Option(help="measure one batch alone, too")] = True,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="measure whole recurrent layers, too, per time step")
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, max=64, help="processes [default: one a core]")
     ] = None,
@@ -112,24 +127,28 @@ def bench(
     from einchip.workloads import published, read
     from einchip.workloads.bench import StreamFigures, Summary, with_port
     from einchip.workloads.bench_page import page
+    from einchip.workloads.catalogue import Refused
+    from einchip.workloads.layers import LayerFigures
 
     machine = architecture(arch, [*(overrides or []), *([f"fold={fold}"] if fold else [])])
     table_file = json_file.with_suffix(".md")
-    json_file.parent.mkdir(parents=True, exist_ok=True)
+    machines = [with_port(machine, width) for width in port or [machine.port_bytes]]
+    make_folder(json_file.parent)
     require_writable(json_file)
     require_writable(table_file)
     entries = published() if file is None else read(file)
     processes = jobs or os.cpu_count() or 1
     runs: list[dict[str, Any]] = []
-    refused: list[Refused] = []
+    refused: dict[str, Refused] = {}
     for n in batch or [1]:
-        for width in port or [machine.port_bytes]:
-            rows = measured(entries, with_port(machine, width), n, cold, processes)
+        for each in machines:
+            rows = measured(entries, each, n, cold, layers, processes)
             found = [r for r in rows if isinstance(r, StreamFigures)]
-            refused = [r for r in rows if not isinstance(r, StreamFigures)]
+            refused |= {r.name: r for r in rows if isinstance(r, Refused)}
             run: dict[str, Any] = {
-                "arch": machine.name, "fold": machine.fold, "batch": n, "port_bytes": width,
-                "rows": [r.to_json() for r in rows],
+                "arch": each.name, "fold": each.fold, "batch": n, "port_bytes": each.port_bytes,
+                "rows": [r.to_json() for r in rows if not isinstance(r, LayerFigures)],
+                "layers": [r.to_json() for r in rows if isinstance(r, LayerFigures)],
             }  # fmt: skip
             if found:
                 run["summary"] = vars(Summary.of([r.ratio for r in found]))
@@ -139,7 +158,8 @@ def bench(
     if runs:
         write_json(json_file, results)
         write(table_file, page(results))
-    for row in refused[:-1]:
+    *first, last = refused.values() if refused else (None,)
+    for row in first:
         typer.echo(f"{row.name}: {row.error}", err=True)
-    if refused:
-        fail(f"{refused[-1].name}: {refused[-1].error}", FAILED)
+    if last:
+        fail(f"{last.name}: {last.error}", FAILED)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from einchip.roofline import roofline
 from einchip.sim import Run, simulate
 from einchip.workloads.catalogue import Refused, Workload
 from einchip.workloads.figures import INPUT, network_of
+from einchip.workloads.layers import Layer, LayerFigures, measure_layer
 
 #: Executions before a stream is steady, and those over which it is measured.
 WARM_UP: Final = 8
@@ -247,17 +248,19 @@ class Summary:
 
 @dataclass(frozen=True)
 class Case:
-    """One row to measure."""
+    """One row to measure: a matrix in a stream, or a whole layer in a sequence."""
 
-    workload: Workload | Refused
+    workload: Workload | Layer | Refused
     arch: Architecture
     batch: int
     cold: bool
 
-    def figures(self) -> StreamFigures | Refused:
+    def figures(self) -> StreamFigures | LayerFigures | Refused:
         """Measure it."""
         if isinstance(self.workload, Refused):
             return self.workload
+        if isinstance(self.workload, Layer):
+            return measure_layer(self.workload, self.arch)
         return measure_stream(self.workload, self.arch, self.batch, self.cold)
 
 
@@ -266,12 +269,9 @@ def with_port(arch: Architecture, port_bytes: int) -> Architecture:
     return arch if port_bytes == arch.port_bytes else arch.override("--port", port_bytes=port_bytes)
 
 
-def rounded(row: StreamFigures) -> StreamFigures:
-    """Return a row without what differs from run to run."""
-    return replace(row, mapping_s=0.0)
-
-
-def measure_all(cases: Sequence[Case], jobs: int) -> Iterable[StreamFigures | Refused]:
+def measure_all(
+    cases: Sequence[Case], jobs: int
+) -> Iterable[StreamFigures | LayerFigures | Refused]:
     """Yield the figures of all cases in order, measured by `jobs` processes."""
     if jobs == 1:
         yield from (case.figures() for case in cases)

@@ -23,7 +23,7 @@ what a batch adds to a long stream of them, transfers included; `bound_cycles` t
 bound (negative where weights that are merged once save more than lanes lose), `drain` both
 accumulator sets in use, `port` a read port taken, `dependency` an earlier step awaited, `dma` a
 transfer awaited, `fill` set-up and fetch. `cold_cycles` is one batch alone, from the first beat of
-its input to the last of its result. `layer` rows are whole recurrent layers, per time step.
+its input to the last of its result.
 """
 
 
@@ -61,13 +61,20 @@ def summary(run: Mapping[str, Any]) -> str:
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of whole layers."""
+    causes = list(rows[0]["loss"])
     yield ""
-    yield "| layer | bound_cycles | vector_bound_cycles | cycles per step | ratio |"
-    yield "|---|---:|---:|---:|---:|"
+    yield "Whole layers: cycles of a time step in a long sequence, against the largest bound."
+    yield ""
+    columns = ("compute", "port", "vector unit", "cycles per step", "ratio", *causes, "copies")
+    yield f"| layer | {' | '.join(columns)} |"
+    yield "|---|" + "---:|" * len(columns)
     for r in rows:
+        numbers = (r["compute_cycles"], r["port_cycles"], r["vector_bound_cycles"])
+        lost = (*r["loss"].values(), r["copy_cycles"])
         yield (
-            f"| {r['name']} | {r['bound_cycles']:,.0f} | {r['vector_bound_cycles']:,.0f} | "
-            f"{r['cycles_per_step']:,.1f} | {r['ratio']:.2f} |"
+            f"| {r['name']} | {' | '.join(f'{n:,.0f}' for n in numbers)} | "
+            f"{r['cycles_per_step']:,.1f} | {r['ratio']:.2f} | "
+            f"{' | '.join(f'{n:,.0f}' for n in lost)} |"
         )
 
 
