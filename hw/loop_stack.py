@@ -6,6 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from einchip.hw.pipeline import multiplex
 from einchip.program import LOOP_DEPTH, REGISTER_BITS
 
 
@@ -71,7 +72,7 @@ class LoopStack(wiring.Component):
         top = Signal(range(LOOP_DEPTH))
         m.d.comb += [
             top.eq(depth - 1),
-            self.target.eq(targets[top]),
+            self.target.eq(multiplex([targets[k] for k in range(LOOP_DEPTH)], top)),
             self.again.eq(counts[top] != 1),
             self.left.eq(Mux(self.empty, 0, counts[top])),
             self.empty.eq(depth == 0),

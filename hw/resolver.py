@@ -159,7 +159,8 @@ class Resolver(wiring.Component):
         fits = Signal()
 
         def lanes(name: str) -> Signal:
-            return self._product(m, name, raw[f"{name}0"], raw[f"{name}1"])
+            most = arch.rows if name in ("nm", "nk") else arch.cols
+            return self._product(m, name, raw[f"{name}0"], raw[f"{name}1"], most)
 
         if arch.fold == "ip":
             m.d.sync += fits.eq((lanes("nk") <= arch.rows) & (raw.nh <= arch.cols))
@@ -174,31 +175,29 @@ class Resolver(wiring.Component):
         return fits
 
     def _holds_too_much(self, m: Module) -> Value:
-        """Return whether the loops that hold are too many, or pass more than a tile may sum up.
-
-        Of counts of at least 1, a product is at most `most` only where each of them is.
-        """
+        """Return whether the loops that hold are too many, or pass more than a tile may sum up."""
         raw, most = self.array.raw, self._arch.tile_accumulators
-        counts = [Mux(raw.n_hold > i, raw.loop_count[i], 1) for i in range(HOLD_LOOPS)]
-        passing, beyond, large = Signal(2 * most.bit_length()), Signal(), Signal()
-        m.d.sync += [
-            passing.eq(product(*(count[: most.bit_length()] for count in counts))),
-            beyond.eq(Cat(count > most for count in counts).any()),
-            large.eq(beyond | (passing > most)),
-        ]
+        a, b = (Mux(raw.n_hold > i, raw.loop_count[i], 1) for i in range(HOLD_LOOPS))
+        large = Signal()
+        m.d.sync += large.eq(self._product(m, "passing", a, b, most) > most)
         return large | (raw.n_hold > HOLD_LOOPS)
 
     def _vector_field(self, m: Module) -> Value:
         raw = self.vector.raw
-        fits = Signal(name="vector_fits")
-        m.d.sync += fits.eq(self._product(m, "nl", raw.nl0, raw.nl1) <= self._arch.lanes)
+        fits, most = Signal(name="vector_fits"), self._arch.lanes
+        m.d.sync += fits.eq(self._product(m, "nl", raw.nl0, raw.nl1, most) <= most)
         return _any_zero(raw.nl0, raw.nl1, *raw.loop_count) | ~fits
 
-    def _product(self, m: Module, name: str, a: Value, b: Value) -> Signal:
-        """Return a register that holds a * b."""
-        product = Signal(len(a) + len(b), name=f"{name}_product")
-        m.d.sync += product.eq(a * b)
-        return product
+    def _product(self, m: Module, name: str, a: Value, b: Value, most: int) -> Signal:
+        """Return a register of a * b, or of all ones where a or b is above `most`.
+
+        Of counts of at least 1, a product is at most `most` only where both are; all ones is above.
+        """
+        bits = most.bit_length()
+        register = Signal(2 * bits, name=f"{name}_product")
+        beyond = (a > most) | (b > most)
+        m.d.sync += register.eq(Mux(beyond, ~0, product(a[:bits], b[:bits])))
+        return register
 
     def _firsts(self) -> dict[Unit, list[First]]:
         raw, array, vector = self.transfer.raw, self.array.raw, self.vector.raw

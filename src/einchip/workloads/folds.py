@@ -1,9 +1,10 @@
 """What each fold of the array buys and costs: cycles over the workloads, and logic.
 
-    python -m einchip.workloads.folds bench/folds.json        # both, and bench/folds.md beside it
-    python -m einchip.workloads.folds bench/folds.json cycles # or only one of `cycles`, `logic`
+    python -m einchip.workloads.folds bench/folds.json          # all, and folds.md beside it
+    python -m einchip.workloads.folds bench/folds.json cycles   # or only some of `KINDS`
+    python -m einchip.workloads.folds bench/folds.json array-ecp5 machine-ecp5
 
-What is not asked for is kept from the file as it was.
+What is not asked for is kept from the file as it was; rows are written as they are found.
 """
 
 from __future__ import annotations
@@ -11,21 +12,35 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
 from math import exp, fsum, log
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from amaranth.lib import wiring
 from rich.progress import track
 
 from einchip.arch import PRESETS, Architecture
-from einchip.fpga.synth import Family, synthesise
+from einchip.fpga.synth import Family, SynthesisError, synthesise
+from einchip.hw.array_unit import ArrayUnit
+from einchip.hw.top import Top
 from einchip.workloads.bench import Case, StreamFigures, measure_all
 from einchip.workloads.catalogue import published
 
 FOLDS: Final = ("ip", "op", "hybrid", "flex")
 #: Rows, columns and lanes of the arrays.
 SIZES: Final = (8, 16)
+#: What is synthesised, in which sizes: the array unit is what a fold changes; of the rest of a
+#: 16 x 16 machine the scratchpads' crossbars keep Yosys busy for the better part of an hour.
+PARTS: Final[Mapping[str, tuple[Callable[[Architecture], wiring.Component], Sequence[int]]]] = {
+    "array": (ArrayUnit, SIZES),
+    "machine": (Top, SIZES[:1]),
+}
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
+#: What can be asked for.
+KINDS: Final = ("cycles", *(f"{part}-{family}" for part, family in product(PARTS, FAMILIES)))
 #: Where Yosys writes its files.
 BUILD: Final = Path("build/folds")
 
@@ -54,13 +69,10 @@ def cycles(size: int, fold: str, jobs: int) -> dict[str, Any]:
     }
 
 
-def logic(size: int, fold: str) -> dict[str, Any]:
-    """Return the resources on each family. Raises SynthesisError without Yosys."""
-    found = {}
-    for family in get_args(Family):
-        folder = BUILD / f"{size}_{fold}_{family}"
-        found[family] = synthesise(machine(size, fold), family, folder).to_json()
-    return found
+def logic(size: int, fold: str, part: str, family: Family) -> dict[str, Any]:
+    """Return the resources of a part of `PARTS`. Raises SynthesisError without Yosys."""
+    design = PARTS[part][0](machine(size, fold))
+    return synthesise(design, family, BUILD / f"{part}_{size}_{fold}_{family}").to_json()
 
 
 def shared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -74,61 +86,117 @@ _HEAD = """\
 
 <!-- Written by `python -m einchip.workloads.folds bench/folds.json`. Do not edit. -->
 
-Cycles: every published matrix in a stream, batch 1, its weights on the chip; sums over the {n}
-matrices that all machines of the table run, and how near the roofline of the same array they come.
-Logic: Yosys' mapped netlist of the whole machine (array, drain path, scratchpads' crossbars, vector
-unit, DMA, control), not placed; LUT RAM, carry chains and block RAM are counted beside LUTs.
-`levels` is the longest path without a register. Folds are defined in
-[architecture](../docs/architecture.md).
+Folds are defined in [architecture](../docs/architecture.md).
 """
+_CYCLES = """
+## Cycles
+
+Every published matrix in a stream, batch 1, its weights on the chip: sums over the {n} matrices
+that all machines of the table run, and how near the roofline of the same array they come.
+"""
+_LOGIC = {
+    "array": """
+## Logic of the array unit
+
+Array, its lanes' offsets, drain path with addition, rounding and activation: what a fold changes.
+Yosys' mapped netlist on its own, not placed; LUT RAM, carry chains and block RAM are counted beside
+LUTs. `levels` is the longest path without a register, in cells. How: [fpga](../docs/fpga.md).
+""",
+    "machine": """
+## Logic of the whole machine
+
+Array unit, vector unit, scratchpads with their crossbars, DMA and control.
+""",
+}
+_FIGURES = {
+    "LUT": "lut", "carry": "carry", "LUT RAM": "lut_ram", "FF": "ff", "DSP": "dsp",
+    "block RAM": "block_ram", "levels": "logic_levels",
+}  # fmt: skip
 
 
-def _numbers(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
-    c = row.get("cycles")
-    yield from (
-        (f"{fsum(c['cycles'][n] for n in names):,.0f}", f"{c['geometric_mean']:.2f}",
-         f"{c['within_110']} of {c['workloads']}")
-        if c
-        else ("",) * 3
-    )  # fmt: skip
-    for family in get_args(Family):
-        r = row.get("logic", {}).get(family)
-        keys = ("lut", "carry", "lut_ram", "ff", "dsp", "block_ram", "logic_levels")
-        yield from (f"{r[k]:,}" for k in keys) if r else ("",) * len(keys)
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| machine | {' | '.join(columns)} |"
+    yield "|---|" + "---:|" * len(columns)
+    yield from (f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cycles(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    names = shared(rows)
+    yield _CYCLES.format(n=len(names))
+    lines = []
+    for row in rows:
+        if c := row.get("cycles"):
+            total = f"{fsum(c['cycles'][n] for n in names):,.0f}"
+            mean, within = f"{c['geometric_mean']:.2f}", f"{c['within_110']} of {c['workloads']}"
+            lines.append([row["name"], total, mean, within])
+    yield from _table(["cycles", "mean ratio", "within 1.10"], lines)
+
+
+def _logic(rows: Sequence[Mapping[str, Any]], part: str) -> Iterator[str]:
+    families = [f for f in FAMILIES if any(f in row.get(part, {}) for row in rows)]
+    yield _LOGIC[part]
+    lines = []
+    for row in rows:
+        found = [row.get(part, {}).get(family) for family in families]
+        cells = [f"{r[key]:,}" if r else "" for r in found for key in _FIGURES.values()]
+        if any(found):
+            lines.append([row["name"], *cells])
+    yield from _table([f"{f} {figure}" for f in families for figure in _FIGURES], lines)
 
 
 def page(results: Mapping[str, Any]) -> str:
-    """Return the table in Markdown."""
+    """Return the tables in Markdown; what nothing is known of has none."""
     rows = results["rows"]
-    names = shared(rows)
-    columns = ["cycles", "mean ratio", "within 1.10"]
-    for family in get_args(Family):
-        kinds = ("LUT", "carry", "LUT RAM", "FF", "DSP", "block RAM", "levels")
-        columns += [f"{family} {kind}" for kind in kinds]
-    lines = [_HEAD.format(n=len(names)), f"| machine | {' | '.join(columns)} |"]
-    lines.append("|---|" + "---:|" * len(columns))
-    lines += [f"| {r['name']} | {' | '.join(_numbers(r, names))} |" for r in rows]
-    return "\n".join(lines) + "\n"
+    lines = [_HEAD]
+    if any("cycles" in row for row in rows):
+        lines += _cycles(rows)
+    for part in PARTS:
+        if any(part in row for row in rows):
+            lines += _logic(rows, part)
+    return "\n".join(line.removesuffix("\n") for line in lines) + "\n"
 
 
 def main(path: Path, wanted: Sequence[str]) -> None:
-    """Measure and write the results and their page."""
-    old = json.loads(path.read_text())["rows"] if path.exists() else []
-    known = {r["name"]: r for r in old}
-    rows = []
-    cases = [(size, fold) for size in SIZES for fold in FOLDS]
-    for size, fold in track(cases, description="folds"):
+    """Measure, and write the results and their page. Raises SynthesisError."""
+    rows: dict[str, dict[str, Any]] = {}
+    known = {r["name"]: r for r in json.loads(path.read_text())["rows"]} if path.exists() else {}
+    for size, fold in product(SIZES, FOLDS):
         name = machine(size, fold).name
-        row: dict[str, Any] = {**known.get(name, {}), "name": name}
-        if "cycles" in wanted:
-            row["cycles"] = cycles(size, fold, os.cpu_count() or 1)
-        if "logic" in wanted:
-            row["logic"] = logic(size, fold)
-        rows.append(row)
-        results = {"rows": [*rows, *(r for r in old if r["name"] not in {x["name"] for x in rows})]}
+        rows[name] = {**known.get(name, {}), "name": name}
+    jobs = os.cpu_count() or 1
+
+    def write() -> None:
+        results = {"rows": list(rows.values())}
         path.write_text(json.dumps(results, indent=1) + "\n")
-    path.with_suffix(".md").write_text(page({"rows": rows}))
+        path.with_suffix(".md").write_text(page(results))
+
+    if "cycles" in wanted:
+        for size, fold in track(list(product(SIZES, FOLDS)), description="cycles"):
+            rows[machine(size, fold).name]["cycles"] = cycles(size, fold, jobs)
+            write()
+    cases = [
+        (size, fold, part, family)
+        for part, family in product(PARTS, FAMILIES)
+        for size, fold in product(PARTS[part][1], FOLDS)
+        if f"{part}-{family}" in wanted
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(logic, *case): case for case in cases}
+        try:
+            for future in track(as_completed(futures), description="logic", total=len(cases)):
+                size, fold, part, family = futures[future]
+                row = rows[machine(size, fold).name]
+                row[part] = {**row.get(part, {}), family: future.result()}
+                write()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or ["cycles", "logic"])
+    if unknown := set(sys.argv[2:]) - set(KINDS):
+        sys.exit(f"folds: found {sorted(unknown)[0]!r}, expected some of {', '.join(KINDS)}")
+    try:
+        main(Path(sys.argv[1]), sys.argv[2:] or KINDS)
+    except SynthesisError as error:
+        sys.exit(f"folds: {error}")
