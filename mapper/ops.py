@@ -276,13 +276,17 @@ def executions(
 
 
 def part_buffers(part: Part, arch: Architecture) -> list[Buffer]:
-    """Return the buffers of a part; inputs and slices are permanent."""
+    """Return the buffers of a part; inputs, slices, copies and what they copy are permanent.
+
+    The array is in order, so that places can be used again; the vector unit is not in its order.
+    """
+    copied = {*part.copies, *part.copies.values()}
     found = []
     for t in part.tensors.values():
         pieces = min(t.slots, part.slicing.count) if t.sliced else 1
         for piece in range(pieces):
             elements = whole_vectors(t.layout.extent, arch)
-            permanent = t.is_input or t.sliced
+            permanent = t.is_input or t.sliced or t.name in copied
             found.append(Buffer(t.buffer(piece), t.space, elements, False, permanent))
     return found
 

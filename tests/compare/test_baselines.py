@@ -30,6 +30,7 @@ from einchip.reference import Host
 from einchip.roofline import roofline
 from einchip.workloads import Workload, network_of
 from tests.compare.helpers import SPECS, WIDE, expected, small, spec, values
+from tests.mapper.order import races
 
 EXECUTED = [
     b
@@ -59,6 +60,7 @@ def test_programs_compute_the_values_of_einsum(form: str, baseline: Baseline) ->
         np.testing.assert_array_equal(found, expected(network, arrays))
     programs = built.cold.programs(None)
     assert not [v for p in (programs.setup, programs.run) for v in verify(p, WIDE, Host())]
+    assert races(programs.run, WIDE, Host()) == []
 
 
 @pytest.mark.parametrize("key", ["outer", "inner", "ours"])
