@@ -45,6 +45,12 @@ _KINDS: Mapping[CellKind, type[Cell]] = {
 }
 
 
+def cell_instructions(kind: CellKind) -> tuple[type[Cell], ...]:
+    """Return the instruction classes of a cell's pointwise part; none of a cell without state."""
+    reset = (GruReset,) if kind is CellKind.GRU_BEFORE else ()
+    return (*reset, _KINDS[kind]) if kind in _KINDS else ()
+
+
 @dataclass(frozen=True)
 class CellWork:
     """The pointwise part of a cell: its vectors, buffers and instructions."""

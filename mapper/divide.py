@@ -12,7 +12,7 @@ from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
-from einchip.mapper.place import Mapped, assemble
+from einchip.mapper.place import Mapped, assemble, pipelined, reordered
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.wires import common_factors, modes_of
@@ -107,8 +107,7 @@ class ModelSearch:
         for chosen in self._choices():
             found = self._try(chosen)
             if found:
-                check_words(found.programs(None, self.arch).run, self.arch)
-                return found
+                return pipelined(reordered(found, self.arch), self.arch)
         raise nearest(self.failures)
 
     def _choices(self) -> Iterator[tuple[int, ...]]:
@@ -134,7 +133,9 @@ class ModelSearch:
     def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
         try:
             nets = [self._nets(p, k) for p, k in enumerate(chosen)]
-            return assemble(nets, self.problem, self.arch)
+            found = assemble(nets, self.problem, self.arch)
+            check_words(found.programs(None, self.arch).run, self.arch)
+            return found
         except MappingError as error:
             self.failures.append(error)
             return None

@@ -16,7 +16,7 @@ from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
 from einchip.mapper.network_search import TREES, slicings, tree_costs
 from einchip.mapper.phase_networks import CANDIDATE_GATE, PhaseNetworks
 from einchip.mapper.plan import Slicing
-from einchip.mapper.problem import CellKind, Linear
+from einchip.mapper.problem import BATCH, CellKind, Linear
 from einchip.mapper.wires import GATE
 from einchip.network import Network
 from einchip.program import Act
@@ -66,12 +66,13 @@ class PhaseSearch:
 
     # --- what is tried -----------------------------------------------------------------------
     def attempts(self) -> Iterator[Attempt]:
-        """Yield what to try, the quickest first."""
+        """Yield what to try, the quickest first; of slices those of sequences side by side."""
         first = self.ready[self.first_key]
         ways = [Slicing()]
         if self.sliceable:
-            found = slicings(first.network, first.root, self.shared.first_operand)
-            ways += itertools.islice(found, SLICES_TRIED)
+            found = list(slicings(first.network, first.root, self.shared.first_operand))
+            alone = [s for s in found if s.index == BATCH]
+            ways += alone + [s for s in found if s.index != BATCH][:SLICES_TRIED]
         spaces = (0, 1) if self.asked.layer else (0,)
         for slicing, space in itertools.product(ways, spaces):
             yield Attempt(slicing, space)
@@ -99,12 +100,12 @@ class PhaseSearch:
 
     def _h_of(self, reader: Net, cell: CellNets) -> Layout:
         """Return the layout of h over the indices of its reader behind the cell."""
-        return reader.part.tensors[cell.h.name].layout if self.units.flat else cell.h.layout
+        return reader.part.tensors[cell.h.name].layout if self.units.flat_hidden else cell.h.layout
 
     def _fed(self, taker: Net, giver: Net) -> Net:
         """Return a network whose operand has the layout that its producer gave it."""
         name = giver.part.result
-        if not set(giver.result.indices) & set(taker.part.tensors[name].indices):
+        if set(giver.result.indices) != set(taker.part.tensors[name].indices):
             return taker  # flat, over indices of its own
         return taker.with_layout(name, giver.result.layout)
 
@@ -198,7 +199,7 @@ class PhaseSearch:
         assert layer is not None
         writes = [inputs.part.steps[-1].fold.z_lanes]
         reads = [self.units.factors(self.lanes, hidden=True)]
-        if behind and not self.asked.copied_in and not self.units.flat:
+        if behind and not self.asked.copied_in and not self.units.flat_hidden:
             reads.append(behind[0].reads(f"{d}.h"))
         hidden = self._hidden(a, layer.cell, writes, reads)
         candidate = None
@@ -211,7 +212,7 @@ class PhaseSearch:
                     n.with_layout(n.part.result, restrict(whole, n.result.indices, self._sizes(n)))
                     for n in (hidden, candidate, inputs)
                 )
-        elif not self.units.flat:
+        elif not self.units.flat_gates:
             inputs = inputs.with_layout(inputs.part.result, hidden.result.layout)
         return CellNets(layer.cell, d, inputs, hidden, candidate, self.units, self.lanes)
 
@@ -226,7 +227,7 @@ class PhaseSearch:
 
     def _frame_layout(self, accesses: Sequence[Lanes]) -> Layout | None:
         """Return the layout of all gates for all who write and read them, None where it is flat."""
-        if self.units.flat:
+        if self.units.flat_gates:
             return None
         lanes = self.units.factors(self.lanes)
         found = solve(self.frame(), self.frame(), [lanes, *accesses], self.arch.lanes)
@@ -241,10 +242,10 @@ class PhaseSearch:
         self, a: Attempt, kind: CellKind, writes: Sequence[Lanes], reads: Sequence[Lanes]
     ) -> Net:
         ready, d = self.ready["hidden"], self.asked.prefix
-        cut = kind is CellKind.GRU_BEFORE and not self.units.flat
+        cut = kind is CellKind.GRU_BEFORE and not self.units.flat_gates
         addend = f"{d}.bias_hidden" if kind is CellKind.GRU else f"{d}.gates_input"
         accesses: dict[str, tuple[Lanes, ...]] = {"h": tuple(reads)}
-        if not self.units.flat:
+        if not self.units.flat_gates:
             accesses[""] = (self.units.factors(self.lanes), *writes)
         task = Task(
             ready.root, ready.network.sizes, self.arch,
@@ -268,7 +269,7 @@ class PhaseSearch:
         accesses: dict[str, tuple[Lanes, ...]] = {
             "h": (self.units.factors(self.lanes, hidden=True),)
         }
-        if not self.units.flat:
+        if not self.units.flat_gates:
             accesses[""] = (self.units.factors(self.lanes), *writes)
         reset, addend = f"{d}.reset", f"{d}.gates_input"
         flips = {} if own else _flip_of(ready.root, "h", a.h_space)  # weights that are shared
@@ -276,7 +277,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.candidate", prefix, {"h": reset}, f"{d}.candidate."), flips=flips,
             accesses=accesses, addend=addend,
-            fixed=ready.fixed, frame={} if self.units.flat else self.frame(),
+            fixed=ready.fixed, frame={} if self.units.flat_gates else self.frame(),
         )  # fmt: skip
         net = self._net(task, ready.network, {reset: reset}, addend, Act.NONE)
         if not own:

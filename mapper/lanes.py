@@ -35,6 +35,7 @@ __all__ = [
     "candidates",
     "group_options",
     "runs",
+    "steady_cycles",
 ]
 
 #: Words that a CONTRACT takes to fetch, and the states FETCH and DECODE: no CONTRACT is quicker.
@@ -376,5 +377,6 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
 
 
 def steady_cycles(shape: Shape, arch: Architecture) -> int:
-    """Return the least cycles for which a step holds the array in the steady state."""
-    return _least(_Sizes.of(shape).fused(), Machine.of(arch), False)[0]
+    """Return the cycles for which a step holds the array: those of `best_cycles`, no latency."""
+    machine = Machine.of(arch)
+    return _least(_sizes_of(shape, machine), machine, False)

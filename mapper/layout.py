@@ -276,12 +276,17 @@ def pitched(
 ) -> Layout | None:
     """Return the layout with the last index fastest and the least padding, or None.
 
-    Strides are padded only so that all `accesses` are free of conflicts.
+    Strides are padded only so that all `accesses` are free of conflicts. Raises ValueError for
+    accesses that fuse indices.
     """
+    accesses = [tuple(a) for a in accesses]
+    if any(f.outer for a in accesses for f in a):
+        raise ValueError("found fused indices, expected indices alone")
     names = tuple(i for i in indices if sizes[i] > 1)
     position = {i: p for p, i in enumerate(names)}
     patterns = tuple(
-        tuple((position[f.index], f.count) for f in a if f.index in position) for a in accesses
+        tuple(Lane(position[f.index], f.count, f.step) for f in a if f.index in position)
+        for a in accesses
     )
     found = _strides(
         tuple(sizes[i] for i in names), patterns, tuple(reversed(range(len(names)))), lanes

@@ -15,6 +15,7 @@ from einchip.mapper.image import image
 from einchip.mapper.nets import Cut, Net
 from einchip.mapper.place import Mapped
 from einchip.mapper.ports import INPUT, OUTPUT, WORKSPACE, Field
+from einchip.mapper.problem import ModelProblem
 from einchip.numeric import Ints
 
 
@@ -24,6 +25,7 @@ class ModelMemory:
 
     arch: Architecture
     mapped: Mapped
+    problem: ModelProblem
 
     @cached_property
     def nets(self) -> list[Net]:
@@ -44,7 +46,7 @@ class ModelMemory:
 
     @property
     def input_size(self) -> int:
-        """Elements of one time step's input."""
+        """Elements of one time step's input, of all sequences side by side."""
         own = self.mapped.phases[0].ports.sources
         return sum(int(np.prod(f.region.shape)) for f in own)
 
@@ -56,8 +58,18 @@ class ModelMemory:
         )
 
     def sequence_bytes(self, n_steps: int) -> int:
-        """Bytes that a run reads at BASE1."""
-        return n_steps * self._inputs[0].record
+        """Bytes that a run reads at BASE1.
+
+        An input part that runs ahead reads the record behind the last one, and uses it for nothing.
+        """
+        return (n_steps + self._behind(INPUT)) * self._inputs[0].record
+
+    def _behind(self, base: int) -> int:
+        """Return how many records behind the last one are read."""
+        phases = self.mapped.phases
+        return max(
+            (int(p.ahead) for p in phases for f in p.ports.sources if f.base == base), default=0
+        )
 
     def output_bytes(self, n_steps: int) -> int:
         """Bytes that a run writes at BASE2."""
@@ -67,14 +79,19 @@ class ModelMemory:
 
     def workspace_bytes(self, n_steps: int) -> int:
         """Bytes that a run writes and reads at BASE3."""
-        return n_steps * self.mapped.records.get(WORKSPACE, 0)
+        record = self.mapped.records.get(WORKSPACE, 0)
+        return (n_steps + self._behind(WORKSPACE)) * record
 
     @cached_property
     def cuts(self) -> dict[str, Cut]:
         """Where every mapped weight comes from."""
         found = {name: cut for net in self.nets for name, cut in net.cuts.items()}
+        batch = self.problem.batch
         for name, (_, place) in self.mapped.weights.items():
-            found.setdefault(name, Cut(name, place.shape))
+            shape = place.shape
+            if batch > 1:
+                shape = (*shape[:-1], shape[-1] // batch)
+            found.setdefault(name, Cut(name, shape, repeat=batch))
         return found
 
     def weight_arrays(self, arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
@@ -99,10 +116,10 @@ class ModelMemory:
         return image(regions, shaped, self.weights_bytes, self.arch)
 
     def pack_sequence(self, steps: ArrayLike | Mapping[str, ArrayLike]) -> bytes:
-        """Return the external memory of a sequence.
+        """Return the external memory of a sequence, or of several side by side.
 
-        `steps` is an array of integers [n_steps, input size]; or, for several operands, one for
-        each by name.
+        `steps` is an array of integers [n_steps, input size], or [n_steps, batch, input size] of a
+        batch above 1; or, for several operands, one for each by name.
         """
         n = 0
         rows: list[tuple[Field, Ints]] = []
@@ -110,18 +127,29 @@ class ModelMemory:
             key = f.tensor.name.rsplit(".", 1)[1]
             given = np.asarray(steps[key] if isinstance(steps, Mapping) else steps, dtype=np.int64)
             n = len(given)
+            if self.problem.batch > 1:
+                given = np.moveaxis(given.reshape(n, self.problem.batch, -1), 1, -1)
             rows.append((f, given.reshape(n, *f.region.shape)))
-        out = np.zeros((n, self._inputs[0].record // self.arch.element_bytes), dtype=np.int64)
+        behind = self._behind(INPUT)
+        size = self._inputs[0].record // self.arch.element_bytes
+        out = np.zeros((n + behind, size), dtype=np.int64)
         for f, values in rows:
-            out[:, self._places(f)] = values
+            out[:n, self._places(f)] = values
         return reference.to_bytes(out.ravel(), self.arch)
 
     def unpack(self, output: bytes | bytearray, n_steps: int = 1) -> Ints:
-        """Return the answer from what a run wrote at BASE2: [n_out], or [n_steps, n_out]."""
+        """Return the answer from what a run wrote at BASE2: [n_out], or [n_steps, n_out].
+
+        Of a batch above 1: [batch, n_out], or [n_steps, batch, n_out].
+        """
         fields = self._outputs
         n = n_steps if fields[0].record else 1
         data = reference.from_bytes(bytes(output[: self.output_bytes(n)]), self.arch).reshape(n, -1)
-        rows = np.concatenate([data[:, self._places(f)].reshape(n, -1) for f in fields], axis=1)
+        batch = self.problem.batch
+        parts = [data[:, self._places(f)].reshape(n, -1, batch) for f in fields]
+        rows = np.moveaxis(np.concatenate(parts, axis=1), -1, 1)
+        if batch == 1:
+            rows = rows[:, 0]
         return rows if fields[0].record else rows[0]
 
     def _places(self, f: Field) -> Ints:
@@ -137,6 +165,6 @@ def _cut(cut: Cut, arrays: Mapping[str, ArrayLike]) -> np.ndarray:
         raise ValueError(f"{cut.source}: found shape {whole.shape}, expected {cut.shape}")
     whole = whole.reshape(cut.shape)
     if cut.axis < 0:
-        return whole
+        return np.repeat(whole, cut.repeat, axis=-1) if cut.repeat > 1 else whole
     part = np.take(whole, range(cut.start, cut.stop), axis=cut.axis)
     return part.squeeze(cut.axis) if cut.drop else part

@@ -3,7 +3,8 @@
 A phase is a loop over the time steps. It loads its input, contracts it with the linear stages
 before a recurrent layer and with that layer's two matrices, updates the states in the vector unit,
 and hands its vector on. Loads run ahead of the array by a time step or by slices of x; the input
-part of a step does not need h and fills the array while the vector unit works. Each direction of a
+part of a step does not need h and fills the array while the vector unit works, a time step ahead
+where that pays. Each direction of a
 recurrent layer is a phase; what lies between phases goes through external memory, every time step a
 record in which each reader has a field in its own layout.
 """
@@ -24,15 +25,12 @@ from einchip.mapper.memory import ModelMemory
 from einchip.mapper.nets import Net
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs
-from einchip.mapper.timeline import predict
+from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.vector import MAX_FRAC
 from einchip.network import Network, NetworkError
 from einchip.program import Act
 from einchip.reference import Host
 from einchip.roofline import roofline
-
-#: Time steps before the steady state is measured, and those measured.
-WARM, MEASURED = 2, 4
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,6 @@ class ModelMapping(ModelMemory):
 
     Names of tensors and results, for scales and weights, are those of `einchip.mapper.problem`.
     """
-
-    problem: ModelProblem
 
     searched = (
         "the quickest tree of each matrix alone, of all trees of connected parts, with the best "
@@ -105,8 +101,10 @@ class ModelMapping(ModelMemory):
     # --- figures -----------------------------------------------------------------------------
     @property
     def macs(self) -> int:
-        """Multiply-adds of one time step, in the chosen order."""
-        return sum(s.macs for net in self._looped() for s in net.part.steps)
+        """Multiply-adds of one time step, of all sequences side by side, in the chosen order."""
+        return sum(
+            s.macs for net in self._looped() for s in net.part.steps if s.name not in net.constant
+        )
 
     def _looped(self) -> Iterator[Net]:
         for phase in self.mapped.phases:
@@ -115,7 +113,7 @@ class ModelMapping(ModelMemory):
 
     def _networks(self) -> Iterator[tuple[Network, str]]:
         """Yield the problem's networks of one time step, each with its data tensor."""
-        for stage in self.problem.per_step:
+        for stage in self.problem.batched.per_step:
             yield from stage.matrices
 
     @property
@@ -127,7 +125,7 @@ class ModelMapping(ModelMemory):
     def bound(self) -> int | None:
         """The roofline of one time step: all its matrices, and its input over the memory port."""
         try:
-            lines = [roofline(n, self.arch, first) for n, first in self._networks()]
+            lines = [roofline(n, self.arch, first, steady=True) for n, first in self._networks()]
         except NetworkError:
             return None
         port = self.input_size * self.arch.element_bytes / self.arch.port_bytes
@@ -140,12 +138,13 @@ class ModelMapping(ModelMemory):
     @property
     def step_cycles(self) -> float:
         """Predicted cycles of one time step in the steady state."""
-        return (self.cycles(WARM + MEASURED) - self.cycles(WARM)) / MEASURED
+        return step_cycles(self.emit().run, self.arch)
 
     def to_json(self) -> dict[str, Any]:
         """Return the mapping as plain data."""
         return {
             "arch": self.arch.name,
+            "batch": self.problem.batch,
             "optimal": False,
             "searched": self.searched,
             "macs_per_step": self.macs,
@@ -154,7 +153,11 @@ class ModelMapping(ModelMemory):
             "bound_cycles_per_step": self.bound,
             "slices": self.mapped.phases[0].nets.first.part.slicing.count,
             "phases": [
-                {"order": [o.name for o in p.body], "after": [o.name for o in p.after]}
+                {
+                    "order": [o.name for o in p.body],
+                    "after": [o.name for o in p.after],
+                    "input_part_ahead": p.ahead,
+                }
                 for p in self.mapped.phases
             ],
             "networks": [
@@ -178,7 +181,7 @@ def map_model(problem: ModelProblem, arch: Architecture) -> ModelMapping:
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
-    return ModelMapping(arch, ModelSearch(problem, arch).run(), problem)
+    return ModelMapping(arch, ModelSearch(problem.batched, arch).run(), problem)
 
 
 __all__ = ["Evaluation", "ModelMapping", "map_model"]

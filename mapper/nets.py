@@ -20,7 +20,8 @@ from einchip.program import Act
 class Cut(NamedTuple):
     """Where a mapped weight comes from: the problem's tensor, its refined shape, values of an axis.
 
-    `axis` < 0: all of it; `stop` - `start` = 1 drops the axis if `drop`.
+    `axis` < 0: all of it; `stop` - `start` = 1 drops the axis if `drop`. `repeat`: so many copies
+    of each element follow one another, one for each of the sequences side by side.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Cut(NamedTuple):
     start: int = 0
     stop: int = 0
     drop: bool = False
+    repeat: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class Net:
     addend_gate: int = 0
     addend_gates: int = 0
 
+    @cached_property
+    def constant(self) -> frozenset[str]:
+        """Results that depend on weights alone: `setup` computes them once."""
+        fixed = {n for n, t in self.part.tensors.items() if t.is_input and n not in self.operands}
+        found = set[str]()
+        for step in self.part.steps:
+            if {step.left, step.right} <= fixed | found:
+                found.add(step.name)
+        return frozenset(found)
+
     @property
     def result(self) -> Tensor:
         """The result."""
@@ -92,6 +104,14 @@ class Net:
         """Return the same with a tensor of another layout."""
         tensor = replace(self.part.tensors[name], layout=layout)
         return replace(self, part=replace(self.part, tensors={**self.part.tensors, name: tensor}))
+
+    def with_names(self, names: Mapping[str, str]) -> Net:
+        """Return the same with some tensors in other buffers."""
+        tensors = {
+            key: replace(t, name=names[key]) if key in names else t
+            for key, t in self.part.tensors.items()
+        }
+        return replace(self, part=replace(self.part, tensors=tensors))
 
     def with_result_in(self, space: int) -> Net:
         """Return the same with its result in a scratchpad."""

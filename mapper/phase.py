@@ -38,6 +38,8 @@ class Phase:
     spaces: Mapping[str, int]
     arch: Architecture
     number: int
+    order: tuple[int, ...] = ()  # of the scheduled operations of the loop, as they stand if empty
+    ahead: bool = False  # the input part runs a time step ahead, its first one before the loop
 
     # --- vectors -----------------------------------------------------------------------------
     @cached_property
@@ -97,10 +99,11 @@ class Phase:
 
     @property
     def kept(self) -> set[str]:
-        """Names of what setup loads."""
+        """Names of what setup loads or computes."""
         weights = {n for net in self.nets.all for n in net.cuts}
         peepholes = {self.peepholes} if self.peepholes else set[str]()
-        return weights | set(self.nets.biases) | peepholes
+        constant = {n for net in self.nets.all for n in net.constant}
+        return weights | set(self.nets.biases) | peepholes | constant
 
     @property
     def toggled(self) -> list[str]:
@@ -146,14 +149,16 @@ class Phase:
     def _load(self, f: Field, number: int, buffer: str) -> op.Op:
         """Return the LOAD of slice `number`, counted from the first of the loop's time step.
 
-        Slices of the next time step are not loaded in the last one.
+        Slices of the next time step are not loaded in the last one, unless the input part runs
+        ahead and so takes something.
         """
         n_bytes = f.region.slice_elements(self.arch) * self.arch.element_bytes
         ahead, piece = divmod(number, f.region.sliced[1])
         step = -f.record if self.ports.reverse else f.record
+        skipped = 0 if self.ahead else ahead
         offset = (f.region.offset + piece * n_bytes + ahead * step) % MODULUS
         source = op.External(f.base, offset, RECORD_REGISTERS[f.base])
-        return op.load(buffer, f.tensor.space, f.tensor.layout.extent, self.arch, source, ahead)
+        return op.load(buffer, f.tensor.space, f.tensor.layout.extent, self.arch, source, skipped)
 
     @cached_property
     def before(self) -> list[op.Op]:
@@ -170,19 +175,36 @@ class Phase:
                 sliced = f.tensor.sliced
                 name = f.tensor.buffer(c) if sliced else copy_name(f.tensor.name, c)
                 found.append(self._load(f, c, name))
+        if self.ahead:
+            found += self._input_part({n: copy_name(n, 0) for n in self.toggled})
         return found
+
+    @property
+    def can_run_ahead(self) -> bool:
+        """Whether the input part may run a time step ahead: whole inputs, read forward."""
+        return bool(self.cell and self.toggled) and not self.ports.reverse
+
+    def _input_part(self, inputs: Mapping[str, str]) -> Iterator[op.Op]:
+        """Yield what does not need h, with other names for the phase's inputs."""
+        for net in (*self.nets.chain, *([self.cell.inputs] if self.cell else [])):
+            yield from self._executions(net.with_names(inputs))
 
     @cached_property
     def body(self) -> list[op.Op]:
         """One time step, in order."""
+        scheduled = self._scheduled()
+        return [scheduled[k] for k in self.order] if self.order else scheduled
+
+    def _scheduled(self) -> list[op.Op]:
+        """Return one time step in the order of list scheduling."""
         found = [
             self._load(f, 1, f"{f.tensor.name}.next")
             for f in self.ports.sources
             if not f.tensor.sliced
         ]
         cell = self.cell
-        for net in (*self.nets.chain, *([cell.inputs] if cell else [])):
-            found += self._executions(net)
+        if not self.ahead:
+            found += self._input_part({})
         found += [
             self._stage(s, op.load) for s in self.ports.sinks if s.piece and s.piece.number > 0
         ]
@@ -190,6 +212,8 @@ class Phase:
         if cell and self.work:
             found += self._cell_ops(cell)
             ready[cell.h.name] = self.work.cycles
+        if self.ahead:
+            found += self._input_part({n: f"{n}.next" for n in self.toggled})
         if self.nets.asked.behind_in_loop:
             found += self._behind([cell.h] if cell else [])
         for s in self.ports.sinks:
@@ -209,11 +233,13 @@ class Phase:
         return transfer(name, space, size, self.arch, place)
 
     def _executions(self, net: Net) -> Iterator[op.Op]:
-        """Yield a network's steps; a slice of the input is followed by the load of a later one."""
+        """Yield a network's steps on data; a slice of the input is followed by a load."""
         source = next((f for f in self.ports.sources if f.tensor.sliced), None)
         for step, piece, execution in op.executions(
             net.part, self.arch, self._addend(net), net.act
         ):
+            if step.name in net.constant:
+                continue
             yield execution
             if source and source.tensor.name in (step.x, step.y):
                 x = source.tensor
@@ -269,6 +295,13 @@ class Phase:
         return found
 
     # --- weights -----------------------------------------------------------------------------
+    def constants(self) -> Iterator[op.Op]:
+        """Yield the steps on weights alone, which setup runs once."""
+        for net in self.nets.all:
+            for e in op.executions(net.part, self.arch, self._addend(net), net.act):
+                if e.step.name in net.constant:
+                    yield e.op
+
     def weights(self) -> dict[str, tuple[Tensor, Region]]:
         """Return what setup loads: tensors, and their places in external memory from 0 on."""
         found: dict[str, tuple[Tensor, Region]] = {}

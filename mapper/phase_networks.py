@@ -18,6 +18,7 @@ from einchip.mapper.wires import (
     common_factors,
     flat_layout,
     modes_of,
+    names_of,
     split_by,
 )
 from einchip.network import Network
@@ -59,9 +60,10 @@ class PhaseNetworks:
         )
         self.units, self.lanes = units, units.lanes(self.arch)
         self.networks |= {"input": inputs, "hidden": hidden}
-        if units.flat:
+        if units.flat_gates:
             for key, network in (("input", inputs), ("hidden", hidden)):
                 self.fix(key, "", flat_layout(network, network.output))
+        if units.flat_hidden:
             self.fix("hidden", "h", flat_layout(hidden, hidden.tensors["h"]))
         if readers:
             self._split_reader(asked.behind[0])
@@ -74,7 +76,7 @@ class PhaseNetworks:
 
     def _split_reader(self, stage: Linear) -> None:
         network, operand = self.networks[stage.name], stage.operands[0]
-        if self.units.flat:
+        if self.units.flat_hidden:
             self.fix(stage.name, operand, flat_layout(network, network.tensors[operand]))
         else:
             self.networks[stage.name] = split_by(
@@ -96,11 +98,12 @@ class PhaseNetworks:
         sizes = {i: n for i, n in hidden.sizes.items() if i != GATE}
         output = tuple(i for i in hidden.output if i != GATE)
         self.networks["candidate"] = Network(tensors, sizes, output)
-        if self.units.flat:
+        if self.units.flat_gates:
             whole = flat_layout(hidden, hidden.output)
             for key in ("hidden", "candidate"):
                 network = self.networks[key]
                 self.fix(key, "", restrict(whole, network.output, network.sizes))
+        if self.units.flat_hidden:
             self.fix("candidate", "h", self.fixed["hidden"]["h"])
 
     def _join_linear(self) -> None:
@@ -126,7 +129,7 @@ class PhaseNetworks:
             self.fix(giver, "", flat_layout(out, out.output))
             self.fix(taker, operand, flat_layout(reader, read))
             return
-        names = [f"@{giver}.{k}" for k in range(len(factors))]
+        names = names_of(f"@{giver}.", factors, out)
         self.networks[giver] = split_by(out, out.output, names, factors)
         self.networks[taker] = split_by(reader, read, names, factors)
 

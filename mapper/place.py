@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper.allocate import allocate
+from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region
 from einchip.mapper.nets import Nets
+from einchip.mapper.order import Order, improved
 from einchip.mapper.phase import Phase
 from einchip.mapper.phase_loop import PhaseLoop
 from einchip.mapper.plan import Tensor
@@ -27,12 +30,16 @@ from einchip.mapper.ports import (
     region,
 )
 from einchip.mapper.problem import ModelProblem
-from einchip.mapper.programs import Programs
+from einchip.mapper.programs import Programs, check_words, emitted
+from einchip.mapper.timeline import predict, step_cycles
+from einchip.mapper.tokens import straight
 from einchip.mapper.tree import ONE
 from einchip.program import Halt, Instruction, Program
 
 #: Operations of one phase, so that lifetimes of different phases are apart.
 SPAN = 1 << 16
+#: Time steps of the sequence that decides what pays.
+SEQUENCE = 32
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Mapped:
         for loop in self._loops:
             registers |= loop.registers
         place = op.Place(self.bases, registers, fracs)
-        setup = [i for o in self._setup(arch) for i in o.build(place)]
+        given = list(self._setup(arch))
+        setup = emitted(given, straight(given), place)
         run: list[Instruction] = []
         for loop in self._loops:
             run += loop.instructions(place)
@@ -65,7 +73,7 @@ class Mapped:
         return [PhaseLoop(phase) for phase in self.phases]
 
     def _setup(self, arch: Architecture) -> Iterator[op.Op]:
-        """Yield the LOADs of all weights, and the FILLs of the scalars 1."""
+        """Yield the LOADs of all weights, the FILLs of scalars 1, the steps on weights alone."""
         for name, (tensor, place) in self.weights.items():
             source = op.External(WEIGHTS, place.offset)
             yield op.load(name, tensor.space, tensor.layout.extent, arch, source)
@@ -78,19 +86,64 @@ class Mapped:
         }
         for t in ones.values():
             yield op.fill(t.name, t.space, 1, arch, 1)
+        constant = {o.name: o for phase in self.phases for o in phase.constants()}
+        yield from constant.values()
 
 
 def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) -> Mapped:
     """Return the model's phases, placed. Raises MappingError when it does not fit."""
     trial = _phases(nets, {}, problem, arch)
     spaces = _balanced(trial, arch)
-    phases = _phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch)
+    return placed(_phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch), arch)
+
+
+def placed(phases: Sequence[Phase], arch: Architecture) -> Mapped:
+    """Return phases with addresses. Raises MappingError when they do not fit."""
     bases = allocate(*_lifetimes(phases), arch)
     records: dict[int, int] = {}
     for loop in map(PhaseLoop, phases):
         bases |= loop.aliases(bases)
         records |= loop.records
     return Mapped(tuple(phases), bases, _weights(phases, arch), records)
+
+
+def reordered(mapped: Mapped, arch: Architecture) -> Mapped:
+    """Return the same with the quickest order found of every loop with a cell, where that fits."""
+    for number, phase in enumerate(mapped.phases):
+        if phase.cell and not phase.order:
+            order = improved(phase.body, partial(_order_cycles, mapped, number, arch))
+            with contextlib.suppress(MappingError):
+                mapped = placed(_with_order(mapped, number, order), arch)
+    return mapped
+
+
+def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
+    """Return the same with input parts that run a time step ahead, where that pays.
+
+    It costs an input part more in a sequence; one of SEQUENCE time steps decides.
+    """
+    for number, phase in enumerate(mapped.phases):
+        if not phase.can_run_ahead:
+            continue
+        trial = list(mapped.phases)
+        trial[number] = replace(phase, ahead=True, order=())
+        with contextlib.suppress(MappingError):
+            found = reordered(placed(trial, arch), arch)
+            programs = [m.programs(None, arch).run for m in (mapped, found)]
+            check_words(programs[1], arch)
+            cycles = [predict(p, arch, SEQUENCE) for p in programs]
+            mapped = found if cycles[1] < cycles[0] else mapped
+    return mapped
+
+
+def _order_cycles(mapped: Mapped, number: int, arch: Architecture, order: Order) -> float:
+    """Return the predicted cycles of a time step with another order of one phase's loop."""
+    phases = tuple(_with_order(mapped, number, order))
+    return step_cycles(replace(mapped, phases=phases).programs(None, arch).run, arch)
+
+
+def _with_order(mapped: Mapped, number: int, order: Order) -> list[Phase]:
+    return [replace(p, order=order) if k == number else p for k, p in enumerate(mapped.phases)]
 
 
 def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Tensor, Region]]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
 from einchip.network import Network
 from einchip.program import Act
+
+#: The index of sequences side by side.
+BATCH = "@batch"
+#: Most sequences side by side.
+MAX_BATCH = 64
 
 
 class CellKind(Enum):
@@ -98,10 +104,27 @@ class ModelProblem:
     """A model: stages in order, and whether the last state or every step is wanted.
 
     With `output` "last" the stages behind the last recurrent one run once, on its final states.
+    `batch` independent sequences of equal lengths run side by side, 1 to MAX_BATCH. The networks of
+    `stages` are those of one sequence. Raises ValueError for another batch.
     """
 
     stages: tuple[Stage, ...]
     output: Literal["last", "sequence"] = "last"
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise ValueError(f"batch: found {self.batch}, expected 1 to {MAX_BATCH}")
+
+    @property
+    def batched(self) -> ModelProblem:
+        """An equal problem of batch 1: the sequences are one more index of every vector.
+
+        Data, outputs and so hidden units have the index BATCH, the fastest one; weights do not.
+        """
+        if self.batch == 1:
+            return self
+        return ModelProblem(tuple(_batched(s, self.batch) for s in self.stages), self.output)
 
     @property
     def per_step(self) -> tuple[Stage, ...]:
@@ -109,3 +132,19 @@ class ModelProblem:
         recurrent = [k for k, s in enumerate(self.stages) if isinstance(s, Recurrent)]
         last = recurrent[-1] if recurrent and self.output == "last" else len(self.stages)
         return self.stages[: last + 1]
+
+
+def _batched(stage: Stage, batch: int) -> Stage:
+    if isinstance(stage, Linear):
+        return replace(stage, network=with_batch(stage.network, stage.operands, batch))
+    directions = tuple(
+        Direction(with_batch(d.inputs, ("x",), batch), with_batch(d.hidden, ("h",), batch))
+        for d in stage.directions
+    )
+    return replace(stage, hidden_size=stage.hidden_size * batch, directions=directions)
+
+
+def with_batch(network: Network, data: Collection[str], batch: int) -> Network:
+    """Return the network of `batch` inputs side by side: its data and its output have BATCH."""
+    tensors = {n: (*t, BATCH) if n in data else t for n, t in network.tensors.items()}
+    return Network(tensors, {**network.sizes, BATCH: batch}, (*network.output, BATCH))

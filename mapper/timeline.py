@@ -35,6 +35,8 @@ MEMORY_LATENCY = 8
 STORE_LATENCY = 4
 #: Bytes between addresses that a burst must not cross.
 BURST_BOUNDARY = 4096
+#: Time steps before the steady state is measured, and those measured.
+WARM, MEASURED = 2, 4
 LONG_AGO = -(1 << 40)
 
 
@@ -65,6 +67,11 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     for i in executed(program, n_steps):
         machine.decode(i)
     return machine.cycles()
+
+
+def step_cycles(program: Program, arch: Architecture) -> float:
+    """Return the predicted cycles of one time step of all loops in the steady state."""
+    return (predict(program, arch, WARM + MEASURED) - predict(program, arch, WARM)) / MEASURED
 
 
 def bursts(address: int, beats: int, arch: Architecture) -> Iterator[int]:

@@ -258,11 +258,13 @@ class _Pair:
                 self.plan.before.signal[giver] |= bit
 
     def _check_start(self) -> None:
-        """Raise MappingError if an early iteration needs what came before and no token says so."""
+        """Raise MappingError if anything needs what came before and no token says so."""
         places = [t.taker.place[1] for t in self.steady]
         for t in self.takes:
             section, position = t.taker.place
-            if t.giver.place[0] != -1 or section in (-1, COPIES):
+            if section == -1:
+                raise MappingError("tokens: an operation before the loop needs one before it")
+            if t.giver.place[0] != -1 or section == COPIES:
                 continue
             known = position in places and (
                 section * len(places) + places.index(position) < self.ahead

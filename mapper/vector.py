@@ -14,15 +14,13 @@ from einchip.arch import Architecture
 from einchip.mapper.emit import Loop, merge, pad_loops, unroll
 from einchip.mapper.errors import MappingError
 from einchip.mapper.factors import runs
-from einchip.mapper.lanes import group_options
 from einchip.mapper.ops import Op, Place
-from einchip.mapper.wires import View
+from einchip.mapper.wires import Lanes, View, vector_lanes
 from einchip.numeric import Ints
 from einchip.program import VECTOR_LOOPS, Cell, Copy, Peephole, Space, Unit, UnitInstruction, Vector
 
 V = TypeVar("V", bound=Vector)
 
-Lanes = tuple[tuple[int, int], ...]  # (position of the factor, count)
 #: Peephole weights of one unit.
 N_PEEPHOLES = 3
 #: Most fractional bits of what a cell reads and writes.
@@ -208,21 +206,7 @@ def copy_sweeps(source: View, target: View, arch: Architecture) -> list[Sweep]:
     sizes = [loop.count for loop in merged] or [1]
     strides = [loop.strides for loop in merged] or [(1, 1)]
     operands = (tuple(s[0] for s in strides), tuple(s[1] for s in strides))
-    options = sorted(group_options(tuple(sizes), arch.lanes), key=lambda o: (o.steps, o.tails))
-    lanes = next(
-        o.factors
-        for o in options
-        if all(_apart(o.factors, given, arch.lanes) for given in operands)
-    )
-    return sweeps(sizes, lanes, operands)
-
-
-def _apart(lanes: Lanes, strides: tuple[int, ...], banks: int) -> bool:
-    """Tell whether lanes are in different banks."""
-    found = [0]
-    for position, count in lanes:
-        found = [(r + k * strides[position]) % banks for k in range(count) for r in found]
-    return len(set(found)) == len(found)
+    return sweeps(sizes, vector_lanes(sizes, operands, arch.lanes), operands)
 
 
 def peephole_addresses(found: Sequence[Sweep], numbers: int, arch: Architecture) -> Ints:

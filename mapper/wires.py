@@ -8,16 +8,17 @@ modes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Factor, group_options
+from einchip.mapper.lanes import Factor
 from einchip.mapper.layout import Layout, row_major
+from einchip.mapper.problem import BATCH
 from einchip.network import Network
 
 #: The index of the gates where it is a factor of its own.
@@ -148,8 +149,8 @@ def part_of(whole: View, number: int, count: int, factors: Sequence[int]) -> tup
 class Units:
     """The hidden units of a direction as factors, slowest first.
 
-    `gates` are their names in the pre-activations, `hidden` those in h; both are empty where these
-    vectors are flat.
+    `gates` are their names in the pre-activations, `hidden` those in h; each is empty where that
+    vector is flat.
     """
 
     sizes: tuple[int, ...]
@@ -158,9 +159,14 @@ class Units:
     hidden: tuple[str, ...] = ()
 
     @property
-    def flat(self) -> bool:
-        """Whether pre-activations and h are flat."""
+    def flat_gates(self) -> bool:
+        """Whether pre-activations are flat."""
         return not self.gates
+
+    @property
+    def flat_hidden(self) -> bool:
+        """Whether h is flat."""
+        return not self.hidden
 
     @property
     def size(self) -> int:
@@ -171,27 +177,69 @@ class Units:
         """Return the distance of the gates, 0 of a cell that has one."""
         if self.n_gates == 1:
             return 0
-        return self.size if self.flat else layout.stride(GATE)
+        return self.size if self.flat_gates else layout.stride(GATE)
 
     def strides(self, layout: Layout, hidden: bool = False) -> tuple[int, ...]:
         """Return the strides of the units in pre-activations, or in h."""
-        if self.flat:
-            return (1,)
-        return tuple(layout.stride(i) for i in (self.hidden if hidden else self.gates))
+        names = self.hidden if hidden else self.gates
+        return tuple(layout.stride(i) for i in names) if names else self.flat_strides
+
+    @property
+    def flat_strides(self) -> tuple[int, ...]:
+        """The strides of the units in a vector that is flat."""
+        return tuple(cuts(self.sizes)[-2::-1])
 
     def lanes(self, arch: Architecture) -> tuple[tuple[int, int], ...]:
-        """Return which units go on the vector unit's lanes, by position: fewest vectors first."""
-        options = group_options(self.sizes, arch.lanes)
-        return min(options, key=lambda o: (o.steps, o.tails)).factors
+        """Return which units go on the vector unit's lanes, by position: fewest vectors first.
+
+        Lanes are in different banks of what is flat.
+        """
+        flat = self.flat_gates or self.flat_hidden
+        return vector_lanes(self.sizes, [self.flat_strides] if flat else [], arch.lanes)
 
     def factors(
         self, lanes: tuple[tuple[int, int], ...], hidden: bool = False
     ) -> tuple[Factor, ...]:
-        """Return these lanes as factors of pre-activations, or of h; flat ones are never apart."""
-        if self.flat:
-            return ()
+        """Return these lanes as factors of pre-activations, or of h; none of what is flat."""
         names = self.hidden if hidden else self.gates
-        return tuple(Factor(names[p], c) for p, c in lanes)
+        return tuple(Factor(names[p], c) for p, c in lanes) if names else ()
+
+
+Lanes = tuple[tuple[int, int], ...]  # (position of the factor, count)
+
+
+def vector_lanes(sizes: Sequence[int], operands: Sequence[Sequence[int]], banks: int) -> Lanes:
+    """Return up to two factors for the vector unit's lanes: fewest vectors, then fewest tails.
+
+    `operands` gives the strides of those whose lanes must be in different banks.
+    """
+
+    def rank(lanes: Lanes) -> tuple[int, int, int, Lanes]:
+        counts = dict(lanes)
+        vectors = prod(-(-n // counts.get(p, 1)) for p, n in enumerate(sizes))
+        tails = sum(sizes[p] % c > 0 for p, c in lanes)
+        return vectors, tails, prod(counts.values()), lanes
+
+    ways = sorted(lane_choices(sizes, banks), key=rank)
+    return next(w for w in ways if all(apart(w, given, banks) for given in operands))
+
+
+def lane_choices(sizes: Sequence[int], most: int) -> Iterator[Lanes]:
+    """Yield all choices of up to two factors whose counts multiply to at most `most`."""
+    yield ()
+    for number in (1, 2):
+        for where in combinations(range(len(sizes)), number):
+            for counts in product(*(range(2, min(sizes[p], most) + 1) for p in where)):
+                if prod(counts) <= most:
+                    yield tuple(zip(where, counts, strict=True))
+
+
+def apart(lanes: Lanes, strides: Sequence[int], banks: int) -> bool:
+    """Tell whether lanes are in different banks."""
+    found = [0]
+    for position, count in lanes:
+        found = [(r + k * strides[position]) % banks for k in range(count) for r in found]
+    return len(set(found)) == len(found)
 
 
 def with_gate(network: Network, n_gates: int) -> Network:
@@ -231,18 +279,24 @@ def agree(
     factors = common_factors([*outs, *((n_gates, *s) for s in states)])
     gate = factors[:1] if n_gates > 1 and factors else ()
     if factors is None or hidden_size == 1 or gate not in ((), (n_gates,)):
-        return (
-            with_gate(inputs, n_gates), with_gate(hidden, n_gates), Units((hidden_size,), n_gates)
-        )  # fmt: skip
-    sizes = factors[len(gate) :]
-    numbers = range(len(sizes))
-    units = Units(
-        sizes, n_gates, tuple(f"@u{k}" for k in numbers), tuple(f"@v{k}" for k in numbers)
-    )
-    names = (GATE, *units.gates)[1 - len(gate) :]
-    found = split_by(inputs, inputs.output, names, factors)
-    other = split_by(hidden, hidden.output, names, factors)
-    return found, split_by(other, hidden.tensors["h"], units.hidden, sizes), units
+        units = Units((hidden_size,), n_gates)
+        if sizes := common_factors(states):
+            units = Units(sizes, n_gates, hidden=names_of("@v", sizes, hidden))
+        found, other = with_gate(inputs, n_gates), with_gate(hidden, n_gates)
+    else:
+        sizes = factors[len(gate) :]
+        units = Units(sizes, n_gates, *(names_of(v, sizes, hidden) for v in ("@u", "@v")))
+        names = (GATE, *units.gates)[1 - len(gate) :]
+        found, other = (split_by(n, n.output, names, factors) for n in (inputs, hidden))
+    if not units.flat_hidden:
+        other = split_by(other, hidden.tensors["h"], units.hidden, units.sizes)
+    return found, other, units
+
+
+def names_of(prefix: str, factors: Sequence[int], network: Network) -> tuple[str, ...]:
+    """Return a name for each factor of a network's vector; sequences side by side keep theirs."""
+    names = tuple(f"{prefix}{k}" for k in range(len(factors)))
+    return (*names[:-1], BATCH) if BATCH in network.sizes else names
 
 
 def flat_layout(network: Network, indices: Sequence[str]) -> Layout:

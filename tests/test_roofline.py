@@ -10,7 +10,8 @@ import pytest
 from einchip import roofline as module
 from einchip.arch import PRESETS
 from einchip.network import Network, NetworkError
-from einchip.roofline import roofline
+from einchip.program import Gru, GruReset, GruUpdate, Lstm, Vector
+from einchip.roofline import roofline, vector_cycles
 from tests.mapper.cases import mpo, mps
 
 BASE = PRESETS["base"]  # 256 multipliers, 16 lanes, 16 bytes a beat
@@ -64,6 +65,46 @@ def test_the_least_macs_of_a_ring_are_those_of_all_orders(n: int) -> None:
     rng = np.random.default_rng(n)
     network = ring(n, rng.integers(2, 9, 2 * n).tolist())
     assert roofline(network, BASE, "T0").macs == by_brute_force(network, needed(network))
+
+
+def by_brute_force_steady(network: Network, parts: list[set[str]], data: set[int]) -> float:
+    """Return the least cycles of all trees in which steps without data cost nothing."""
+    if len(parts) == 1:
+        return 0.0
+    totals = []
+    for a, b in itertools.combinations(range(len(parts)), 2):
+        rest = [p for k, p in enumerate(parts) if k not in (a, b)]
+        both = parts[a] | parts[b]
+        out = both & set(network.output).union(*rest)
+        moved = max(network.size(p) for p in (parts[a], parts[b], out))
+        paid = data & {a, b}
+        own = max(network.size(both) / BASE.n_pes, moved / BASE.lanes) if paid else 0.0
+        kept = [k for k in range(len(parts)) if k not in (a, b)]
+        later = {kept.index(k) for k in data if k in kept} | ({len(rest)} if paid else set())
+        totals.append(own + by_brute_force_steady(network, [*rest, out], later))
+    return min(totals)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [mpo("x", (8, 2, 8), (8, 2, 8), 6), mpo("x", (4, 4), (16, 16), 9), mps("x", (6, 4), (9, 3), 5)],
+)
+def test_weights_alone_cost_a_steady_execution_nothing(network: Network) -> None:
+    parts = [set(t) for t in network.tensors.values()]
+    data = {k for k, n in enumerate(network.tensors) if n == "x"}
+    steady = roofline(network, BASE, "x", steady=True).compute_cycles
+    assert steady == pytest.approx(by_brute_force_steady(network, parts, data))
+    assert steady <= roofline(network, BASE, "x").compute_cycles
+
+
+@pytest.mark.parametrize(
+    ("kinds", "units", "cycles"),
+    [((Lstm,), 33, 3 * 6), ((Gru,), 16, 8), ((GruReset, GruUpdate), 17, 2 * (3 + 4)), ((), 9, 0)],
+)
+def test_the_vector_units_bound_counts_reads(
+    kinds: tuple[type[Vector], ...], units: int, cycles: int
+) -> None:
+    assert vector_cycles(kinds, units, BASE) == cycles  # 8 bits: a state has two planes
 
 
 def needed(network: Network) -> list[set[str]]:

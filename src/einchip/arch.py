@@ -291,6 +291,7 @@ PRESETS: Final[dict[str, Architecture]] = {
         ),
         Architecture(
             name="base",
+            fold="flex",
             rows=16,
             cols=16,
             lanes=16,

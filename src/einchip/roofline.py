@@ -3,7 +3,8 @@
     bound = max( min over trees of  sum over steps of max(MACs/P, |A|/L, |B|/L, |C|/L),
                  (input + output bytes) / W )
 
-for one execution with the weights resident; P multipliers, L lanes per operand port, W bytes per
+for one execution with the weights resident (of one of many executions, steps on weights alone cost
+nothing: `steady`); P multipliers, L lanes per operand port, W bytes per
 cycle at the memory port. All trees of connected sub-networks are searched, by dynamic programming
 over subsets; large networks below a cost cap that rises until a tree is found (as in Pfeifer,
 Haegeman, Verstraete, "Faster identification of optimal contraction sequences", Phys. Rev. E 90,
@@ -20,6 +21,7 @@ from typing import Final, NamedTuple
 
 from einchip.arch import Architecture
 from einchip.network import Network, NetworkError, Subsets
+from einchip.program import Vector
 
 #: Tensors up to which all trees are searched at once.
 SMALL: Final = 9
@@ -71,10 +73,13 @@ def roofline(
     arch: Architecture,
     streamed: str | Collection[str],
     free: Collection[int] = (),
+    *,
+    steady: bool = False,
 ) -> Roofline:
     """Return the roofline of a network of which `streamed` are the inputs; the rest are weights.
 
-    The sets of weights in `free` (`Subsets`) may be contracted beforehand, at no cost. Raises
+    The sets of weights in `free` (`Subsets`) may be contracted beforehand, at no cost. With
+    `steady` that of one of many executions: what depends on weights alone is there already. Raises
     NetworkError where there are too many contraction trees to search.
     """
     volumes = Volumes(network)
@@ -83,12 +88,23 @@ def roofline(
         return volumes.of(a | b)
 
     names = [streamed] if isinstance(streamed, str) else streamed
+    data = names if steady else ()
     moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
-        macs=int(cheapest(network, volumes, macs, free).cost),
-        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch), free).cost,
+        macs=int(cheapest(network, volumes, macs, free, data=data).cost),
+        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch), free, data=data).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
+
+
+def vector_cycles(kinds: Iterable[type[Vector]], elements: int, arch: Architecture) -> int:
+    """Return the least cycles of a vector unit that runs some classes of instructions in a row.
+
+    Each class takes ceil(elements / L) vectors of L lanes, and each vector one cycle for every one
+    of its reads (`READS`; of a state one for each plane); its writes overlap with later reads.
+    """
+    reads = sum(arch.cell_planes if r.source == "state" else 1 for k in kinds for r in k.READS)
+    return math.ceil(elements / arch.lanes) * reads
 
 
 def step_cycles(volumes: Volumes, arch: Architecture) -> StepCost:
@@ -115,16 +131,21 @@ def cheapest(
     cost: StepCost,
     free: Collection[int] = (),
     max_pairs: int = MAX_PAIRS,
+    *,
+    data: Collection[str] = (),
 ) -> Cheapest:
     """Return the tree with the least sum of step costs.
+
+    Where `data` names tensors, steps that none of them goes into cost nothing.
 
     Trees of connected parts; components that share no index are multiplied when they are whole.
     The subsets in `free` cost nothing (`Subsets`): each may be a leaf of the tree.
     Raises NetworkError where there are too many trees to search.
     """
     subsets = Subsets(network)
+    paid = sum(1 << k for k, n in enumerate(subsets.names) if n in data) or subsets.full
     for cap in _caps(subsets, volumes, cost):
-        found = _cheapest_below(subsets, volumes, cost, cap, free, max_pairs)
+        found = _cheapest_below(subsets, volumes, cost, cap, free, max_pairs, paid)
         if found.cost < math.inf:
             return found
     raise AssertionError("the greedy tree is below the last cap")
@@ -167,8 +188,12 @@ def _cheapest_below(
     cap: float,
     free: Collection[int],
     max_pairs: int,
+    paid: int,
 ) -> Cheapest:
-    """Return the cheapest tree, of infinite cost where all cost more than `cap`."""
+    """Return the cheapest tree, of infinite cost where all cost more than `cap`.
+
+    Only steps with a tensor of `paid` cost anything.
+    """
     best = {1 << k: 0.0 for k in range(len(subsets.names))}
     legs = {s: volumes.mask(subsets.open(s)) for s in (*best, *free)}
     best |= {s: 0.0 for s in free if cost(legs[s], 0, 0) <= cap}
@@ -188,7 +213,8 @@ def _cheapest_below(
                 continue
             if s not in legs:
                 legs[s] = volumes.mask(subsets.open(s))
-            total = best[a] + best[b] + cost(legs[a], legs[b], legs[s])
+            own = cost(legs[a], legs[b], legs[s]) if s & paid else 0.0
+            total = best[a] + best[b] + own
             if total <= cap and total < found.get(s, math.inf):
                 found[s] = total
                 splits[s] = (a, b)

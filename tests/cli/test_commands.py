@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 from dataclasses import replace
 from io import StringIO
@@ -19,6 +20,7 @@ from einchip.cli.inputs import load_data
 from einchip.compiler import folder, quantisation, quantisation_table, report
 from einchip.compiler.compiled import compile_model
 from einchip.hw import generate
+from einchip.mapper.problem import MAX_BATCH
 from einchip.models import load_model, load_npz, save_model
 from einchip.reference import Memory
 from einchip.registers import COUNTERS
@@ -145,6 +147,27 @@ def test_compile_takes_a_yaml_model_and_a_yaml_machine(here: Path) -> None:
     succeeded(invoke("compile", "model.yaml", "-o", "out", *options))
     expected = PRESETS["nano"].override(name="other", x_depth=1024, burst_beats=16)
     assert folder.read(here / "out").arch == expected
+
+
+def test_sequences_side_by_side_are_grouped_and_simulated(here: Path) -> None:
+    (here / "data.npz").unlink()
+    out = succeeded(invoke("compile", "model.safetensors", "-o", "out", "--batch", 3))
+    assert out.startswith("no data: 3 random sequences of standard normal values stand in\n")
+    assert "out: mpo on small: 1 run of 3 sequences, " in out
+    manifest = folder.read(here / "out").manifest
+    assert manifest.batch == 3
+    assert [s.numbers for s in manifest.sequences] == [(0, 1, 2)]
+    shown = succeeded(invoke("simulate", "out", "--json", "out.json"))
+    assert "1 run of 3 sequences, 1 steps, " in shown
+    content = json.loads((here / "out.json").read_text())
+    assert content["batch"] == 3
+    assert content["bound_cycles"] == manifest.sequences[0].bound_cycles
+
+
+def test_a_batch_is_bounded(here: Path) -> None:
+    message = refused(here, "compile", "model.safetensors", "-o", "out", "--batch", MAX_BATCH + 1)
+    assert f"less than or equal to {MAX_BATCH}" in message
+    assert importlib.import_module("einchip.cli.compile").MAX_BATCH == MAX_BATCH
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from einchip import check
 from einchip.arch import PRESETS
-from einchip.compiler.compiled import Compiled, Packed, Places, compile_model
+from einchip.compiler.compiled import Compiled, Packed, Places, compile_model, groups
 from einchip.mapper import MappingError
 from einchip.models import ModelError
 from einchip.numeric import Ints
@@ -87,6 +87,51 @@ def test_fixed_point_keeps_the_accuracy_on_a_subset(kind: str, bits: int) -> Non
     right = [np.mean(logits.argmax(axis=1) == labels) for logits in (real, fixed)]
     assert 100 * (right[0] - right[1]) <= MOST_LOST[bits]
     assert np.abs(fixed - real).max() <= MOST_APART[bits] * np.abs(real).max()
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sequences_side_by_side_answer_as_the_float_model_to_each(kind: str, batch: int) -> None:
+    model, test = vowels(kind), labelled("test")
+    arch = machine("base", 16)
+    compiled = compile_model(model, arch, labelled("train").sequences, batch)
+    given = test.sequences[:7]  # of several lengths, so that places are filled up
+    fixed = np.array([compiled.real_answer(a) for a in compiled.evaluate(given)])
+    real = model.run_batch(given)
+    assert np.abs(fixed - real).max() <= MOST_APART[16] * np.abs(real).max()
+
+
+@pytest.mark.parametrize("name", ["dense gru", "mpo peephole", "sequence", "embedding"])
+def test_a_sequence_answers_the_same_whatever_runs_beside_it(name: str) -> None:
+    given = cases.sequences(name, (4, 4, 4))
+    compiled = compile_model(cases.model(name), machine("small"), given, batch=2)
+    pairs = [(0, 1), (1, 0), (0, 2)]
+    found = {
+        pair: simulated(compiled, [compiled.pack(*(given[k] for k in pair))]) for pair in pairs
+    }
+    first, swapped, other = (found[pair][0] for pair in pairs)
+    np.testing.assert_array_equal(first[..., 0, :], swapped[..., 1, :])
+    np.testing.assert_array_equal(first[..., 0, :], other[..., 0, :])
+    for one, answer in zip(given, compiled.evaluate(given), strict=True):
+        alone = simulated(compiled, [compiled.pack(one, one)])[0]
+        np.testing.assert_array_equal(answer, alone[..., 0, :])
+
+
+def test_groups_are_of_equal_lengths_and_whole() -> None:
+    assert groups((3, 5, 3, 3, 5), 2) == [(0, 2), (1, 4), (3, 3)]
+    assert groups((3, 5, 3), 1) == [(0,), (1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [((4,), r"found 1, expected 2, the batch"), ((4, 3), r"found \[4, 3\] time steps")],
+)
+def test_sequences_that_cannot_run_side_by_side_are_refused(
+    given: tuple[int, ...], message: str
+) -> None:
+    compiled = compile_model(cases.model("dense lstm"), machine("small"), sequences(6, (4,)), 2)
+    with pytest.raises(ValueError, match=message):
+        compiled.pack(*sequences(6, given))
 
 
 def test_progress_is_told_after_each_sequence() -> None:

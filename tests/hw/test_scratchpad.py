@@ -155,7 +155,8 @@ def test_the_window_reads_what_was_written_beside_the_other_clients(port_bytes: 
     arch = PRESETS["small"].override(
         rows=4, cols=4, lanes=8, y_depth=16, y_window=8, port_bytes=port_bytes
     )
-    dut, rng = Scratchpad(arch, 1), np.random.default_rng(port_bytes)
+    dut: Any = Scratchpad(arch, 1)
+    rng = np.random.default_rng(port_bytes)
     cells, n = np.zeros(arch.capacity(1), dtype=np.int64), arch.port_elements
     wanted: dict[int, np.ndarray] = {}
 

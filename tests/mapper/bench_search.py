@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from einchip.arch import PRESETS
-from einchip.mapper import lanes
+from einchip.mapper import lanes, layout, options
 from einchip.mapper.large import best_trees
 from einchip.mapper.merge import Merging
 from einchip.mapper.network_search import TREES
@@ -57,7 +57,7 @@ def cases() -> Iterator[tuple[str, Network]]:
 
 def measured(network: Network) -> dict[str, Any]:
     """Return what a search costs and finds, everything but `x` a weight."""
-    for cached in (lanes._options, lanes._segments, lanes._choices):
+    for cached in (options.laned, options.ways, lanes._least, lanes._choices, layout._solve):
         cached.cache_clear()
     gc.collect()
     weights = [n for n in network.tensors if n != "x"] if "x" in network.tensors else []

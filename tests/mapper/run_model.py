@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,12 +62,35 @@ def check_model(
         simulate(program, arch, memory=simulated, host=host, check_races=True)
     assert simulated.external == memory.external
     got = mapping.unpack(memory.external[out:], n_steps)
-    np.testing.assert_array_equal(got, oracle.answer(problem, weights, inputs, arch.data_bits))
+    np.testing.assert_array_equal(got, answers(problem, weights, inputs, arch.data_bits))
     return mapping
 
 
+def answers(
+    problem: ModelProblem, weights: oracle.Arrays, inputs: Ints | dict[str, Ints], bits: int
+) -> Ints:
+    """Return the oracle's answers; of a batch, to each of its sequences alone."""
+    if problem.batch == 1:
+        return oracle.answer(problem, weights, inputs, bits)
+    alone = replace(problem, batch=1)
+    found = []
+    for b in range(problem.batch):
+        one = {n: v[:, b] for n, v in inputs.items()} if isinstance(inputs, dict) else inputs[:, b]
+        found.append(oracle.answer(alone, weights, one, bits))
+    return np.stack(found, axis=-2)
+
+
 def random_inputs(problem: ModelProblem, n_steps: int, seed: int) -> Ints | dict[str, Ints]:
-    """Return a sequence of integers; one-hot vectors where there are several operands."""
+    """Return a sequence of integers; one-hot vectors where there are several operands.
+
+    Of a batch, several sequences: [n_steps, batch, input size].
+    """
+    if problem.batch > 1:
+        alone = replace(problem, batch=1)
+        found = [random_inputs(alone, n_steps, seed + 100 * b) for b in range(problem.batch)]
+        if isinstance(found[0], dict):
+            return {n: np.stack([f[n] for f in found], axis=1) for n in found[0]}  # type: ignore[call-overload]
+        return np.stack(found, axis=1)  # type: ignore[arg-type]
     rng = np.random.default_rng(seed + 1)
     first = problem.stages[0]
     if not isinstance(first, Linear):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,12 @@ def test_a_layer_equals_numpy(name: str, preset: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_equals_numpy(name: str, preset: str) -> None:
     check_model(MODELS[name], WIDE[preset])
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_sequences_side_by_side_equal_numpy_on_each(name: str, batch: int) -> None:
+    check_model(replace(MODELS[name], batch=batch), WIDE["small" if batch < 5 else "nano"])
 
 
 def is_dense(problem: ModelProblem) -> bool:

@@ -59,6 +59,21 @@ def test_every_kind_of_model_agrees(
         assert c.cycles[0] == c.cycles[1]
 
 
+@pytest.mark.parametrize("batch", [2, 3])
+@pytest.mark.parametrize("name", [f"mpo {cell}" for cell in cases.CELLS])
+def test_sequences_side_by_side_agree(
+    name: str, batch: int, native_cache: Path, tmp_path: Path
+) -> None:
+    arch = MACHINES["small"]
+    given = cases.sequences(name, (3, 1, 3, 3), seed=4)
+    folder.write(compile_model(cases.model(name), arch, given, batch), given, tmp_path / "out")
+    made = folder.read(tmp_path / "out")
+    rtl = machine(arch, native_cache)
+    for c in compare.compare(made, 3, machine=rtl):
+        assert c.differences == ()
+        assert c.cycles[0] == c.cycles[1]
+
+
 @pytest.mark.parametrize("name", ["dense", "mpo", "mps"])
 def test_trained_models_agree_on_real_sequences(
     name: str, native_cache: Path, tmp_path: Path

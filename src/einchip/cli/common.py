@@ -104,6 +104,13 @@ def say(text: str) -> None:
     console.print(shown, markup=False, soft_wrap=True)
 
 
+def runs_of(n_runs: int, batch: int) -> str:
+    """Return how many sequences there are, or how many runs of several side by side."""
+    if batch == 1:
+        return f"{n_runs} sequences"
+    return f"{n_runs} {'run' if n_runs == 1 else 'runs'} of {batch} sequences"
+
+
 def user_errors() -> tuple[type[Exception], ...]:
     """Return the errors that tell what the user can mend."""
     from einchip.arch import ArchError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
-from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, say
+from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, runs_of, say
 from einchip.cli.inputs import data_of, load_data, stand_in
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Most time steps of the sequence that stands in where a model comes without data.
 MAX_STEPS: Final = 1 << 16
+#: Most sequences side by side (`einchip.mapper.problem.MAX_BATCH`, which takes long to import).
+MAX_BATCH: Final = 64
 
 
 def with_merged_weights(model: Model, machine: Architecture) -> Model:
@@ -55,6 +57,12 @@ def compile(
     merge: Annotated[
         bool, typer.Option("--merge", help="merge each matrix's weights where that is quicker")
     ] = False,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch", min=1, max=MAX_BATCH, help="sequences of equal lengths that run side by side"
+        ),
+    ] = 1,
 ) -> None:
     """Map and quantise a model: programs, memory image, mapping."""
     from einchip.compiler import compiled, folder
@@ -69,18 +77,20 @@ def compile(
     calibration: Sequence[ArrayLike]
     sequences: Sequence[ArrayLike]
     if source is None:
-        calibration = sequences = stand_in(loaded_model, n_steps)
+        calibration = sequences = stand_in(loaded_model, n_steps, batch)
         what = "tokens" if loaded_model.spec.embedding else "standard normal values"
-        say(f"no data: one random sequence of {what} stands in")
+        many = "one random sequence" if batch == 1 else f"{batch} random sequences"
+        say(f"no data: {many} of {what} {'stands' if batch == 1 else 'stand'} in")
     else:
         calibration = load_data(source, loaded_model, "train").sequences
         sequences = load_data(source, loaded_model, "test").sequences[:n_sequences]
     with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
-        made = compiled.compile_model(loaded_model, machine, calibration)
+        made = compiled.compile_model(loaded_model, machine, calibration, batch)
         manifest = folder.write(made, sequences, output)
+    runs = runs_of(len(manifest.sequences), batch)
     say(
-        f"{output}: {loaded_model.spec.name} on {machine.name}: {len(manifest.sequences)} "
-        f"sequences, {made.mapping.macs:,} MACs a step, "
+        f"{output}: {loaded_model.spec.name} on {machine.name}: {runs}, "
+        f"{made.mapping.macs:,} MACs a step, "
         f"bound {manifest.bound_cycles_per_step:,.0f} cycles a step, "
         f"{made.programs.run.n_words} words, {len(made.image):,} bytes of weights"
     )

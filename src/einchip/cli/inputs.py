@@ -93,11 +93,13 @@ def load_splits(path: Path, model: Model) -> tuple[Sequences, Sequences]:
     return train, test
 
 
-def stand_in(model: Model, n_steps: int) -> tuple[ArrayLike, ...]:
-    """Return a random sequence for a model without data: standard normal values, or tokens."""
+def stand_in(model: Model, n_steps: int, n_sequences: int = 1) -> tuple[ArrayLike, ...]:
+    """Return random sequences for a model without data: standard normal values, or tokens."""
     import numpy as np
 
     rng, spec = np.random.default_rng(RANDOM_SEED), model.spec
     if spec.embedding is not None:
-        return (rng.integers(spec.embedding.vocabulary, size=n_steps),)
-    return (rng.standard_normal((n_steps, spec.input_size)).astype(np.float32),)
+        size = spec.embedding.vocabulary
+        return tuple(rng.integers(size, size=n_steps) for _ in range(n_sequences))
+    shape = (n_steps, spec.input_size)
+    return tuple(rng.standard_normal(shape).astype(np.float32) for _ in range(n_sequences))

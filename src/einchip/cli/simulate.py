@@ -15,6 +15,7 @@ from einchip.cli.common import (
     energy_table,
     fail,
     require_writable,
+    runs_of,
     say,
     write_json,
 )
@@ -58,8 +59,10 @@ def simulate(
     spent = energy.energy(total, made.arch, prices, made.run)
     steps = sum(n for n, _ in results)
     bound = sum(s.bound_cycles for s in made.manifest.sequences)
+    batch = made.manifest.batch
+    runs = runs_of(len(results), batch)
     say(
-        f"{made.manifest.model} on {made.arch.name}: {len(results)} sequences, {steps} steps, "
+        f"{made.manifest.model} on {made.arch.name}: {runs}, {steps} steps, "
         f"{total['cycles']:,} cycles ({total['cycles'] / steps:,.0f} a step), "
         f"bound {bound:,.0f}, ratio {total['cycles'] / bound:.3f}"
     )
@@ -68,6 +71,7 @@ def simulate(
     content = {
         "model": made.manifest.model,
         "arch": made.arch.model_dump(),
+        "batch": batch,
         "sequences": [
             {"n_steps": n, "cycles": r.cycles, "counters": r.counters} for n, r in results
         ],

@@ -15,31 +15,34 @@ from einchip.models import ModelSpec, model_matrices, n_weights
 def _compute(stages: tuple[Stage, ...], arch: Architecture) -> float:
     """Return the roofline's compute cycles of all networks of these stages, weights resident."""
     return sum(
-        roofline.roofline(network, arch, operand).compute_cycles
+        roofline.roofline(network, arch, operand, steady=True).compute_cycles
         for stage in stages
         for network, operand in stage.matrices
     )
 
 
-def compute_bound(spec: ModelSpec, arch: Architecture) -> float:
-    """Return the roofline's compute cycles of one time step: all its networks, weights resident."""
-    return _compute(problem_of(spec).per_step, arch)
+def compute_bound(spec: ModelSpec, arch: Architecture, batch: int = 1) -> float:
+    """Return the roofline's compute cycles of one time step: all its networks, weights resident.
+
+    The step is one of `batch` sequences side by side.
+    """
+    return _compute(problem_of(spec, batch).batched.per_step, arch)
 
 
-def once_bound(spec: ModelSpec, arch: Architecture) -> float:
+def once_bound(spec: ModelSpec, arch: Architecture, batch: int = 1) -> float:
     """Return the roofline's compute cycles of the stages that run once, behind the last step."""
-    problem = problem_of(spec)
+    problem = problem_of(spec, batch).batched
     return _compute(problem.stages[len(problem.per_step) :], arch)
 
 
-def sequence_bound(spec: ModelSpec, arch: Architecture, n_steps: int) -> int:
-    """Return the roofline of a sequence: the larger of compute and the memory port.
+def sequence_bound(spec: ModelSpec, arch: Architecture, n_steps: int, batch: int = 1) -> int:
+    """Return the roofline of a sequence, or of several side by side: compute or the memory port.
 
     The port carries the input of every step (the one-hot digits of a token) and the answer.
     """
-    compute = n_steps * compute_bound(spec, arch) + once_bound(spec, arch)
+    compute = n_steps * compute_bound(spec, arch, batch) + once_bound(spec, arch, batch)
     n_out = spec.out_size * (n_steps if spec.output == "sequence" else 1)
-    moved = (n_steps * step_elements(spec) + n_out) * arch.element_bytes
+    moved = batch * (n_steps * step_elements(spec) + n_out) * arch.element_bytes
     return ceil(max(compute, moved / arch.port_bytes))
 
 

@@ -70,6 +70,23 @@ class Packed(NamedTuple):
     data: bytes
 
 
+def groups(lengths: Sequence[int], batch: int) -> list[tuple[int, ...]]:
+    """Return the sequences, by number, that run side by side: `batch` of equal lengths each.
+
+    In the order in which their first ones come; where there are too few of a length, the last of
+    them fills the places that are left.
+    """
+    by_length: dict[int, list[int]] = {}
+    for number, n_steps in enumerate(lengths):
+        by_length.setdefault(n_steps, []).append(number)
+    found = []
+    for same in by_length.values():
+        for k in range(0, len(same), batch):
+            part = same[k : k + batch]
+            found.append((*part, *[part[-1]] * (batch - len(part))))
+    return sorted(found)
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A mapped and quantised model.
@@ -90,6 +107,11 @@ class Compiled:
         """The machine."""
         return self.mapping.arch
 
+    @property
+    def batch(self) -> int:
+        """Sequences that run side by side."""
+        return self.mapping.problem.batch
+
     @cached_property
     def programs(self) -> Programs:
         """The two programs."""
@@ -105,25 +127,43 @@ class Compiled:
         memory.external[: len(self.image)] = self.image
         return memory
 
-    def pack(self, sequence: ArrayLike) -> Packed:
-        """Quantise a sequence, [n_steps, input_size] real numbers or [n_steps] tokens."""
+    def pack(self, *sequences: ArrayLike) -> Packed:
+        """Quantise the sequences that run side by side, as many as the batch, of equal lengths.
+
+        Each is [n_steps, input_size] real numbers or [n_steps] tokens. Raises ValueError for
+        another number of sequences, or other lengths.
+        """
+        if len(sequences) != self.batch:
+            raise ValueError(f"sequences: found {len(sequences)}, expected {self.batch}, the batch")
         names, bits = input_names(self.mapping.problem), self.arch.data_bits
-        if self.spec.embedding is None:
-            values = quantise(sequence, self.fracs[names[0]], bits)
-            return Packed(len(values), self.mapping.pack_sequence(values))
-        digits = one_hot(self.spec, sequence)
-        one_hots = {
-            name.rpartition(".")[2]: quantise(digit, self.fracs[name], bits)
-            for name, digit in zip(names, digits, strict=True)
+        data = [
+            [np.asarray(s)] if self.spec.embedding is None else one_hot(self.spec, s)
+            for s in sequences
+        ]
+        lengths = [len(d[0]) for d in data]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"sequences: found {lengths} time steps, expected equal lengths")
+        given = {
+            name.rpartition(".")[2]: quantise(self._beside(parts), self.fracs[name], bits)
+            for name, parts in zip(
+                names, zip(*data, strict=True), strict=self.spec.embedding is not None
+            )
         }
-        return Packed(len(digits[0]), self.mapping.pack_sequence(one_hots))
+        return Packed(lengths[0], self.mapping.pack_sequence(given))
+
+    def _beside(self, parts: Sequence[ArrayLike]) -> ArrayLike:
+        """Return one operand of all sequences: [n_steps, batch, size], or that of a single one."""
+        return np.stack(parts, axis=1) if self.batch > 1 else parts[0]
 
     def put(self, memory: Memory, packed: Packed, places: Places) -> None:
         """Write a sequence into external memory."""
         memory.external[places.sequence : places.sequence + len(packed.data)] = packed.data
 
     def answer(self, memory: Memory, places: Places, n_steps: int) -> Ints:
-        """Return what a run left: [n_out] or, where every step is wanted, [n_steps, n_out]."""
+        """Return what a run left: [n_out] or, where every step is wanted, [n_steps, n_out].
+
+        Of a batch above 1 it is [batch, n_out], or [n_steps, batch, n_out].
+        """
         end = places.output + self.mapping.output_bytes(n_steps)
         return self.mapping.unpack(memory.external[places.output : end], n_steps)
 
@@ -134,18 +174,25 @@ class Compiled:
     def evaluate(
         self, sequences: Sequence[ArrayLike], progress: Callable[[], None] = lambda: None
     ) -> list[Ints]:
-        """Return the answers to real sequences by the reference; `progress` after each."""
-        packed = [self.pack(s) for s in sequences]
+        """Return the answer to each of some real sequences by the reference.
+
+        Those of equal lengths run side by side. `progress` is called once for each sequence.
+        """
+        together = groups([len(np.asarray(s)) for s in sequences], self.batch)
+        packed = [self.pack(*(sequences[k] for k in group)) for group in together]
         longest = max(p.n_steps for p in packed)
         places, memory = self.places(longest), self.memory(longest)
         reference.run(self.programs.setup, self.arch, memory, places.host(0))
-        answers = []
-        for p in packed:
+        answers: dict[int, Ints] = {}
+        for group, p in zip(together, packed, strict=True):
             self.put(memory, p, places)
             reference.run(self.programs.run, self.arch, memory, places.host(p.n_steps))
-            answers.append(self.answer(memory, places, p.n_steps))
-            progress()
-        return answers
+            found = self.answer(memory, places, p.n_steps)
+            for place, number in enumerate(group):
+                if number not in answers:
+                    answers[number] = found if self.batch == 1 else found[..., place, :]
+                    progress()
+        return [answers[k] for k in range(len(sequences))]
 
 
 def one_hot(spec: ModelSpec, tokens: ArrayLike) -> list[NDArray[np.float64]]:
@@ -167,21 +214,28 @@ def one_hot(spec: ModelSpec, tokens: ArrayLike) -> list[NDArray[np.float64]]:
     ]
 
 
-def map_model(spec: ModelSpec, arch: Architecture) -> ModelMapping:
-    """Search the quickest mapping of a model. Raises MappingError, which names the model."""
+def map_model(spec: ModelSpec, arch: Architecture, batch: int = 1) -> ModelMapping:
+    """Search the quickest mapping of a model, for `batch` sequences side by side.
+
+    Raises MappingError, which names the model.
+    """
     try:
-        return map_problem(problem_of(spec), arch)
+        return map_problem(problem_of(spec, batch), arch)
     except MappingError as error:
         raise MappingError(f"{_on(spec, arch)}: {error}") from None
 
 
-def compile_model(model: Model, arch: Architecture, calibration: Sequence[ArrayLike]) -> Compiled:
+def compile_model(
+    model: Model, arch: Architecture, calibration: Sequence[ArrayLike], batch: int = 1
+) -> Compiled:
     """Map a model, choose its scales over calibration sequences, and quantise its weights.
+
+    `batch` sequences run side by side.
 
     Raises MappingError when the machine is too small or there are no scales, ProgramError when the
     program breaks a rule.
     """
-    return quantise_model(model, map_model(model.spec, arch), calibration)
+    return quantise_model(model, map_model(model.spec, arch, batch), calibration)
 
 
 def quantise_model(

@@ -70,6 +70,7 @@ class Observer:
 
     def __init__(self, model: Model, mapping: ModelMapping, sequences: Sequence[ArrayLike]) -> None:
         self.mapping = mapping
+        self.batch = mapping.problem.batch
         self.rows: dict[str, Float] = dict(model.record(sequences))
         self.arrays = weights(model, mapping)
         self.kept = {e.addend for e in mapping.evaluations}
@@ -88,10 +89,12 @@ class Observer:
 
     def evaluate(self, e: Evaluation) -> dict[str, Float]:
         """Return the results of one part's steps, the last with addend and activation."""
-        data = {}
+        data, n_rows = {}, 0
         for name, wire in e.operands.items():
             rows = self.rows[wire]
-            data[name] = rows[:: self.stride(len(rows))].reshape(-1, *shape_of(e.part, name))
+            rows = rows[:: self.stride(len(rows))]
+            n_rows = len(rows)
+            data[name] = beside(rows, self.batch).reshape(-1, *shape_of(e.part, name))
         found = contract(e.part, {**self.arrays, **data})
         last = found[e.part.result]
         if e.result in self.clipped and e.addend:
@@ -99,7 +102,8 @@ class Observer:
             self.reach[e.addend] = max(reach, self.reach.get(e.addend, 0.0))
         found[e.part.result] = ACTIVATIONS[e.act](last + self.addend(e, last.shape))
         if e.result in self.kept:
-            self.rows[e.result] = found[e.part.result].reshape(len(last), -1)
+            flat = found[e.part.result].reshape(len(last), -1)
+            self.rows[e.result] = apart(flat, self.batch)[:n_rows]
         return found
 
     def stride(self, n_rows: int) -> int:
@@ -107,7 +111,7 @@ class Observer:
         largest = max(
             prod(shape_of(e.part, n)) for e in self.mapping.evaluations for n in e.part.tensors
         )
-        return max(1, -(-n_rows * largest // MAX_ELEMENTS))
+        return max(1, -(-n_rows * largest // (self.batch * MAX_ELEMENTS)))
 
     def addend(self, e: Evaluation, shape: tuple[int, ...]) -> Float | float:
         """Return what is added to a result of this shape: both are row-major."""
@@ -115,8 +119,25 @@ class Observer:
             return 0.0
         if e.addend in self.arrays:
             return self.arrays[e.addend].reshape(1, *shape[1:])
-        whole = self.rows[e.addend]
+        whole = beside(self.rows[e.addend], self.batch)
         return whole[:, e.addend_from : e.addend_to or whole.shape[1]].reshape(shape)
+
+
+def beside(rows: Float, batch: int) -> Float:
+    """Return rows [n, size] as those of sequences side by side: [ceil(n / batch), size * batch].
+
+    The batch is fastest; the last row fills the places that are left.
+    """
+    missing = -len(rows) % batch
+    padded = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
+    n_rows, size = padded.shape
+    return padded.reshape(n_rows // batch, batch, size).transpose(0, 2, 1).reshape(-1, size * batch)
+
+
+def apart(rows: Float, batch: int) -> Float:
+    """Return rows of sequences side by side as single rows: what `beside` has put together."""
+    n_rows, size = len(rows), rows.shape[1] // batch
+    return rows.reshape(n_rows, size, batch).transpose(0, 2, 1).reshape(n_rows * batch, size)
 
 
 def contract(part: Part, arrays: Mapping[str, Float]) -> dict[str, Float]:

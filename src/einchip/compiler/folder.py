@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from einchip import check
 from einchip.arch import Architecture
 from einchip.compiler import bound
-from einchip.compiler.compiled import Compiled, Places
+from einchip.compiler.compiled import Compiled, Places, groups
+from einchip.mapper.problem import MAX_BATCH
 from einchip.program import Program, ProgramError
 from einchip.reference import Host, Memory
 
@@ -61,11 +63,16 @@ class FileEntry(_Strict):
 
 
 class SequenceEntry(_Strict):
-    """A sequence: its time steps, its bytes in sequences.bin, its roofline."""
+    """A run: its time steps, its bytes in sequences.bin, its roofline.
+
+    `numbers` are the sequences that it has side by side, in the order in which they were given; of
+    one that stands twice the second place is filler.
+    """
 
     n_steps: Annotated[int, Field(ge=1, le=1 << 24)]
     n_bytes: _Size
     bound_cycles: Annotated[int, Field(gt=0, le=1 << 53)]
+    numbers: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
 
 class Extent(_Strict):
@@ -91,6 +98,7 @@ class Manifest(_Strict):
     version: int
     model: str
     arch: Architecture
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     fracs: dict[str, int]
     sequence: Extent
     output: Extent
@@ -102,7 +110,7 @@ class Manifest(_Strict):
 
 @dataclass(frozen=True)
 class Folder:
-    """A compiled model read back; `sequences` holds (time steps, bytes from BASE1)."""
+    """A compiled model read back; `sequences` holds (time steps, bytes from BASE1) of each run."""
 
     manifest: Manifest
     setup: Program
@@ -143,11 +151,15 @@ def _places(manifest: Manifest, weights_bytes: int) -> Places:
 def write(compiled: Compiled, sequences: Sequence[ArrayLike], target: Path) -> Manifest:
     """Write a folder, all of it or nothing; one that `write` made is replaced.
 
+    Sequences of equal lengths run side by side, as many as the batch (`compiled.groups`).
+
     Raises FolderError where the place cannot be written, or holds something else, or where the
     sequences are too long.
     """
     check_target(target)
-    packed = [compiled.pack(s) for s in sequences]
+    batch = compiled.batch
+    together = groups([len(np.asarray(s)) for s in sequences], batch)
+    packed = [compiled.pack(*(sequences[k] for k in group)) for group in together]
     spec, arch, mapping = compiled.spec, compiled.arch, compiled.mapping
     contents = {
         "setup.bin": compiled.programs.setup.encode(),
@@ -161,18 +173,20 @@ def write(compiled: Compiled, sequences: Sequence[ArrayLike], target: Path) -> M
         version=VERSION,
         model=spec.name,
         arch=arch,
+        batch=batch,
         fracs=dict(compiled.fracs),
         sequence=Extent.of(mapping.sequence_bytes),
         output=Extent.of(mapping.output_bytes),
         workspace=Extent.of(mapping.workspace_bytes),
-        bound_cycles_per_step=bound.compute_bound(spec, arch),
+        bound_cycles_per_step=bound.compute_bound(spec, arch, batch),
         sequences=[
             SequenceEntry(
                 n_steps=p.n_steps,
                 n_bytes=len(p.data),
-                bound_cycles=bound.sequence_bound(spec, arch, p.n_steps),
+                bound_cycles=bound.sequence_bound(spec, arch, p.n_steps, batch),
+                numbers=group,
             )
-            for p in packed
+            for group, p in zip(together, packed, strict=True)
         ],
         files={
             name: FileEntry(n_bytes=len(c), sha256=hashlib.sha256(c).hexdigest())

@@ -107,8 +107,8 @@ def _linear(name: str, layer: LinearSpec) -> Linear:
     return Linear(name, network, bias=layer.bias, act=ACTS[layer.activation])
 
 
-def problem_of(spec: ModelSpec) -> ModelProblem:
-    """Return what the mapper is to map."""
+def problem_of(spec: ModelSpec, batch: int = 1) -> ModelProblem:
+    """Return what the mapper is to map, for `batch` sequences side by side."""
     stages: list[Stage] = []
     if spec.embedding is not None:
         digits = {f"e{k}": k for k in range(len(spec.embedding.weight.in_modes))}
@@ -120,7 +120,7 @@ def problem_of(spec: ModelSpec) -> ModelProblem:
             stages.append(_linear(name, layer))
         else:
             stages.append(_recurrent(name, layer))
-    return ModelProblem(tuple(stages), spec.output)
+    return ModelProblem(tuple(stages), spec.output, batch)
 
 
 def arrays_of(model: Model) -> dict[str, NDArray[np.float32]]:

@@ -1,6 +1,7 @@
 """Compressed matrices by name: published ones, and those of a file of the same form.
 
 catalogue   reads them and says what is wrong with an entry
+layers      whole recurrent layers: cycles of a time step against its bounds
 figures     weights, multiply-adds, bound, cycles and energy of one, mapped and simulated
 page        docs/workloads.md from committed figures
 """

@@ -1,0 +1,259 @@
+"""Whole recurrent layers made of published matrices, and what a time step of one costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from einchip.arch import Architecture
+from einchip.compiler.compiled import Places
+from einchip.compiler.problem import problem_of
+from einchip.mapper import MappingError, ModelMapping, ModelProblem, Recurrent, map_model
+from einchip.mapper.cells import cell_instructions
+from einchip.models import MatrixSpec, ModelError, ModelSpec, RecurrentSpec
+from einchip.models.io import spec_error
+from einchip.models.spec import GATE_ORDER, Cell
+from einchip.network import NetworkError
+from einchip.program import Copy, Program, ProgramError
+from einchip.roofline import roofline, vector_cycles
+from einchip.sim import Run, simulate
+from einchip.workloads.catalogue import Entry, Refused, Workload
+
+#: Time steps of the shorter sequence, and those by which the other one is longer.
+WARM, MEASURED = 4, 8
+#: Counters of the array that a step's cycles are split into; together they are all cycles.
+ARRAY: Final = ("drain", "port", "token", "setup")
+
+
+class _Layer(BaseModel):
+    """The fact `layer` of an entry: how its matrices make a recurrent layer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: Cell = "lstm"
+    input: str = ""
+    hidden: str = "dense"
+    joint: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer with a name, for a number of sequences side by side."""
+
+    name: str
+    spec: ModelSpec
+    batch: int = 1
+
+    @property
+    def problem(self) -> ModelProblem:
+        """What the mapper is asked: the answer is the last state."""
+        return problem_of(self.spec, self.batch)
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """A time step of a layer in the steady state: cycles of T + 8 steps less those of T, per step.
+
+    Attributes
+    ----------
+    batch : sequences side by side; all figures are of one step of all of them.
+    weights_bytes : what `setup` loads, padding included.
+    cycles_per_step : of the simulator.
+    compute_cycles : the roofline's compute term of both matrices (`einchip.roofline`).
+    port_cycles : bytes of the input over the port's width.
+    vector_bound_cycles : reads of the cell's instructions (`einchip.roofline.vector_cycles`).
+    bound_cycles : the largest of these three.
+    loss : what makes up cycles_per_step - bound_cycles, by cause: `fold` the array's issue slots
+        above the bound (below zero where another unit or a result's way out is the bound), then
+        the cycles without issue by the simulator's counters: `drain`, `port`, `token`, `setup`,
+        `idle`.
+    dma_stall_cycles : cycles in which the DMA unit waited for a port or for memory (beside `loss`,
+        since the array may work at the same time).
+    copy_cycles : cycles in which the vector unit copies, from launch to last write.
+    words : of the program.
+    """
+
+    name: str
+    cell: str
+    batch: int
+    weights_bytes: int
+    cycles_per_step: float
+    compute_cycles: float
+    port_cycles: float
+    vector_bound_cycles: int
+    bound_cycles: int
+    loss: Mapping[str, float]
+    dma_stall_cycles: float
+    copy_cycles: float
+    words: int
+
+    @property
+    def ratio(self) -> float:
+        """Cycles over bound."""
+        return self.cycles_per_step / self.bound_cycles
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, the ratio among them."""
+        return {**asdict(self), "ratio": self.ratio}
+
+
+def layers(entries: Iterable[Entry], batch: int = 1) -> list[Layer | Refused]:
+    """Return the recurrent layers of these entries, in order; entries without `layer` have none.
+
+    A layer is made as the entry's fact `layer` says: `cell` lstm, gru or rnn; `input` and `hidden`
+    the names of its two matrices; or `hidden` "dense" or "same" (the input's matrix once more), or
+    `joint`: one matrix over [x; h].
+    """
+    return [_layer(e, batch) for e in entries if "layer" in e.facts]
+
+
+def _layer(entry: Entry, batch: int) -> Layer | Refused:
+    try:
+        told = _Layer.model_validate(entry.facts["layer"])
+        spec = ModelSpec(name=entry.name, layers=(_recurrent(entry, told),))
+        return Layer(entry.name, spec, batch)
+    except ValidationError as error:
+        return Refused(entry.name, str(spec_error(error, entry.name)))
+    except ModelError as error:
+        return Refused(entry.name, str(error))
+
+
+def _recurrent(entry: Entry, told: _Layer) -> RecurrentSpec:
+    given = _matrix(entry, told.input)
+    n_gates = len(GATE_ORDER[told.cell])
+    size, rest = divmod(given.out_size, n_gates)
+    if rest:
+        raise ModelError(
+            f"out_modes: found {list(given.out_modes)}, expected a product that {n_gates} gates "
+            "divide; correct the cell"
+        )
+    if told.joint:
+        n_in = given.in_size - size
+        return RecurrentSpec(cell=told.cell, input_size=n_in, hidden_size=size, joint=given)
+    return RecurrentSpec(
+        cell=told.cell,
+        input_size=given.in_size,
+        hidden_size=size,
+        input=given,
+        hidden=_hidden(entry, told, given, size),
+    )
+
+
+def _hidden(entry: Entry, told: _Layer, given: MatrixSpec, size: int) -> MatrixSpec:
+    if told.hidden == "dense":
+        return MatrixSpec(format="dense", in_modes=(size,), out_modes=(given.out_size,))
+    return given if told.hidden == "same" else _matrix(entry, told.hidden)
+
+
+def _matrix(entry: Entry, part: str) -> MatrixSpec:
+    """Return an entry's matrix of this name, or its only one for ""."""
+    wanted = f"{entry.name} {part}" if part else entry.name
+    for matrix in entry.matrices:
+        if matrix.name == wanted:
+            if isinstance(matrix, Workload):
+                return matrix.spec
+            raise ModelError(matrix.error)
+    names = ", ".join(m.name for m in entry.matrices)
+    raise ModelError(f"layer: found matrices {names}, expected one called {wanted}")
+
+
+def measure_layers(
+    entries: Iterable[Entry], arch: Architecture, batch: int = 1
+) -> list[LayerFigures | Refused]:
+    """Map and simulate the layers of these entries; what does not fit the machine is refused."""
+    return [measure_layer(layer, arch) for layer in layers(entries, batch)]
+
+
+def measure_layer(layer: Layer | Refused, arch: Architecture) -> LayerFigures | Refused:
+    """Map and simulate a layer."""
+    if isinstance(layer, Refused):
+        return layer
+    try:
+        return _figures(layer, arch)
+    except (MappingError, NetworkError, ProgramError) as error:
+        return Refused(layer.name, " ".join(str(error).split()))
+
+
+def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
+    problem = layer.problem
+    mapping = map_model(problem, arch)
+    program = mapping.emit().run
+    steady = per_step(program, mapping)
+    compute, port = step_bounds(problem, mapping)
+    vector = vector_bound(problem, arch)
+    bound = ceil(max(compute, port, vector))
+    loss = {"fold": steady["array_issue"] - bound}
+    loss |= {cause: steady[f"array_stall_{cause}"] for cause in ARRAY}
+    loss |= {"idle": steady["array_idle"]}
+    recurrent = layer.spec.layers[0]
+    assert isinstance(recurrent, RecurrentSpec)
+    return LayerFigures(
+        name=layer.name,
+        cell=recurrent.cell,
+        batch=layer.batch,
+        weights_bytes=mapping.weights_bytes,
+        cycles_per_step=steady["cycles"],
+        compute_cycles=compute,
+        port_cycles=port,
+        vector_bound_cycles=vector,
+        bound_cycles=bound,
+        loss=loss,
+        dma_stall_cycles=steady["dma_stall_port"] + steady["dma_stall_memory"],
+        copy_cycles=steady["copy"],
+        words=program.n_words,
+    )
+
+
+def step_bounds(problem: ModelProblem, mapping: ModelMapping) -> tuple[float, float]:
+    """Return compute and port cycles below which no time step of these networks is."""
+    arch = mapping.arch
+    stages = problem.batched.per_step
+    lines = [roofline(n, arch, data, steady=True) for s in stages for n, data in s.matrices]
+    port = mapping.input_size * arch.element_bytes / arch.port_bytes
+    return sum(line.compute_cycles for line in lines), port
+
+
+def vector_bound(problem: ModelProblem, arch: Architecture) -> int:
+    """Return the cycles that the reads of all cells take the vector unit in a time step."""
+    return sum(
+        vector_cycles(cell_instructions(s.cell), s.hidden_size, arch) * len(s.directions)
+        for s in problem.batched.per_step
+        if isinstance(s, Recurrent)
+    )
+
+
+def per_step(program: Program, mapping: ModelMapping) -> dict[str, float]:
+    """Return every counter of the simulator, and `copy`, per time step in the steady state."""
+    runs = [_run(program, mapping, WARM + extra) for extra in (0, MEASURED)]
+    counts = [Counter(r.counters) + Counter(copy=_copying(r)) for r in runs]
+    names = {*runs[0].counters, "copy"}
+    return {n: (counts[1][n] - counts[0][n]) / MEASURED for n in sorted(names)}
+
+
+def _run(program: Program, mapping: ModelMapping, n_steps: int) -> Run:
+    host = Places.of_mapping(mapping, n_steps).host(n_steps)
+    run = simulate(program, mapping.arch, host=host, fetch=False)
+    if run.error:
+        raise ProgramError(f"the machine stops with {run.error[0].name}")
+    return run
+
+
+def _copying(run: Run) -> int:
+    copies = [e for e in run.timeline if isinstance(e.instruction, Copy)]
+    return sum(e.completion - e.launch for e in copies if e.completion is not None)
+
+
+__all__ = [
+    "Layer",
+    "LayerFigures",
+    "layers",
+    "measure_layer",
+    "measure_layers",
+    "per_step",
+    "vector_bound",
+]
