@@ -43,6 +43,8 @@ FETCH_CYCLES = 10
 #: The groups that may be on lanes, and `h` for values of m that are held; a part of these restricts
 #: the folds, and no index is fused then.
 ALL_GROUPS = "mnkbh"
+#: All groups, but no index is fused.
+UNFUSED = ALL_GROUPS[::-1]
 #: Cycles between the end of a lane set-up and the next one's start.
 SETUP_MARGIN = 2
 #: Ways to choose indices for the same lanes that are looked at.
@@ -376,7 +378,7 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
     )
 
 
-def steady_cycles(shape: Shape, arch: Architecture) -> int:
+def steady_cycles(shape: Shape, arch: Architecture, groups: str = ALL_GROUPS) -> int:
     """Return the cycles for which a step holds the array: those of `best_cycles`, no latency."""
-    machine = Machine.of(arch)
+    machine = Machine.of(arch, groups)
     return _least(_sizes_of(shape, machine), machine, False)

@@ -9,6 +9,9 @@ a step and the one that reads its result other work fills the array.
     lag 1   one iteration later; the reader comes before the writer, one buffer serves both
     lag 2   two iterations later: a whole iteration lies between, and the buffer is doubled
 
+Where the vector unit copies a result into another layout (`Part.copies`), the copy is one more link
+of the chain between the step and its reader, and the same lags are chosen for it.
+
 The first iterations compute with what they find, the last ones with records behind the input; what
 they store lies in front of the first answer. So the program has a constant size for any number of
 executions, and nothing in it is conditional.
@@ -35,8 +38,9 @@ from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.cost import latency
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
-from einchip.mapper.lanes import Shape, steady_cycles
+from einchip.mapper.lanes import ALL_GROUPS, Shape, steady_cycles
 from einchip.mapper.merge import Merged, Merging, merged_of
+from einchip.mapper.network_place import relayout
 from einchip.mapper.network_search import TREES
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
@@ -65,7 +69,7 @@ MAX_FLIPS = 6
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which iteration each step of the chain works for: `lags[j]` between steps j and j + 1.
+    """Which iteration each link of the chain works for: `lags[j]` between links j and j + 1.
 
     `doubled_input`, `doubled_result`: the next input is loaded (the last result is stored) while
     this one is used; else they wait for each other.
@@ -77,7 +81,7 @@ class Schedule:
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """By how many iterations each step comes after the first one, for one execution."""
+        """By how many iterations each link comes after the first one, for one execution."""
         return (0, *itertools.accumulate(self.lags))
 
     @property
@@ -87,7 +91,7 @@ class Schedule:
 
     @property
     def order(self) -> list[int]:
-        """The steps of the chain in the order of an iteration: later stages first."""
+        """The links of the chain in the order of an iteration: later stages first."""
         return sorted(range(len(self.stages)), key=lambda j: (-self.stages[j], j))
 
 
@@ -97,11 +101,13 @@ class Stream:
 
     Executions differ in the input `streamed` and the result only. External memory: weights at
     BASE0, a record for each input at BASE1 (`lag` more behind the last), a record for each result
-    at BASE2 (`lag` more in front of the first, where BASE2 points behind them).
+    at BASE2 (`lag` more in front of the first, where BASE2 points behind them). `root` is the tree,
+    merged weights as leaves.
     """
 
     network: Network
     arch: Architecture
+    root: tree.Node
     part: Part
     streamed: str
     schedule: Schedule
@@ -119,6 +125,19 @@ class Stream:
         """The steps that depend on the input, in order."""
         return chain_of(self.part, self.streamed)
 
+    @property
+    def links(self) -> list[str]:
+        """The buffers that the chain writes, in order: results, each before its copy."""
+        return links_of(self.part, self.streamed)
+
+    def link(self, name: str) -> op.Op:
+        """Return the operation that writes a buffer: the contraction or the copy."""
+        part = self.part
+        if name in part.copies:
+            return relayout(part.tensors[part.copies[name]], part.tensors[name], self.arch)
+        step = next(s for s in part.steps if s.name == name)
+        return op.contract(part, step, 0, None, self.arch)
+
     @cached_property
     def setup(self) -> list[op.Op]:
         """What runs once: weights are loaded, and what depends on weights only is contracted."""
@@ -133,14 +152,13 @@ class Stream:
             for t in part.tensors.values()
             if t.is_input and t.name != self.streamed
         ]  # fmt: skip
-        names = {s.name for s in self.chain}
-        constant = [s for s in part.steps if s.name not in names]
-        return found + [op.contract(part, s, 0, None, arch) for s in constant]
+        chain = set(self.links)
+        return found + [self.link(name) for name in written(part) if name not in chain]
 
     @cached_property
     def body(self) -> list[op.Op]:
         """One iteration: the next input is loaded, the last result stored, all steps run."""
-        part, arch, chain = self.part, self.arch, self.chain
+        part, arch, links = self.part, self.arch, self.links
         x, result = part.tensors[self.streamed], part.tensors[part.result]
         source = op.External(INPUT, 0, RECORD_REGISTERS[INPUT])
         target = op.External(OUTPUT, 0, RECORD_REGISTERS[OUTPUT])
@@ -150,7 +168,7 @@ class Stream:
         )
         behind = f"{result.name}.last" if self.schedule.doubled_result else result.name
         store = op.store(behind, result.space, result.layout.extent, arch, target)
-        steps = [op.contract(part, chain[j], 0, None, arch) for j in self.schedule.order]
+        steps = [self.link(links[j]) for j in self.schedule.order]
         if self.schedule.doubled_result:
             return [load, store, *steps]
         return [load, *steps, store]
@@ -176,10 +194,9 @@ class Stream:
         result = self.part.result
         if self.schedule.doubled_result:
             found |= {result: (result, 0), f"{result}.last": (result, 1)}
-        steps = self.chain
-        for lag, step in zip(self.schedule.lags, steps, strict=False):
+        for lag, name in zip(self.schedule.lags, self.links, strict=False):
             if lag == 2:
-                found[step.name] = (step.name, 0)
+                found[name] = (name, 0)
         return found
 
     @cached_property
@@ -338,10 +355,24 @@ def chain_of(part: Part, streamed: str) -> list[Step]:
     """Return the steps that depend on a tensor, each after the one that it needs."""
     live, found = {streamed}, []
     for step in part.steps:
-        if live & {step.x, step.y}:
+        if live & {part.copies.get(n, n) for n in (step.x, step.y)}:
             live.add(step.name)
             found.append(step)
     return found
+
+
+def written(part: Part) -> list[str]:
+    """Return the results of all steps in order, each before its copy."""
+    found = []
+    for step in part.steps:
+        found += [step.name, *(copy for copy, name in part.copies.items() if name == step.name)]
+    return found
+
+
+def links_of(part: Part, streamed: str) -> list[str]:
+    """Return the results of the steps that depend on a tensor, each before its copy."""
+    names = {s.name for s in chain_of(part, streamed)}
+    return [name for name in written(part) if part.copies.get(name, name) in names]
 
 
 def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
@@ -362,10 +393,14 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
 
 
 def _lifetimes(stream: Stream) -> dict[str, tuple[int, int]]:
-    """Return when intermediates with lag 0 must hold their data, within an iteration."""
-    lags = dict(zip((s.name for s in stream.chain), stream.schedule.lags, strict=False))
-    spans = op.touched(stream.body)
-    return {n: spans[n] for n, lag in lags.items() if lag == 0}
+    """Return when intermediates with lag 0 must hold their data, within an iteration.
+
+    Not of copies and what they copy: the vector unit is not in the array's order.
+    """
+    lags = dict(zip(stream.links, stream.schedule.lags, strict=False))
+    spans, copies = op.touched(stream.body), stream.part.copies
+    copied = {*copies, *copies.values()}
+    return {n: spans[n] for n, lag in lags.items() if lag == 0 and n not in copied}
 
 
 class Way(NamedTuple):
@@ -374,14 +409,15 @@ class Way(NamedTuple):
     network: Network
     arch: Architecture
     streamed: str
+    root: tree.Node
     part: Part
     merged: tuple[Merged, ...]
 
 
 def placed(way: Way, schedule: Schedule) -> Stream:
     """Return a stream with its addresses. Raises MappingError when it does not fit."""
-    network, arch, streamed, part, merged = way
-    made = Stream(network, arch, part, streamed, schedule, merged, {})
+    network, arch, streamed, root, part, merged = way
+    made = Stream(network, arch, root, part, streamed, schedule, merged, {})
     spans = _lifetimes(made)
     buffers = [replace(b, permanent=b.name not in spans) for b in made.buffers.values()]
     made = replace(made, bases=allocate(buffers, spans, arch))
@@ -389,10 +425,10 @@ def placed(way: Way, schedule: Schedule) -> Stream:
     return made
 
 
-def schedules(n_steps: int) -> list[Schedule]:
+def schedules(n_links: int) -> list[Schedule]:
     """Return schedules with equal lags, those that need least memory last."""
     ways = ((1, True, True), (2, True, True), (0, True, True), (1, True, False), (1, False, False))
-    made = [Schedule((lag,) * (n_steps - 1), x, z) for lag, x, z in ways]
+    made = [Schedule((lag,) * (n_links - 1), x, z) for lag, x, z in ways]
     return list(dict.fromkeys(made))
 
 
@@ -412,38 +448,62 @@ def ways(network: Network, arch: Architecture, streamed: str) -> Iterator[Way]:
     limits = (merging, replace(merging, stored=(merging.stored or 0) // 2), Merging())
     for limit in limits:
         with contextlib.suppress(MappingError):
-            for ranked in _trees(network, arch, streamed, limit):
-                yield from _folded(network, arch, streamed, ranked.node)
+            for ranked in stream_trees(network, arch, streamed, limit):
+                yield from folded(network, arch, streamed, ranked.node)
 
 
-def _trees(
-    network: Network, arch: Architecture, streamed: str, merging: Merging
+def stream_trees(
+    network: Network,
+    arch: Architecture,
+    streamed: str,
+    merging: Merging,
+    modes: tuple[str, ...] = (ALL_GROUPS,),
 ) -> list[tree.Ranked]:
+    """Return the trees that hold the array shortest in the steady state, `modes` as of a `Task`.
+
+    Steps on weights alone run once and cost nothing. Raises MappingError for too many trees.
+    """
     sizes = network.sizes
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         if streamed not in {*a.leaves(), *b.leaves()}:
             return 0.0
         orders = ((a.indices, b.indices), (b.indices, a.indices))
-        return float(min(steady_cycles(Shape.of(x, y, out, sizes), arch) for x, y in orders))
+        shapes = [Shape.of(x, y, out, sizes) for x, y in orders]
+        return float(min(steady_cycles(s, arch, g) for s in shapes for g in modes))
 
     bound = step_cycles(Volumes(network), arch)
     return tree.search(network, cost, bound, keep=TREES, merging=merging)
 
 
-def _folded(network: Network, arch: Architecture, streamed: str, node: tree.Node) -> Iterator[Way]:
-    """Yield a tree folded, as it is cheapest and with its operands in X and Y by each choice."""
+def folded(
+    network: Network,
+    arch: Architecture,
+    streamed: str,
+    node: tree.Node,
+    modes: tuple[str, ...] = (ALL_GROUPS,),
+) -> Iterator[Way]:
+    """Yield a tree folded, as it is cheapest and with its operands in X and Y by each choice.
+
+    `modes` as of a `Task`.
+    """
     n_steps = sum(1 for _ in node.steps())
     flips: list[dict[int, bool]] = [{}]
     if n_steps <= MAX_FLIPS:
         flips += [dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)]
-    merged = merged_of(network, node)
     for way in flips:
-        task = Task(node, network.sizes, arch, Naming("result"), Slicing(), streamed, way)
+        task = Task(
+            node, network.sizes, arch, Naming("result"), Slicing(), streamed, way, modes=modes
+        )
         with contextlib.suppress(MappingError):
-            part = fold_tree(task)
-            space = 1 if arch.y_window else part.tensors[streamed].space ^ 1
-            yield Way(network, arch, streamed, part.with_result_in(space), merged)
+            yield way_of(network, arch, streamed, node, fold_tree(task))
+
+
+def way_of(network: Network, arch: Architecture, streamed: str, node: tree.Node, part: Part) -> Way:
+    """Return a folded tree with its result where stores disturb least."""
+    space = 1 if arch.y_window else part.tensors[streamed].space ^ 1
+    part = part.with_result_in(space)
+    return Way(network, arch, streamed, node, part, merged_of(network, node))
 
 
 #: Folded trees that are looked at, and how near the least possible ends the search.
@@ -456,22 +516,30 @@ def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
     All tensors but `streamed` are weights, and stay on the chip. Raises MappingError when nothing
     fits.
     """
+    return best_stream(ways(network, arch, streamed))
+
+
+def best_stream(tried: Iterable[Way]) -> Stream:
+    """Return the quickest stream of the first `PARTS` folded trees.
+
+    Raises MappingError when nothing fits.
+    """
     failures: list[MappingError] = []
     best: Stream | None = None
     found: Way | None = None
-    for way in itertools.islice(ways(network, arch, streamed), PARTS):
-        least = least_cycles(way.part, streamed, arch)
+    for way in itertools.islice(tried, PARTS):
+        least = least_cycles(way.part, way.streamed, way.arch)
         if best is not None and best.predicted <= least * NEAR:
             break
-        made = _quickest(best, way, schedules(len(chain_of(way.part, streamed))), failures)
+        made = _quickest(best, way, schedules(len(links_of(way.part, way.streamed))), failures)
         if made is not best:
             best, found = made, way
     if best is None or found is None:
         raise nearest(failures) if failures else MappingError("stream: no fold was found")
-    if best.predicted > least_cycles(best.part, streamed, arch) * NEAR:
+    if best.predicted > least_cycles(best.part, best.streamed, best.arch) * NEAR:
         best = _quickest(best, found, finer(best.schedule), failures) or best
     for program in (best.programs().setup, best.programs().run):
-        for violation in check.verify(program, arch, best.host(1)):
+        for violation in check.verify(program, best.arch, best.host(1)):
             raise MappingError(f"program: {violation}; change the scales or the architecture")
     return best
 

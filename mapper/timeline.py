@@ -204,18 +204,30 @@ class _Array:
         self.blocked: deque[tuple[int, int]] = deque()
 
     def run(self, i: Contract, launch: int) -> tuple[int, int]:
-        """Return (cycle of the last issue, cycle of the last write) of a CONTRACT."""
-        latency = self.arch.accumulate_latency
+        """Return (cycle of the last issue, cycle of the last write) of a CONTRACT.
+
+        Where nothing takes a read port and a tile finds what the one before it found, so do all
+        that follow.
+        """
+        latency, rows = self.arch.accumulate_latency, i.tile_rows
         issues = (i.tile_iterations - 1) * i.iteration_slots + i.held_issues
         behind = i.iteration_slots - i.held_issues
-        t = self._issue(launch + 1, i.first_slots)
+        t, before = self._issue(launch + 1, i.first_slots), (LONG_AGO, LONG_AGO, LONG_AGO)
         for tile in range(i.tiles):
             t = self._issue(t + 1, behind) if tile else t
             t = self._issue(max(t + 1, self.ends[0] - latency), issues)
             start = max(t + latency, self.ends[1])
-            self.ends = (self.ends[1], start + i.tile_rows)
+            self.ends = (self.ends[1], start + rows)
             if i.has_addend:
-                self._block(start, start + i.tile_rows)
+                self._block(start, start + rows)
+            after = (t, *self.ends)
+            period = t - before[0]
+            if not self.blocked and after == tuple(b + period for b in before):
+                skipped = period * (i.tiles - 1 - tile)
+                self.ends = (self.ends[0] + skipped, self.ends[1] + skipped)
+                t += skipped
+                break
+            before = after
         return t, self.ends[1] - 1 + self.arch.drain_latency
 
     def _block(self, start: int, end: int) -> None:

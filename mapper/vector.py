@@ -188,7 +188,10 @@ def copy_op(
     """Return the operation that copies the elements of some sweeps."""
 
     def build(place: Place) -> list[UnitInstruction]:
-        plain = Copy(src_space=Space(source.space), dst_space=Space(target.space))
+        plain = Copy(
+            src_space=Space(source.space), src_reg=place.register(source.name),
+            dst_space=Space(target.space), dst_reg=place.register(target.name),
+        )  # fmt: skip
         src = place.bases[source.name] + source.offset
         dst = place.bases[target.name] + target.offset
         return [_placed(plain, s, src, dst) for s in found]

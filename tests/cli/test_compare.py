@@ -7,7 +7,7 @@ import pytest
 
 from einchip import energy
 from einchip.arch import PRESETS
-from einchip.compare import BASELINES, compare
+from einchip.compare import BASELINES, Comparison, compare
 from einchip.workloads import Workload, read
 from tests.cli.helpers import invoke, refused, succeeded
 
@@ -30,8 +30,10 @@ def test_figures_are_those_of_the_library(file: Path, tmp_path: Path) -> None:
     text = succeeded(invoke("compare", *arguments))
     [matrix] = read(file)[0].matrices
     found = compare(matrix, PRESETS["small"], energy.load("horowitz45"), 3)
+    assert isinstance(found, Comparison)
     assert json.loads(out.read_text()) == [found.to_json()]
     assert "batch 3" in text
+    assert f"a small one: {len(found.rows)} of {len(found.rows)}, " in text
     for b in BASELINES:
         assert f"{b.title}: {b.models}" in text
         assert b.source in text
@@ -63,6 +65,18 @@ def test_a_refused_matrix_is_status_1(tmp_path: Path) -> None:
     assert isinstance(read(path)[0].matrices[0], Workload) is False
 
 
+def test_several_names_and_parts_of_names_choose(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    arguments = ("--file", file, "--arch", "nano", "--json", out)
+    succeeded(invoke("compare", "another", "SMALL", *arguments))
+    assert [c["name"] for c in json.loads(out.read_text())] == ["a small one", "another"]
+    succeeded(invoke("compare", "another", "--row", "ours", "--row", "outer", *arguments))
+    [found] = json.loads(out.read_text())
+    assert found["name"] == "another"
+    assert [row["key"] for row in found["rows"]] == ["outer", "ours"]
+
+
 def test_an_unknown_workload_is_one_line(file: Path, tmp_path: Path) -> None:
     assert "'nothing'" in refused(tmp_path, "compare", "nothing", "--file", file)
+    assert "'theirs'" in refused(tmp_path, "compare", "--file", file, "--row", "theirs")
     assert "--batch" in refused(tmp_path, "compare", "--file", file, "--batch", 0)

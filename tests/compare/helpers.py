@@ -8,9 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from einchip import reference
-from einchip.arch import PRESETS
+from einchip.arch import PRESETS, Architecture
 from einchip.compare.build import Built
 from einchip.mapper.image import image
+from einchip.mapper.merge import merged_of
 from einchip.mapper.network import RESULT
 from einchip.mapper.network_place import external_regions
 from einchip.models import MatrixSpec
@@ -41,23 +42,28 @@ def small(network: Network, seed: int) -> dict[str, np.ndarray]:
     return {n: rng.choice([-1, 0, 1], network.shape(n), p=[0.3, 0.4, 0.3]) for n in network.tensors}
 
 
-def values(built: Built, network: Network, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def values(
+    built: Built, network: Network, arrays: dict[str, np.ndarray], arch: Architecture
+) -> list[np.ndarray]:
     """Return the result by the reference and by the simulator, axes as in the output."""
-    regions = external_regions(built.part, network.sizes, WIDE)
-    n_bytes = max(r.offset + r.n_bytes(WIDE) for r in regions.values())
+    regions = external_regions(built.part, network.sizes, arch)
+    n_bytes = max(r.offset + r.n_bytes(arch) for r in regions.values())
+    merged = {m.name: m for m in merged_of(network, built.node)}
+    names = [name for name in regions if name != RESULT]
+    stored = {n: merged[n].integers(arrays, 16) if n in merged else arrays[n] for n in names}
     programs = built.cold.programs(None)
     found = []
     for by_simulator in (False, True):
-        memory = reference.Memory.empty(WIDE, n_bytes)
-        memory.external[:] = image(regions, arrays, n_bytes, WIDE)
+        memory = reference.Memory.empty(arch, n_bytes)
+        memory.external[:] = image(regions, stored, n_bytes, arch)
         for program in (programs.setup, programs.run):
             if by_simulator:
-                assert simulate(program, WIDE, memory=memory, fetch=False).error is None
+                assert simulate(program, arch, memory=memory, fetch=False).error is None
             else:
-                reference.run(program, WIDE, memory, reference.Host())
+                reference.run(program, arch, memory, reference.Host())
         region = regions[RESULT]
         order = [region.indices.index(i) for i in network.output]
-        found.append(region.unpack(memory.external, WIDE).transpose(order))
+        found.append(region.unpack(memory.external, arch).transpose(order))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given, reject
@@ -15,9 +17,9 @@ from einchip.mapper.errors import MappingError
 from einchip.mapper.model import map_model
 from einchip.mapper.network import compile_network, map_network
 from einchip.mapper.problem import ModelProblem
-from einchip.mapper.timeline import predict
+from einchip.mapper.timeline import _Array, predict
 from einchip.network import Network
-from einchip.program import Halt, Program
+from einchip.program import Contract, Halt, Program
 from einchip.sim.machine import simulate
 from tests.mapper.cases import LAYERS, UCF11, UCF11_DENSE_HIDDEN, UCF11_LAYER
 from tests.mapper.models import MODELS
@@ -124,3 +126,35 @@ def test_ucf11_is_mapped_or_refused_in_seconds(preset: str) -> None:
     with fits:
         map_network(UCF11, PRESETS[preset], streamed="x")
     assert time.perf_counter() - before < 20
+
+
+@given(data=st.data())
+def test_tiles_that_find_the_same_are_not_counted_one_by_one(data: st.DataObject) -> None:
+    """The oracle runs an instruction of many tiles as one of each tile: all that it does."""
+    arch = PRESETS["base"]
+    whole, each = _Array(arch), _Array(arch)
+    launch = 0
+    for _ in range(data.draw(st.integers(1, 3))):
+        slots = data.draw(st.integers(1, 4))
+        held = data.draw(st.integers(0, slots))
+        i = SimpleNamespace(
+            tiles=data.draw(st.integers(1, 40)), tile_iterations=data.draw(st.integers(1, 20)),
+            iteration_slots=slots, held_issues=held, first_slots=slots - held,
+            tile_rows=data.draw(st.integers(1, 40)), has_addend=data.draw(st.booleans()),
+        )  # fmt: skip
+        first = data.draw(st.integers(launch, launch + 50))
+        for array in (whole, each):
+            array.blocked.append((first, first + 7))
+        found = whole.run(cast(Contract, i), launch)
+        issues = (i.tile_iterations - 1) * i.iteration_slots + i.held_issues
+        t = each._issue(launch + 1, i.first_slots)
+        for tile in range(i.tiles):
+            t = each._issue(t + 1, i.iteration_slots - i.held_issues) if tile else t
+            t = each._issue(max(t + 1, each.ends[0] - arch.accumulate_latency), issues)
+            start = max(t + arch.accumulate_latency, each.ends[1])
+            each.ends = (each.ends[1], start + i.tile_rows)
+            if i.has_addend:
+                each._block(start, start + i.tile_rows)
+        assert found == (t, each.ends[1] - 1 + arch.drain_latency)
+        assert whole.ends == each.ends
+        launch = t

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from einchip.cli.common import (
     FAILED,
@@ -25,38 +27,68 @@ from einchip.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from einchip.compare import Baseline
+    from einchip.compare.table import Progress
     from einchip.workloads import Entry, Refused, Workload
 
 #: Columns that the table needs at least, however narrow the terminal.
-TABLE_WIDTH: Final = 170
+TABLE_WIDTH: Final = 200
 #: Largest batch: an index counts to 2^16 in a loop.
 MAX_BATCH: Final = 4096
 Chosen = list[tuple["Workload | Refused", "Mapping[str, Any]"]]
 
 
-def chosen(entries: list[Entry], name: str) -> Chosen:
-    """Return the matrices whose name holds `name`, each with its entry's known figures."""
-    found: Chosen = [
+def chosen(entries: list[Entry], names: list[str]) -> Chosen:
+    """Return the matrices of these names, or whose names hold them, each with known figures.
+
+    All without names.
+    """
+    matrices: Chosen = [
         (m, {k: v for k, v in e.facts.items() if k.startswith("two_mode")})
         for e in entries
         for m in e.matrices
-        if name.lower() in m.name.lower()
     ]
-    if not found:
-        fail(
-            f"WORKLOAD: found {name!r} in no name of {len(entries)} entries, expected a part of "
-            "one; `einchip workloads` lists the published ones"
-        )
-    return found
+    wanted: set[str] = set()
+    for name in names:
+        found = [m.name for m, _ in matrices if name.lower() in m.name.lower()]
+        if not found:
+            fail(
+                f"WORKLOAD: found {name!r} in no name of {len(entries)} entries, expected a part "
+                "of one; `einchip workloads` lists the published ones"
+            )
+        wanted |= {name} if name in found else set(found)
+    return [(m, facts) for m, facts in matrices if not names or m.name in wanted]
+
+
+def baselines(keys: list[str]) -> list[Baseline]:
+    """Return the baselines of these keys, all without keys."""
+    from einchip.compare import BASELINES
+
+    known = {b.key for b in BASELINES}
+    for key in keys:
+        if key not in known:
+            fail(f"--row: found {key!r}, expected one of {', '.join(b.key for b in BASELINES)}")
+    return [b for b in BASELINES if not keys or b.key in keys]
+
+
+@contextmanager
+def shown(name: str) -> Iterator[Progress]:
+    """Say which row is measured: in place on a terminal, else a line each."""
+    if not console.is_terminal:
+        yield lambda row, k, n: say(f"{name}: {k} of {n}, {row}")
+        return
+    with console.status(escape(name)) as status:
+        yield lambda row, k, n: status.update(escape(f"{name}: {k} of {n}, {row}"))
 
 
 @command
 def compare(
     workload: Annotated[
-        str, typer.Argument(help="a name or a part of it; without it all are compared")
-    ] = "",
+        list[str] | None,
+        typer.Argument(help="names or parts of them; without any all are compared"),
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
     ] = None,
@@ -65,10 +97,16 @@ def compare(
     batch: Annotated[
         int, typer.Option(min=1, max=MAX_BATCH, help="inputs that are contracted together")
     ] = 1,
+    row: Annotated[
+        list[str] | None,
+        typer.Option(help="key of a baseline, as in the JSON; repeatable; all if not said"),
+    ] = None,
     prices: EnergyTable = "horowitz45",
     json_file: Json = None,
 ) -> None:
     """Baselines of the literature on the same array, and what order, folds and layouts gain.
+
+    Each row has its own fold, whatever that of the architecture is.
 
     The exit status is 1 where a matrix was refused, or our own mapping does not fit.
     """
@@ -81,13 +119,14 @@ def compare(
     require_writable(json_file)
     found: list[Comparison | Refused] = []
     wide = Console(width=max(console.width, TABLE_WIDTH))
-    for matrix, facts in chosen(published() if file is None else read(file), workload):
-        with console.status(matrix.name):
-            one = measured(matrix, machine, table, batch, facts=facts)
+    rows = baselines(row or [])
+    for matrix, facts in chosen(published() if file is None else read(file), workload or []):
+        with shown(matrix.name) as progress:
+            one = measured(matrix, machine, table, batch, rows, facts, progress)
         found.append(one)
         if isinstance(one, Comparison):
             wide.print(Report(one))
-    for line in models():
+    for line in models(rows):
         say(line)
     write_json(json_file, [one.to_json() for one in found])
     wrong = [one.error for one in found if isinstance(one, Refused)]

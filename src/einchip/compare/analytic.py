@@ -2,8 +2,9 @@
 
 In outer-product mode PE (r, c) multiplies row lane r by column lane c and keeps its sum. In
 inner-product mode a block of B, `lanes` values of k by `lanes` of n, stays in the PEs; a run of k
-of A comes each cycle, and each column of PEs sums its products in a tree. (The simulated machine
-reads both operands of an inner product in each cycle, so that only its diagonal is at work.)
+of A comes each cycle, and each column of PEs sums its products in a tree. (With fold `hybrid` the
+simulated machine reads both operands of an inner product in each cycle, so that only its diagonal
+is at work; with `ip` and `flex` it holds one.)
 
 With L lanes (16 words of each port), a step C[b, m, n] = sum_k A[b, m, k] B[b, k, n] takes
 
@@ -20,12 +21,14 @@ architecture and optimal mapping for tensorized neural network processing", IEEE
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import prod
 from typing import Final
 
 from einchip.arch import Architecture
 from einchip.mapper import tree
 from einchip.mapper.lanes import Shape
+from einchip.mapper.merge import Merging
 from einchip.network import Network
 from einchip.roofline import Volumes, step_cycles
 
@@ -56,11 +59,18 @@ def step_in_modes(shape: Shape, modes: tuple[str, ...], lanes: int) -> int:
     return b * min(mode_cycles(m, n, k, mode, lanes) for mode in modes)
 
 
-def cheapest(network: Network, arch: Architecture, modes: tuple[str, ...]) -> tree.Ranked:
-    """Return the tree that is quickest by the formulas. Raises MappingError for too many trees."""
+def cheapest(
+    network: Network, arch: Architecture, modes: tuple[str, ...], weights: Collection[str] = ()
+) -> tree.Ranked:
+    """Return the tree that is quickest by the formulas.
+
+    `weights` may be contracted with one another beforehand, at no cost, where the result fits the
+    scratchpads of `arch`. Raises MappingError for too many trees.
+    """
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         shape = Shape.of(a.indices, b.indices, out, network.sizes)
         return step_in_modes(shape, modes, arch.lanes)
 
-    return tree.search(network, cost, step_cycles(Volumes(network), arch))[0]
+    bound, merging = step_cycles(Volumes(network), arch), Merging.on(arch, weights)
+    return tree.search(network, cost, bound, merging=merging)[0]

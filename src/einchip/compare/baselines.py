@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from einchip.compare.analytic import INNER, OUTER
-from einchip.mapper.lanes import ALL_GROUPS
+from einchip.mapper.lanes import ALL_GROUPS, UNFUSED
 
 TIE: Final = (
     'C. Deng, F. Sun, X. Qian, J. Lin, Z. Wang, B. Yuan, "TIE: Energy-efficient tensor train-based '
@@ -30,8 +30,8 @@ PFEIFER: Final = (
 class Order(StrEnum):
     """Where a row's contraction tree is from."""
 
-    OURS = "ours"
-    SEARCHED = "searched for these folds and layouts"
+    OURS = "ours, weights merged"
+    SEARCHED = "searched"
     CORES = "cores in their order"
     LAST_FIRST = "last core first"
     LEAST_MACS = "least MACs"
@@ -46,132 +46,166 @@ class Layouts(StrEnum):
     ANALYTIC = "analytic, no copies"
 
 
+#: Folds of a machine.
+Fold = Literal["ip", "op", "hybrid", "flex"]
+
+
+class State(StrEnum):
+    """What a row's figures are of: its cycles are in the column `cold` or `steady`."""
+
+    STREAM = "stream"
+    ALONE = "one cold"
+    REPEATED = "one after the other"
+    FORMULA = "formula"
+
+
 @dataclass(frozen=True)
 class Baseline:
     """One row.
 
     Attributes
     ----------
+    fold : the machine's fold (`Architecture.fold`), whatever that of the architecture is.
     modes : groups of indices that may be on lanes together, one of these in each step.
     formats : formats that it is defined for; empty for all.
     models : what it stands for, and what it is granted.
     source : author, title, venue and year; empty for a variant of ours.
+    state : how it is executed.
     """
 
     key: str
     title: str
     order: Order
+    fold: Fold
     modes: tuple[str, ...]
     layouts: Layouts
     models: str
     source: str = ""
     formats: tuple[str, ...] = ()
+    state: State = State.STREAM
 
 
 ANY: Final = (ALL_GROUPS,)
+PLAIN: Final = (UNFUSED,)
 DENSE_STREAMED: Final = "dense-streamed"
 DENSE_RESIDENT: Final = "dense-resident"
 OURS: Final = "ours"
-OURS_SLICED: Final = "ours-sliced"
+OURS_ALONE: Final = "ours-alone"
+OURS_UNMERGED: Final = "ours-unmerged"
 
 _DENSE: Final = "the uncompressed matrix, one product on our array with any fold and free layouts; "
 #: Trees that are tried with their copies.
 COPIED_TREES: Final = 4
 _GRANTED: Final = (
     f"of the {COPIED_TREES} trees that are quickest before copies the one that is quickest with "
-    "them; folds, rows or columns, and copies are chosen together"
+    "them; folds, rows or columns, and copies are chosen together; no operand is held"
 )
 
 BASELINES: Final = (
     Baseline(
-        DENSE_STREAMED, "dense, weights streamed", Order.NONE, ANY, Layouts.FREE,
+        DENSE_STREAMED, "dense, weights streamed", Order.NONE, "flex", ANY, Layouts.FREE,
         _DENSE + "its weights come through the memory port for every input (or batch), in slices "
-        "that overlap with the product",
+        "that overlap with the product", state=State.REPEATED,
     ),
     Baseline(
-        DENSE_RESIDENT, "dense, weights resident", Order.NONE, ANY, Layouts.FREE,
+        DENSE_RESIDENT, "dense, weights resident", Order.NONE, "flex", ANY, Layouts.FREE,
         _DENSE + "its weights are on the chip",
     ),
     Baseline(
-        "inner", "inner product, copies", Order.SEARCHED, (INNER,), Layouts.COPIES,
+        "inner", "inner product, copies", Order.SEARCHED, "hybrid", (INNER,), Layouts.COPIES,
         "a single mode: lanes hold reduced indices only, so the diagonal of our array works; "
         + _GRANTED, TETRIX,
     ),
     Baseline(
-        "outer", "outer product, copies", Order.SEARCHED, (OUTER,), Layouts.COPIES,
+        "outer", "outer product, copies", Order.SEARCHED, "hybrid", (OUTER,), Layouts.COPIES,
         "a single mode: rows hold indices of the one operand, columns of the other; " + _GRANTED,
         TETRIX,
     ),
     Baseline(
-        "tie", "TIE-like", Order.LAST_FIRST, (OUTER,), Layouts.FREE,
-        "an MPO stage by stage from the last core, outer products of core and data; granted: its "
-        "memory scheme transposes between stages at no cost (here: free strides, no conflicts), "
-        "the best rows and columns of every stage, our prefetch",
+        "tie", "TIE-like", Order.LAST_FIRST, "hybrid", (OUTER,), Layouts.FREE,
+        "an MPO stage by stage from the last core, outer products of core and data, no operand "
+        "held; granted: its memory scheme transposes between stages at no cost (here: free "
+        "strides, no conflicts), the best rows and columns of every stage, our software pipeline",
         TIE, ("mpo",),
     ),
     Baseline(
-        "ette", "ETTE-like", Order.LAST_FIRST, (OUTER, INNER), Layouts.FREE,
+        "ette", "ETTE-like", Order.LAST_FIRST, "hybrid", (OUTER, INNER), Layouts.FREE,
         "an MPS, whose input and output modes are in cores of their own, input cores before output "
         "cores; granted: both modes, no transposes (its access scheme), no data moved between "
-        "stages (its look-ahead: our steps follow without a gap where they do not depend)",
+        "stages (its look-ahead: our software pipeline)",
         ETTE, ("mps",),
     ),
     Baseline(
-        "tetrix", "TetriX-like", Order.SEARCHED, (OUTER, INNER), Layouts.COPIES,
+        "tetrix", "TetriX-like", Order.SEARCHED, "hybrid", (OUTER, INNER), Layouts.COPIES,
         "two modes, chosen per step so that copies are avoided; inner products on our diagonal "
         "only; " + _GRANTED, TETRIX,
     ),
     Baseline(
-        "analytic-inner", "inner product, all PEs", Order.SEARCHED, (INNER,), Layouts.ANALYTIC,
+        "analytic-inner", "inner product, all PEs", Order.SEARCHED, "hybrid", (INNER,),
+        Layouts.ANALYTIC,
         "analytic: a held operand, all PEs, free shaping, perfect overlap, no latency", TETRIX,
+        state=State.FORMULA,
     ),
     Baseline(
-        "analytic-outer", "outer product, ideal", Order.SEARCHED, (OUTER,), Layouts.ANALYTIC,
-        "analytic: free shaping, perfect overlap, no latency", TETRIX,
+        "analytic-outer", "outer product, ideal", Order.SEARCHED, "hybrid", (OUTER,),
+        Layouts.ANALYTIC,
+        "analytic: free shaping, perfect overlap, no latency", TETRIX, state=State.FORMULA,
     ),
     Baseline(
-        "analytic-two", "TetriX-like, all PEs", Order.SEARCHED, (OUTER, INNER), Layouts.ANALYTIC,
+        "analytic-two", "TetriX-like, all PEs", Order.SEARCHED, "hybrid", (OUTER, INNER),
+        Layouts.ANALYTIC,
         "analytic: both modes on all PEs, free shaping, perfect overlap, no latency", TETRIX,
+        state=State.FORMULA,
     ),
     Baseline(
-        "least-macs", "least MACs", Order.LEAST_MACS, ANY, Layouts.FREE,
+        "least-macs", "least MACs", Order.LEAST_MACS, "flex", ANY, Layouts.FREE,
         "the order that a path optimiser gives, found by our own exact search over trees of "
         "connected parts (opt_einsum and cotengra are not used; opt_einsum 3.4.0 by dynamic "
         "programming finds no fewer for any published matrix), on our array",
         PFEIFER,
     ),
     Baseline(
-        OURS, "ours", Order.OURS, ANY, Layouts.FREE,
-        "order, folds and layouts searched together for cycles",
+        OURS, "ours", Order.OURS, "flex", ANY, Layouts.FREE,
+        "what `einchip bench` measures: order, merged weights, folds that hold operands, layouts "
+        "and software pipeline searched together for cycles in a stream",
     ),
     Baseline(
-        OURS_SLICED, "ours, input in slices", Order.OURS, ANY, Layouts.FREE,
-        "what `einchip workloads` measures: the input is loaded in slices where that is quicker; "
-        "all other rows load it whole before the first step",
+        OURS_ALONE, "ours, one at a time", Order.OURS, "flex", ANY, Layouts.FREE,
+        "what `einchip workloads` measures: a cold execution, searched for as such; the input is "
+        "loaded in slices where that is quicker", state=State.ALONE,
     ),
     Baseline(
-        "ours-cores", "ours, cores in their order", Order.CORES, ANY, Layouts.FREE,
-        "ours but for the order: input, first core, second core, ..",
+        OURS_UNMERGED, "ours, weights as they are", Order.SEARCHED, "flex", ANY, Layouts.FREE,
+        "ours but for merged weights; a step on weights alone runs once, before the stream",
     ),
     Baseline(
-        "ours-last-first", "ours, last core first", Order.LAST_FIRST, ANY, Layouts.FREE,
-        "ours but for the order: input, last core, last but one, ..",
+        "ours-cores", "ours, cores in their order", Order.CORES, "flex", ANY, Layouts.FREE,
+        "weights as they are; input, first core, second core, ..",
     ),
     Baseline(
-        "ours-inner", "ours, inner product", Order.OURS, (INNER,), Layouts.FREE,
-        "ours but for the folds: k on lanes only",
+        "ours-last-first", "ours, last core first", Order.LAST_FIRST, "flex", ANY, Layouts.FREE,
+        "weights as they are; input, last core, last but one, ..",
     ),
     Baseline(
-        "ours-outer", "ours, outer product", Order.OURS, (OUTER,), Layouts.FREE,
-        "ours but for the folds: m and n on lanes only",
+        "ours-hybrid", "ours, fold hybrid", Order.OURS, "hybrid", ANY, Layouts.FREE,
+        "ours but for the fold: diagonal blocks, no operand held",
     ),
     Baseline(
-        "ours-two", "ours, two modes", Order.OURS, (OUTER, INNER), Layouts.FREE,
-        "ours but for the folds: m and n, or k, on lanes",
+        "ours-op", "ours, fold op", Order.OURS, "op", ANY, Layouts.FREE,
+        "ours but for the fold: outer products only",
     ),
     Baseline(
-        "ours-copies", "ours, fixed layouts", Order.OURS, ANY, Layouts.COPIES,
-        "ours but for the layouts: the same tree with any fold, copies between",
+        "ours-ip", "ours, fold ip", Order.OURS, "ip", ANY, Layouts.FREE,
+        "ours but for the fold: inner products only, on all PEs, one operand held",
+    ),
+    Baseline(
+        "ours-unfused", "ours, indices not fused", Order.OURS, "flex", PLAIN, Layouts.FREE,
+        "ours but for the layouts: no two indices act as one",
+    ),
+    Baseline(
+        "ours-copies", "ours, fixed layouts", Order.OURS, "flex", PLAIN, Layouts.COPIES,
+        "ours but for the layouts: the same tree with any fold that fuses no indices, copies "
+        "between",
     ),
 )  # fmt: skip
 
@@ -188,13 +222,15 @@ class Gain:
 
 
 GAINS: Final = (
-    Gain("order-cores", "order", "ours-cores", OURS, "cores in their order"),
-    Gain("order-last-first", "order", "ours-last-first", OURS, "last core first"),
-    Gain("order-least-macs", "order", "least-macs", OURS, "least MACs"),
-    Gain("fold-inner", "fold", "ours-inner", OURS, "inner product only"),
-    Gain("fold-outer", "fold", "ours-outer", OURS, "outer product only"),
-    Gain("fold-two", "fold", "ours-two", OURS, "two modes"),
-    Gain("layout", "layout", "ours-copies", OURS, "fixed layouts, copies"),
+    Gain("merged", "merged weights", OURS_UNMERGED, OURS, "weights as they are"),
+    Gain("order-cores", "order", "ours-cores", OURS_UNMERGED, "cores in their order"),
+    Gain("order-last-first", "order", "ours-last-first", OURS_UNMERGED, "last core first"),
+    Gain("order-least-macs", "order", "least-macs", OURS_UNMERGED, "least MACs"),
+    Gain("fold-hybrid", "fold", "ours-hybrid", OURS, "hybrid"),
+    Gain("fold-op", "fold", "ours-op", OURS, "outer product only"),
+    Gain("fold-ip", "fold", "ours-ip", OURS, "inner product only"),
+    Gain("layout-fused", "layout", "ours-unfused", OURS, "indices not fused"),
+    Gain("layout-copies", "layout", "ours-copies", "ours-unfused", "fixed layouts, copies"),
     Gain("modes-inner", "modes of TetriX", "inner", "tetrix", "inner product only"),
     Gain("modes-outer", "modes of TetriX", "outer", "tetrix", "outer product only"),
     Gain(

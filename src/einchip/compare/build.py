@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.compare.transposed import fold_with_copies
@@ -16,10 +17,9 @@ from einchip.mapper.network_place import PlacedNetwork, external_regions, place_
 from einchip.mapper.network_search import attempts
 from einchip.mapper.plan import Part, Slicing
 from einchip.mapper.programs import check_words
+from einchip.mapper.stream import Stream, Way, best_stream, folded, way_of
 from einchip.network import Network
 
-#: The constant 1 of steps with one operand, which is filled once.
-ONES = tuple(f"{tree.ONE}{space}" for space in (0, 1))
 #: The dense matrix, and its output index.
 MATRIX, OUTPUT = "W", "O"
 #: Outputs of a slice, and slices of one program, at most.
@@ -28,115 +28,122 @@ MAX_ROWS, MAX_PIECES = 64, 8
 
 @dataclass(frozen=True)
 class Built:
-    """A mapped network, placed twice.
+    """A mapped network as one execution: the input is loaded, contracted, the result stored.
 
-    Attributes
-    ----------
-    node : its tree.
-    cold : one execution: the input is loaded, then contracted, and the result stored.
-    standing : one execution of many: the input is there.
-    times : how often the program runs for one execution (parts of a dense matrix).
+    `node` is its tree.
     """
 
     node: tree.Node
     part: Part
     cold: PlacedNetwork
+
+
+@dataclass(frozen=True)
+class Dense(Built):
+    """A dense product, as one execution and as one of many, whose input is there (`standing`).
+
+    `times`: how often the programs run for one execution, each for a part of the outputs.
+    """
+
     standing: PlacedNetwork
-    times: int = 1
+    times: int
+
+
+Failed = Callable[[MappingError], None]
+
+
+class Problem(NamedTuple):
+    """A network with its trees, on a machine, folds of some modes, layouts free or with copies."""
+
+    network: Network
+    arch: Architecture
+    trees: Sequence[tree.Ranked]
+    modes: tuple[str, ...]
+    streamed: str
+    copies: bool = False
+
+
+def cold(problem: Problem) -> Built:
+    """Map one execution, all tensors but the streamed one resident.
+
+    Without copies the first tree that fits is taken, with them the one that is quickest with its
+    copies. Raises MappingError.
+    """
+    failures: list[MappingError] = []
+    for node, part in (_copied if problem.copies else _free)(problem, failures.append):
+        try:
+            network, arch, streamed = problem.network, problem.arch, problem.streamed
+            return Built(node, *placed(part, network, arch, streamed, _weights(part, streamed)))
+        except MappingError as error:
+            failures.append(error)
+    raise nearest(failures)
+
+
+def stream(problem: Problem) -> Stream:
+    """Map a stream of executions: of all trees the quickest. Raises MappingError."""
+    failures: list[MappingError] = []
+    try:
+        return best_stream(_ways(problem, failures.append))
+    except MappingError as error:
+        raise nearest([error, *failures]) from None
+
+
+def _ways(problem: Problem, failed: Failed) -> Iterator[Way]:
+    network, arch, trees, modes, streamed, copies = problem
+    if copies:
+        for node, part in _copied(problem, failed):
+            yield way_of(network, arch, streamed, node, part)
+        return
+    for ranked in trees:
+        yield from folded(network, arch, streamed, ranked.node, modes)
 
 
 def placed(
     part: Part, network: Network, arch: Architecture, streamed: str, kept: Sequence[str]
-) -> tuple[Part, PlacedNetwork, PlacedNetwork]:
-    """Place a part with `kept` resident, and with `streamed` resident too.
+) -> tuple[Part, PlacedNetwork]:
+    """Place a part with `kept` resident.
 
     Its result is beside the scratchpad of `streamed`, else in the same. Raises MappingError.
     """
     failures = []
     for space in (1, 0):
         moved = part.with_result_in(part.tensors[streamed].space ^ space)
-        regions = external_regions(moved, network.sizes, arch)
         try:
-            cold, standing = (
-                place_network(moved, regions, (*kept, *ONES, *more), arch)
-                for more in ((), (streamed,))
-            )
-            check_words(cold.programs(None).run, arch)
+            found = place_network(moved, external_regions(moved, network.sizes, arch), kept, arch)
+            check_words(found.programs(None).run, arch)
         except MappingError as error:
             failures.append(error)
         else:
-            return moved, cold, standing
+            return moved, found
     raise nearest(failures)
 
 
-def build(
-    network: Network,
-    arch: Architecture,
-    trees: Sequence[tree.Ranked],
-    modes: Sequence[str],
-    streamed: str,
-    copies: bool = False,
-) -> Built:
-    """Map one of some trees with folds of these modes, all tensors but `streamed` resident.
-
-    Without `copies` layouts are free and the first tree that fits is taken. With them they are
-    fixed, and the tree that is quickest with its copies is taken. Raises MappingError.
-    """
-    weights = [name for name in network.tensors if name != streamed]
-    failures: list[MappingError] = []
-    folded = _copied if copies else _free
-    for node, part in folded(network, arch, trees, tuple(modes), streamed, failures.append):
-        try:
-            return Built(node, *placed(part, network, arch, streamed, weights))
-        except MappingError as error:
-            failures.append(error)
-    raise nearest(failures)
+def _weights(part: Part, streamed: str) -> list[str]:
+    return [t.name for t in part.tensors.values() if t.is_input and t.name != streamed]
 
 
-Failed = Callable[[MappingError], None]
-
-
-def _tasks(
-    network: Network,
-    arch: Architecture,
-    trees: Sequence[tree.Ranked],
-    modes: tuple[str, ...],
-    streamed: str,
-) -> Iterator[Task]:
+def _tasks(problem: Problem, trees: Sequence[tree.Ranked]) -> Iterator[Task]:
     """Yield the trees, then ways to swap the scratchpads of the first one."""
-    for attempt in attempts(network, trees, streamed, tuple(network.tensors)):
+    network, arch, _, modes, streamed, _ = problem
+    for attempt in attempts(network, [trees], streamed, tuple(network.tensors)):
         yield Task(
             attempt.node, network.sizes, arch, Naming(RESULT), Slicing(), streamed, attempt.flips,
             modes=modes,
         )  # fmt: skip
 
 
-def _free(
-    network: Network,
-    arch: Architecture,
-    trees: Sequence[tree.Ranked],
-    modes: tuple[str, ...],
-    streamed: str,
-    failed: Failed,
-) -> Iterator[tuple[tree.Node, Part]]:
-    for task in _tasks(network, arch, trees, modes, streamed):
+def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
+    for task in _tasks(problem, problem.trees):
         try:
             yield task.root, fold_tree(task)
         except MappingError as error:
             failed(error)
 
 
-def _copied(
-    network: Network,
-    arch: Architecture,
-    trees: Sequence[tree.Ranked],
-    modes: tuple[str, ...],
-    streamed: str,
-    failed: Failed,
-) -> Iterator[tuple[tree.Node, Part]]:
+def _copied(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
     """Yield the trees by their cycles with copies, then ways to swap their scratchpads."""
     found: list[tuple[int, int, Task, Part]] = []
-    for task in itertools.islice(_tasks(network, arch, trees, modes, streamed), len(trees)):
+    for task in itertools.islice(_tasks(problem, problem.trees), len(problem.trees)):
         try:
             total, part = fold_with_copies(task)
             found.append((total, len(found), task, part))
@@ -146,14 +153,14 @@ def _copied(
     yield from ((task.root, part) for _, _, task, part in found)
     if found:
         best = [tree.Ranked(found[0][0], found[0][2].root)]
-        for task in itertools.islice(_tasks(network, arch, best, modes, streamed), 1, None):
+        for task in itertools.islice(_tasks(problem, best), 1, None):
             try:
                 yield task.root, fold_with_copies(task)[1]
             except MappingError as error:
                 failed(error)
 
 
-def dense(n_inputs: int, n_outputs: int, batch: int, arch: Architecture, resident: bool) -> Built:
+def dense(n_inputs: int, n_outputs: int, batch: int, arch: Architecture, resident: bool) -> Dense:
     """Map a dense matrix, its weights resident or streamed in slices of outputs.
 
     A program handles a part of the outputs that is small enough, `times` times the same; the input
@@ -167,13 +174,15 @@ def dense(n_inputs: int, n_outputs: int, batch: int, arch: Architecture, residen
         outputs = n_outputs if resident else rows * pieces
         network = dense_network(n_inputs, outputs, batch)
         slicing = Slicing() if resident or pieces == 1 else Slicing(OUTPUT, pieces, 1)
-        node = tree.Node(network.output, "", *(tree.Node(network.tensors[n], n) for n in "xW"))
+        node = dense_tree(network)
         for flip in (False, True):
             task = Task(node, network.sizes, arch, Naming(RESULT), slicing, MATRIX, {0: flip})
             try:
-                part = fold_tree(task)
                 kept = (MATRIX,) if resident else ()
-                return Built(node, *_dense_placed(part, network, arch, kept), n_outputs // outputs)
+                part, once = placed(fold_tree(task), network, arch, "x", kept)
+                regions = external_regions(part, network.sizes, arch)
+                standing = place_network(part, regions, (*kept, "x"), arch)
+                return Dense(node, part, once, standing, n_outputs // outputs)
             except MappingError as error:
                 failures.append(error)
         if resident:
@@ -181,15 +190,14 @@ def dense(n_inputs: int, n_outputs: int, batch: int, arch: Architecture, residen
     raise nearest(failures)
 
 
-def _dense_placed(
-    part: Part, network: Network, arch: Architecture, kept: Sequence[str]
-) -> tuple[Part, PlacedNetwork, PlacedNetwork]:
-    """Place a dense product: with its input loaded, and with its input there."""
-    return placed(part, network, arch, "x", kept)
-
-
 def dense_network(n_inputs: int, n_outputs: int, batch: int) -> Network:
     """Return x[n, i] W[o, i]; the input index in two factors, so that each counts to 2^16."""
     fast = max(c for c in range(1, 257) if n_inputs % c == 0)
     sizes = {"n": batch, OUTPUT: n_outputs, "i": n_inputs // fast, "j": fast}
     return Network({"x": ("n", "i", "j"), MATRIX: (OUTPUT, "i", "j")}, sizes, ("n", OUTPUT))
+
+
+def dense_tree(network: Network) -> tree.Node:
+    """Return the one step of a dense product."""
+    x, matrix = (tree.Node(network.tensors[name], name) for name in ("x", MATRIX))
+    return tree.Node(network.output, "", x, matrix)

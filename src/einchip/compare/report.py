@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from einchip.compare.baselines import BASELINES, GAINS
+from einchip.compare.baselines import BASELINES, GAINS, Baseline
 from einchip.compare.table import Comparison, Row
 
 TITLES = (
-    "order", "layouts", "cycles", "steady", "copies", "MACs", "words", "energy, nJ",
+    "state", "order", "fold", "layouts", "cold", "steady", "copies", "MACs", "words", "energy, nJ",
 )  # fmt: skip
-_NUMBERS = 6
+#: Of these so many are texts, the others numbers.
+TEXTS = 4
 
 
 def number(value: float | None) -> str:
@@ -24,10 +25,15 @@ def number(value: float | None) -> str:
 
 
 def cells(row: Row) -> list[str]:
-    """Return what a table says of a row, behind its order and layouts."""
+    """Return the figures that a table says of a row."""
     spent = None if row.energy_pj is None else row.energy_pj / 1000
     figures = (row.cycles, row.steady_cycles, row.copy_cycles, row.macs, row.words, spent)
     return [number(f) for f in figures]
+
+
+def what(baseline: Baseline) -> list[str]:
+    """Return what a table says of a baseline, behind its title."""
+    return [baseline.state, baseline.order, baseline.fold, baseline.layouts]
 
 
 def remark(row: Row) -> str:
@@ -50,11 +56,11 @@ class Report:
         grid = Table(title=Text(f"{title}, bound {c.bound_cycles:,} cycles"))
         grid.add_column("row", no_wrap=True)
         for k, name in enumerate(TITLES):
-            grid.add_column(name, justify="right" if k >= len(TITLES) - _NUMBERS else "left")
+            grid.add_column(name, justify="right" if k >= TEXTS else "left")
         remarks = []
         for row in c.rows:
             baseline = next(b for b in BASELINES if b.key == row.key)
-            grid.add_row(baseline.title, baseline.order, baseline.layouts, *cells(row))
+            grid.add_row(baseline.title, *what(baseline), *cells(row))
             if remark(row):
                 remarks.append(Text(f"{baseline.title}: {remark(row)}"))
         return Group(grid, *remarks, *map(Text, gains(c)), Text(""))
@@ -72,7 +78,7 @@ def gains(found: Comparison) -> Iterator[str]:
             yield f"by {what}: {', '.join(ways)}"
 
 
-def models() -> Iterator[str]:
+def models(baselines: Iterable[Baseline]) -> Iterator[str]:
     """Yield what every row models, and from where."""
-    for b in BASELINES:
+    for b in baselines:
         yield f"{b.title}: {b.models}" + (f" [{b.source}]" if b.source else "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -11,22 +13,23 @@ from einchip import energy
 from einchip.arch import ADDRESSABLE, Architecture
 from einchip.compare import analytic, orders
 from einchip.compare.baselines import (
-    ANY,
     BASELINES,
     COPIED_TREES,
     DENSE_RESIDENT,
     GAINS,
     OURS,
-    OURS_SLICED,
     Baseline,
     Layouts,
     Order,
+    State,
 )
-from einchip.compare.build import Built, build, dense
-from einchip.compare.measure import Measured, measure, run
+from einchip.compare.build import Problem, cold, dense, dense_network, dense_tree, stream
+from einchip.compare.measure import Measured, alone, cold_dense, one_after_the_other, run, steady
 from einchip.mapper import MappingError, map_network, tree
-from einchip.mapper.network_search import TREES, tree_costs
-from einchip.mapper.tree import Node
+from einchip.mapper.merge import Merging
+from einchip.mapper.node import Node
+from einchip.mapper.objectives import tree_costs
+from einchip.mapper.stream import Stream, map_stream, stream_trees
 from einchip.models import MatrixSpec, ModelError
 from einchip.network import Network, NetworkError
 from einchip.program import ProgramError
@@ -38,18 +41,22 @@ from einchip.workloads.figures import INPUT, network_of
 BATCH = "batch"
 
 
+#: Told which row is measured: its title, its number, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
 @dataclass(frozen=True)
 class Row:
     """Figures of one baseline; None where it has none, and `error` says why it could not run.
 
-    `roomy`: it does not fit the machine, and ran on one with the deepest scratchpads that
-    instructions can address.
+    `cycles` are of one cold execution, `steady_cycles` of one of many; the other figures are of the
+    steady state where there is one. `roomy`: what they are of does not fit the machine, and ran on
+    one with the deepest scratchpads that instructions can address.
     """
 
     key: str
     cycles: int | None = None
     steady_cycles: int | None = None
-    chip_cycles: int | None = None
     copy_cycles: int | None = None
     macs: int | None = None
     words: int | None = None
@@ -60,9 +67,12 @@ class Row:
     roomy: bool = False
 
     @classmethod
-    def of(cls, key: str, node: Node, found: Measured, roomy: bool) -> Row:
-        """Return the row of a measured mapping."""
-        return cls(key, **asdict(found), tree=node.text(), roomy=roomy)
+    def of(
+        cls, key: str, node: Node, found: Measured, cycles: int | None, roomy: bool = False
+    ) -> Row:
+        """Return a row of the steady state, with the cycles of a cold execution."""
+        figures = {k: v for k, v in asdict(found).items() if k != "cycles"}
+        return cls(key, cycles, found.cycles, **figures, tree=node.text(), roomy=roomy)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data; what it has not is left out."""
@@ -120,108 +130,150 @@ def batched(network: Network, batch: int) -> Network:
 
 
 class _Workload:
-    """One network and its trees, which several rows share."""
+    """One network, and what several of its rows share."""
 
     def __init__(
         self, spec: MatrixSpec, arch: Architecture, table: energy.Table, batch: int
     ) -> None:
         self.spec, self.arch, self.table, self.batch = spec, arch, table, batch
         self.network = batched(network_of(spec), batch)
-        self.built: dict[str, Built] = {}
 
-    def rows(self, baselines: Sequence[Baseline]) -> list[Row]:
-        """Return the rows of those baselines that are defined for the format."""
-        defined = (b for b in baselines if not b.formats or self.spec.format in b.formats)
-        return [self.row(b) for b in defined]
+    def rows(self, baselines: Sequence[Baseline], progress: Progress) -> Iterator[Row]:
+        """Yield the rows of those baselines that are defined for the format."""
+        defined = [b for b in baselines if not b.formats or self.spec.format in b.formats]
+        for k, baseline in enumerate(defined):
+            progress(baseline.title, k + 1, len(defined))
+            yield self.row(baseline)
 
     def row(self, baseline: Baseline) -> Row:
         """Return a row; what cannot run says why."""
         try:
-            if baseline.layouts is Layouts.ANALYTIC:
-                return self.analytic(baseline)
-            if baseline.key == OURS_SLICED:
-                return self.sliced(baseline.key)
-            return self.executed(baseline)
+            return self.measured(baseline)
         except (MappingError, NetworkError, ProgramError) as error:
             return Row(baseline.key, error=" ".join(str(error).split()))
 
-    def analytic(self, baseline: Baseline) -> Row:
+    def measured(self, baseline: Baseline) -> Row:
+        """Return a row. Raises MappingError, NetworkError, ProgramError."""
+        arch = self.arch.override(fold=baseline.fold)
+        if baseline.state is State.FORMULA:
+            return self.formula(baseline, arch)
+        if baseline.state is State.ALONE:
+            return self.alone(baseline, arch)
+        if baseline.order is Order.NONE:
+            return self.dense(baseline, arch)
+        return self.streamed(baseline, arch)
+
+    def formula(self, baseline: Baseline, arch: Architecture) -> Row:
         """Return a row of formulas."""
-        best = analytic.cheapest(self.network, self.arch, baseline.modes)
-        port = -(-self.moved() * self.arch.element_bytes // self.arch.port_bytes)
+        weights = [name for name in self.network.tensors if name != INPUT]
+        best = analytic.cheapest(self.network, arch, baseline.modes, weights)
+        port = -(-self.moved() * arch.element_bytes // arch.port_bytes)
         return Row(
-            baseline.key, steady_cycles=max(int(best.cost), port), chip_cycles=int(best.cost),
+            baseline.key, steady_cycles=max(int(best.cost), port),
             macs=tree.macs(best.node, self.network), tree=best.node.text(),
         )  # fmt: skip
-
-    def executed(self, baseline: Baseline) -> Row:
-        """Return the row of a program; where it does not fit, with room unless it is dense or ours.
-
-        Raises MappingError where it does not fit.
-        """
-        try:
-            return self.executed_on(self.arch, baseline)
-        except MappingError:
-            if baseline.order is Order.NONE or baseline.key == OURS:
-                raise
-        depth = ADDRESSABLE // self.arch.lanes
-        return self.executed_on(self.arch.override(x_depth=depth, y_depth=depth), baseline)
-
-    def executed_on(self, arch: Architecture, baseline: Baseline) -> Row:
-        built = self.build(baseline, arch)
-        found = measure(built, arch, self.table)
-        return Row.of(baseline.key, built.node, found, arch is not self.arch)
 
     def moved(self) -> int:
         """Return the elements of input and result."""
         network = self.network
         return network.size(network.tensors[INPUT]) + network.size(network.output)
 
-    def sliced(self, key: str) -> Row:
-        """Return the cold execution whose input may come in slices."""
+    def alone(self, baseline: Baseline, arch: Architecture) -> Row:
+        """Return one cold execution of ours, whose input may come in slices."""
         weights = [name for name in self.network.tensors if name != INPUT]
-        mapping = map_network(self.network, self.arch, resident=weights, streamed=INPUT)
-        found = run(mapping.emit().run, self.arch)
-        spent = energy.energy(found.counters, self.arch, self.table).total_pj
-        return Row(
-            key, cycles=found.cycles, macs=found.counters["macs"], energy_pj=spent,
-            tree=mapping.part.tree,
-        )  # fmt: skip
+        mapping = map_network(self.network, arch, resident=weights, streamed=INPUT)
+        found = alone(mapping.emit().run, arch, self.table)
+        return Row(baseline.key, **asdict(found), tree=mapping.part.tree)
 
-    def build(self, baseline: Baseline, arch: Architecture) -> Built:
-        """Return a baseline's mapping."""
-        if baseline.order is Order.NONE:
-            resident = baseline.key == DENSE_RESIDENT
-            n_inputs, n_outputs = self.spec.in_size, self.spec.out_size
-            return dense(n_inputs, n_outputs, self.batch, arch, resident)
+    def dense(self, baseline: Baseline, arch: Architecture) -> Row:
+        """Return a row of the uncompressed matrix."""
+        n_inputs, n_outputs = self.spec.in_size, self.spec.out_size
+        resident = baseline.key == DENSE_RESIDENT
+        built = dense(n_inputs, n_outputs, self.batch, arch, resident)
+        if resident:
+            network = dense_network(n_inputs, n_outputs, self.batch)
+            trees = [tree.Ranked(0.0, dense_tree(network))]
+            found = steady(stream(Problem(network, arch, trees, baseline.modes, "x")), self.table)
+        else:
+            found = one_after_the_other(built, arch, self.table)
+        return Row.of(baseline.key, built.node, found, cold_dense(built, arch))
+
+    def streamed(self, baseline: Baseline, arch: Architecture) -> Row:
+        """Return a row of a stream, with more room where it does not fit, unless it is ours."""
         if baseline.key == OURS:
-            return self.ours()
+            found = self.ours
+            return Row.of(OURS, found.root, steady(found, self.table), None)
+        depth = ADDRESSABLE // arch.lanes
+        larger = arch.override(x_depth=depth, y_depth=depth)
+        best: Row | None = None
+        cycles: int | None = None
+        for machine in (arch, larger):
+            with contextlib.suppress(MappingError):
+                cycles = cycles or self.cold(self.problem(baseline, machine, cold=True))
+            try:
+                found = self.quickest(baseline, machine, cycles)
+            except MappingError:
+                if machine is larger:
+                    raise
+                continue
+            best = Row.of(
+                baseline.key, found.root, steady(found, self.table), cycles, machine is larger
+            )
+            break
+        assert best
+        return best
+
+    def quickest(self, baseline: Baseline, arch: Architecture, cycles: int | None) -> Stream:
+        """Return a stream; where one cold execution (`cycles`) is quicker, of its trees, too.
+
+        Trees are chosen before copies, and those that are quickest then may want many.
+        """
+        found = stream(self.problem(baseline, arch))
+        if cycles is None or found.predicted <= cycles:
+            return found
+        with contextlib.suppress(MappingError):
+            other = stream(self.problem(baseline, arch, cold=True))
+            found = min(found, other, key=lambda s: s.predicted)
+        return found
+
+    def cold(self, problem: Problem) -> int:
+        """Return the cycles of one cold execution."""
+        return run(cold(problem).cold.programs(None).run, problem.arch).cycles
+
+    @cached_property
+    def ours(self) -> Stream:
+        """Our stream, found once."""
+        return map_stream(self.network, self.arch.override(fold="flex"), INPUT)
+
+    def problem(self, baseline: Baseline, arch: Architecture, cold: bool = False) -> Problem:
+        """Return what a baseline may choose from."""
+        trees = self.trees(baseline, arch, cold)
         copies = baseline.layouts is Layouts.COPIES
-        return build(self.network, arch, self.trees(baseline), baseline.modes, INPUT, copies)
+        return Problem(self.network, arch, trees, baseline.modes, INPUT, copies)
 
-    def ours(self) -> Built:
-        """Return our mapping, found once."""
-        if "ours" not in self.built:
-            trees = tree.search(self.network, *tree_costs(self.network, self.arch), keep=TREES)
-            self.built["ours"] = build(self.network, self.arch, trees, ANY, INPUT)
-        return self.built["ours"]
-
-    def trees(self, baseline: Baseline) -> list[tree.Ranked]:
-        """Return the trees that a baseline may take."""
+    def trees(self, baseline: Baseline, arch: Architecture, cold: bool) -> list[tree.Ranked]:
+        """Return the trees that a baseline may take, searched ones for their state."""
         network = self.network
         match baseline.order:
             case Order.OURS:
-                node = self.ours().node
+                node = self.ours.root
             case Order.CORES:
                 node = orders.in_order(network, INPUT)
             case Order.LAST_FIRST:
                 node = orders.last_core_first(network, INPUT)
             case Order.LEAST_MACS:
                 node = orders.least_macs(network)
-            case _:
-                costs = tree_costs(network, self.arch, baseline.modes)
+            case _ if cold:
+                costs = tree_costs(network, arch, baseline.modes)
                 return tree.search(network, *costs, keep=COPIED_TREES)
+            case _:
+                found = stream_trees(network, arch, INPUT, Merging(), baseline.modes)
+                return found[:COPIED_TREES]
         return [tree.Ranked(0.0, node)]
+
+
+def _silent(*_: object) -> None:
+    """Tell nothing."""
 
 
 def compare(
@@ -231,14 +283,15 @@ def compare(
     batch: int = 1,
     baselines: Sequence[Baseline] = BASELINES,
     facts: Mapping[str, Any] | None = None,
+    progress: Progress = _silent,
 ) -> Comparison | Refused:
     """Compare a workload's baselines; a matrix that makes no network is refused."""
     if isinstance(workload, Refused):
         return workload
     try:
         found = _Workload(workload.spec, arch, table, batch)
-        line = roofline(found.network, arch, INPUT)
-        rows = tuple(found.rows(baselines))
+        line = roofline(found.network, arch, INPUT, steady=True)
+        rows = tuple(found.rows(baselines, progress))
     except (ModelError, NetworkError) as error:
         return Refused(workload.name, " ".join(str(error).split()))
     spec = workload.spec

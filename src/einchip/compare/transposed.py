@@ -4,7 +4,7 @@ What a machine that multiplies matrices has:
 
 * A tensor lies without padding in a fixed order of its indices. The result of a step lies as its
   two operands give it: shared indices, then what is left of the rows' operand in its order, then
-  what is left of the columns' operand in its order, the lanes of a row last.
+  what is left of the columns' operand in its order, the lanes that are written at once last.
 * An access is a *run* of neighbouring elements: the lanes are the fastest indices, each but the
   slowest of them taken whole.
 * Where a step's lanes are no run in its operand, the operand is copied first (COPY on the vector
@@ -37,8 +37,8 @@ from einchip.program import Copy
 
 Lanes = tuple[Factor, ...]
 Order = tuple[str, ...]
-#: Ways to compute a step, and to have an operand, that are kept.
-KEPT_ENTRIES, KEPT_WAYS = 12, 4
+#: Folds of a step that are tried, ways to compute it, and ways to have an operand that are kept.
+KEPT_FOLDS, KEPT_ENTRIES, KEPT_WAYS = 48, 12, 4
 #: What a copy's name ends in.
 COPIED = ".copy"
 
@@ -71,7 +71,7 @@ def order_of(layout: Layout) -> Order:
 
 def is_run(layout: Layout, lanes: Iterable[Factor]) -> bool:
     """Tell whether lanes are neighbouring elements."""
-    held = [(layout.stride(f.index), f.count) for f in lanes if f.index in layout.strides]
+    held = [(f.step * layout.stride(f.index), f.count) for f in lanes if f.index in layout.strides]
     expected = 1
     for stride, count in sorted(held):
         if stride != expected:
@@ -137,7 +137,7 @@ class _Folder:
                 continue
             x, y = step.pair[::-1] if flip else step.pair
             shape = Shape.of(x.indices, y.indices, step.indices, task.sizes)
-            for cycles_, fold in task.folds(shape, False):
+            for cycles_, fold in task.folds(shape, False, None, KEPT_FOLDS).candidates:
                 pairs = itertools.product(
                     self.ways(x, fold.x_lanes, known), self.ways(y, fold.y_lanes, known)
                 )
@@ -156,17 +156,15 @@ class _Folder:
 
     def result(self, step: Node, fold: Fold, x: Order, y: Order) -> Layout:
         """Return how a step's result lies."""
-        kept = set(step.indices)
-        rows = [i for i in x if i in kept and i not in y]
+        kept, sizes = set(step.indices), self.task.sizes
+        rows = lanes_last([i for i in x if i in kept and i not in y], fold.h, sizes)
         shared = [i for i in x if i in kept and i in y]
-        cols = [i for i in y if i in kept and i not in x]
-        lanes = {f.index for f in fold.b}
-        cols = list(lanes_last(cols, fold.n, self.task.sizes))
-        laned = {f.index for f in fold.n}
+        cols = lanes_last([i for i in y if i in kept and i not in x], fold.n, sizes)
+        lanes = {f.index for f in fold.b + fold.h + fold.n}
         order = (
-            *(i for i in shared if i not in lanes), *rows, *(i for i in cols if i not in laned),
-            *(i for i in shared if i in lanes), *(i for i in cols if i in laned),
-        )  # fmt: skip
+            *(i for i in (*shared, *rows, *cols) if i not in lanes),
+            *(i for i in (*shared, *rows, *cols) if i in lanes),
+        )
         return row_major(order, self.task.sizes)
 
     def ways(self, node: Node, lanes: Lanes, known: Mapping[int, list[_Entry]]) -> list[_Way]:
