@@ -24,6 +24,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -345,10 +346,25 @@ class Stream:
 
     @cached_property
     def predicted(self) -> float:
-        """Predicted cycles of one execution in the steady state."""
+        """Predicted cycles of one execution in the steady state.
+
+        Those of the program (`timeline.predict`), which leaves out write ports: a load and the
+        rows that are drained into its scratchpad take turns, so all of them must find room.
+        """
         run = self.programs().run
         ends = [predict(run, self.arch, n) for n in (WARM_UP, WARM_UP + MEASURED)]
-        return (ends[1] - ends[0]) / MEASURED
+        return max((ends[1] - ends[0]) / MEASURED, self._loading)
+
+    @property
+    def _loading(self) -> int:
+        """Writes to the input's scratchpad in one execution: beats of the load, drained rows."""
+        x, tensors = self.part.tensors[self.streamed], self.part.tensors
+        rows = sum(
+            -(-tensors[s.name].layout.elements // prod(f.count for f in s.fold.z_lanes))
+            for s in self.chain
+            if tensors[s.name].space == x.space
+        )
+        return op.beats(x.layout.extent, self.arch) + rows
 
 
 def chain_of(part: Part, streamed: str) -> list[Step]:
