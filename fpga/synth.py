@@ -58,8 +58,8 @@ CELLS: Final[Mapping[Family, Mapping[str, str]]] = {
         "block_ram": "RAMB(18|36)E1",
     },
 }
-#: Cells that a path between registers may pass, and all wires, as patterns of Yosys. ECP5's multipliers have no
-#: registers of their own here, Xilinx' have.
+#: Cells that a path between registers may pass, and all wires, as patterns of Yosys. Multipliers
+#: have no registers of their own on ECP5; on Xilinx they have.
 PATHS: Final[Mapping[Family, str]] = {
     "ecp5": "t:LUT4 t:PFUMX t:L6MUX21 t:CCU2C t:MULT18X18D w:*",
     "xilinx": "t:LUT* t:INV t:MUXF* t:CARRY4 w:*",
