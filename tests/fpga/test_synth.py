@@ -62,6 +62,7 @@ def test_a_multiplier_takes_one_dsp_and_its_registers(family: Family, tmp_path: 
     # Xilinx' DSP has a register for the product, ECP5's is left without
     assert (found.dsp, found.ff) == (1, {"ecp5": 17, "xilinx": 1}[family])
     assert (found.carry, found.lut_ram, found.block_ram) == (0, 0, 0)
+    assert found.logic_levels == {"ecp5": 1, "xilinx": 0}[family]
     assert found.yosys
     assert found.to_json()["dsp"] == 1
 

@@ -1,0 +1,41 @@
+"""Multipliers are where DSP blocks are meant to be spent: counted by what they are for."""
+
+import re
+
+import pytest
+
+from einchip.arch import PRESETS, Architecture
+from einchip.hw import generate
+
+NANO = PRESETS["nano"]
+#: Products per lane of the vector unit: five of a cell, and one of each of its two activations.
+CELL = 7
+
+
+def products(verilog: str) -> list[str]:
+    """Return the products in Verilog, but for those by a power of two, which are wires."""
+    found = re.findall(r"= (.* \* .*);", verilog)
+    constants = [re.fullmatch(r".* \* \d+'h([0-9a-f]+)", product) for product in found]
+    return [
+        product
+        for product, constant in zip(found, constants, strict=True)
+        if constant is None or int(constant[1], 16).bit_count() != 1
+    ]
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        NANO,
+        NANO.override(fold="op"),
+        NANO.override(fold="flex"),
+        NANO.override(fold="ip"),
+        NANO.override(cols=8, lanes=8, data_bits=16),
+    ],
+    ids=lambda arch: f"{arch.fold} {arch.rows}x{arch.cols}",
+)
+def test_one_per_pe_per_column_of_the_drain_and_per_product_of_a_cell(arch: Architecture) -> None:
+    found = products(generate.verilog(arch))
+    expected = arch.rows * arch.cols + arch.cols + CELL * arch.lanes
+    by_one_bit = [p for p in found if re.match(r"1'h1 \*", p)]  # of the count of one activation
+    assert len(found) - len(by_one_bit) == expected, sorted(set(found))
