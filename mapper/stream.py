@@ -348,12 +348,25 @@ class Stream:
     def predicted(self) -> float:
         """Predicted cycles of one execution in the steady state.
 
-        Those of the program (`timeline.predict`), which leaves out write ports: a load and the
-        rows that are drained into its scratchpad take turns, so all of them must find room.
+        Those of the program (`timeline.predict`), which leaves out ports for which transfers wait:
+        a load and the rows that are drained into its scratchpad take turns, and so do the array
+        and a store that does not read through the window.
         """
         run = self.programs().run
         ends = [predict(run, self.arch, n) for n in (WARM_UP, WARM_UP + MEASURED)]
-        return max((ends[1] - ends[0]) / MEASURED, self._loading)
+        return max((ends[1] - ends[0]) / MEASURED, self._loading, self._storing)
+
+    @property
+    def _storing(self) -> int:
+        """Reads of the result's scratchpad in one execution: by the array, and beats of the store.
+
+        0 where the store has a port of its own.
+        """
+        result = self.part.tensors[self.part.result]
+        if self.arch.in_window(result.space, self.bases[result.name]):
+            return 0
+        array = sum(steady_step_cycles(step, self.arch) for step in self.chain)
+        return array + op.beats(result.layout.extent, self.arch)
 
     @property
     def _loading(self) -> int:

@@ -72,8 +72,8 @@ class LayerFigures:
         above the bound (below zero where another unit or a result's way out is the bound), then
         the cycles without issue by the simulator's counters: `drain`, `port`, `token`, `setup`,
         `idle`.
-    dma_stall_cycles : cycles in which the DMA unit waited for a port or for memory (beside `loss`,
-        since the array may work at the same time).
+    dma_stall_cycles : cycles in which load or store unit waited for a port or for memory (beside
+        `loss`, since the array may work at the same time).
     copy_cycles : cycles in which the vector unit copies, from launch to last write.
     words : of the program.
     """
@@ -203,7 +203,11 @@ def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
         vector_bound_cycles=vector,
         bound_cycles=bound,
         loss=loss,
-        dma_stall_cycles=steady["dma_stall_port"] + steady["dma_stall_memory"],
+        dma_stall_cycles=sum(
+            steady[f"{unit}_stall_{cause}"]
+            for unit in ("load", "store")
+            for cause in ("port", "memory")
+        ),
         copy_cycles=steady["copy"],
         words=program.n_words,
     )
