@@ -115,6 +115,7 @@ _FIGURES = {
 
 
 def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield ""
     yield f"| machine | {' | '.join(columns)} |"
     yield "|---|" + "---:|" * len(columns)
     yield from (f"| {' | '.join(line)} |" for line in lines)
