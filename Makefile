@@ -8,7 +8,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume bench folds workloads compare search speed fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume bench folds clock workloads compare search speed fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -88,10 +88,15 @@ silero: .venv
 	$(BIN)/python -m pip install --quiet --no-deps silero-vad==6.2.3
 	$(BIN)/python examples/silero_vad/run.py --json examples/silero_vad/results/base.json
 
-# Cycles and FPGA cells of every fold; result and page are committed. Hours; needs EXTRAS=test,fpga.
+# Cycles and FPGA cells of every fold; result and page are committed. Hours; EXTRAS=test,fpga.
 folds: .venv
 	mkdir -p bench
 	$(BIN)/python -m einchip.workloads.folds bench/folds.json
+
+# The clock of every unit of `small` on ECP5. Half an hour; needs EXTRAS=test,fpga.
+clock: .venv
+	mkdir -p bench
+	$(BIN)/python -m einchip.fpga.clock bench/clock.json small
 
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md
