@@ -61,18 +61,16 @@ search: .venv
 # Matrices of every format and paper against the baselines of the literature; result and page are
 # committed. Half an hour.
 COMPARED = "TT-LSTM UCF11 160x120x3 rank4" "BT-LSTM UCF11" "TR-LSTM UCF11 end-to-end" \
-	"HT-LSTM UCF11" "tednet TT-LSTM UCF11 features 2048->2048" \
-	"tednet CP-LSTM UCF11 features 2048->2048" "tednet TK2-LSTM UCF11 features 2048->2048" \
-	"MPO-LSTM Fig.2 bond 3" "MPO-LSTM Fig.2 bond 24" \
+	"HT-LSTM UCF11" "tednet CP-LSTM UCF11 features 2048->2048" \
+	"tednet TK2-LSTM UCF11 features 2048->2048" "MPO-LSTM Fig.2 bond 3" \
 	"FT-LSTM speaker verification 40->768 4 cores rank 2 W" \
-	"FT-LSTM speaker verification 40->768 4 cores rank 2 U" \
 	"FT-LSTM row-MNIST 28->256 4 cores rank 2 U" \
-	"MPS/general TT LSTM UCF11 57600->256" "MPS VGG-FC7" "MPO counterpart VGG-FC7" \
+	"MPS/general TT LSTM UCF11 57600->256" "MPS VGG-FC7" \
 	"fully decomposed TT-LSTM PTB 1500 hidden, layer rank 10"
 compare: .venv
 	$(BIN)/einchip compare $(COMPARED) --json docs/compare.json
 	$(BIN)/einchip compare --file src/einchip/compare/orientation.yaml --row ours \
-		--row ours-alone --row tetrix --row analytic-two --json docs/compare-orientation.json
+		--row ours-alone --row analytic-two --json docs/compare-orientation.json
 	$(BIN)/python -m einchip.compare.page docs > docs/compare.md
 
 # How fast RTL and simulator are; the result is committed, its tables are in docs/verification.md.

@@ -70,7 +70,7 @@ def cold(problem: Problem) -> Built:
     copies. Raises MappingError.
     """
     failures: list[MappingError] = []
-    for node, part in (_copied if problem.copies else _free)(problem, failures.append):
+    for node, part in (_copied if problem.copies else _free)(problem, failures.append, False):
         try:
             network, arch, streamed = problem.network, problem.arch, problem.streamed
             return Built(node, *placed(part, network, arch, streamed, _weights(part, streamed)))
@@ -91,7 +91,7 @@ def stream(problem: Problem) -> Stream:
 def _ways(problem: Problem, failed: Failed) -> Iterator[Way]:
     network, arch, trees, modes, streamed, copies = problem
     if copies:
-        for node, part in _copied(problem, failed):
+        for node, part in _copied(problem, failed, True):
             yield way_of(network, arch, streamed, node, part)
         return
     for ranked in trees:
@@ -132,7 +132,7 @@ def _tasks(problem: Problem, trees: Sequence[tree.Ranked]) -> Iterator[Task]:
         )  # fmt: skip
 
 
-def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
+def _free(problem: Problem, failed: Failed, _: bool) -> Iterator[tuple[tree.Node, Part]]:
     for task in _tasks(problem, problem.trees):
         try:
             yield task.root, fold_tree(task)
@@ -140,12 +140,12 @@ def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
             failed(error)
 
 
-def _copied(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
+def _copied(problem: Problem, failed: Failed, steady: bool) -> Iterator[tuple[tree.Node, Part]]:
     """Yield the trees by their cycles with copies, then ways to swap their scratchpads."""
     found: list[tuple[int, int, Task, Part]] = []
     for task in itertools.islice(_tasks(problem, problem.trees), len(problem.trees)):
         try:
-            total, part = fold_with_copies(task)
+            total, part = fold_with_copies(task, steady)
             found.append((total, len(found), task, part))
         except MappingError as error:
             failed(error)
@@ -155,7 +155,7 @@ def _copied(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]
         best = [tree.Ranked(found[0][0], found[0][2].root)]
         for task in itertools.islice(_tasks(problem, best), 1, None):
             try:
-                yield task.root, fold_with_copies(task)[1]
+                yield task.root, fold_with_copies(task, steady)[1]
             except MappingError as error:
                 failed(error)
 

@@ -29,7 +29,7 @@ SHOWN: Final = (
 #: Rows of our machine in a fixed order.
 FIXED: Final = ("ours-cores", "ours-last-first")
 #: Rows of the comparison with known figures.
-ORIENTED: Final = ("analytic-two", "tetrix", OURS, OURS_ALONE)
+ORIENTED: Final = ("analytic-two", OURS, OURS_ALONE)
 #: Columns of the table of steady cycles.
 STEADY: Final = (
     OURS, OURS_ALONE, "dense-streamed", "inner", "outer", "tie", "ette", "tetrix", "analytic-two",
@@ -157,12 +157,12 @@ _ORIENTATION = """
 `src/einchip/compare/orientation.yaml` has shapes for which the cycles of an analytic two-mode
 array (256 multipliers, 16-word ports, free shaping, perfect overlap, batch 1) are known. `known`
 is that figure (in parentheses where runs of 5 elements waste 16-lane words), `formula` our formula
-above, `stream` our executed program in the steady state, transfers included, `tetrix` the
-TetriX-like row in the same loop, `cold` ours, one at a time. Block-term forms: the known figures
-take block by block. `known` counts steps on weights alone, `formula`, `bound` and `stream` do not.
+above, `stream` our executed program in the steady state, transfers included, `cold` ours, one at a
+time. Block-term forms: the known figures take block by block. `known` counts steps on weights
+alone; `formula`, `bound` and `stream` do not.
 
-| shape | known | formula | bound | stream | tetrix | cold | stream / known |
-|---|---:|---:|---:|---:|---:|---:|---:|
+| shape | known | formula | bound | stream | cold | stream / known |
+|---|---:|---:|---:|---:|---:|---:|
 """
 
 
@@ -242,12 +242,12 @@ def formats(found: Sequence[Comparison]) -> Iterator[str]:
 def orientation(found: Sequence[Comparison]) -> Iterator[str]:
     """Yield the lines of shapes with known figures."""
     for c in found:
-        formula, tetrix, ours, alone = (c.row(k) for k in ORIENTED)
+        formula, ours, alone = (c.row(k) for k in ORIENTED)
         known, wasted = c.facts.get("two_mode_cycles"), c.facts.get("two_mode_wasted")
         shown = number(known) + (f" ({number(wasted)})" if wasted else "")
         cycles = ours.steady_cycles if ours else None
         over = f"{cycles / known:.2f}" if known and cycles else "–"
-        figures = (steady(formula), number(c.bound_cycles), *map(steady, (ours, tetrix, alone)))
+        figures = (steady(formula), number(c.bound_cycles), *map(steady, (ours, alone)))
         yield f"| {c.name} | {shown} | {' | '.join(figures)} | {over} |"
 
 

@@ -37,8 +37,11 @@ from einchip.program import Copy
 
 Lanes = tuple[Factor, ...]
 Order = tuple[str, ...]
-#: Folds of a step that are tried, ways to compute it, and ways to have an operand that are kept.
-KEPT_FOLDS, KEPT_ENTRIES, KEPT_WAYS = 48, 12, 4
+#: Folds of a step that are tried, of which a quarter at most fuse the same (no) indices, however
+#: slow: few of them are runs. Ways to compute a step, and to have an operand, that are kept.
+KEPT_FOLDS, KEPT_ENTRIES, KEPT_WAYS = 192, 12, 4
+#: Cycles by which folds may exceed the least.
+ANY_SLACK = 1 << 40
 #: What a copy's name ends in.
 COPIED = ".copy"
 
@@ -115,8 +118,8 @@ def copy_layout(source: Layout, lanes: Lanes, arch: Architecture) -> Layout | No
 class _Folder:
     """The dynamic programme over one tree."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, steady: bool) -> None:
+        self.task, self.steady = task, steady
         self.steps = list(task.root.steps())
         self.had: dict[tuple[int, Lanes], list[_Way]] = {}
         self.copies: dict[tuple[Order, tuple[int, ...], Lanes], tuple[int, Layout] | None] = {}
@@ -130,20 +133,20 @@ class _Folder:
 
     def entries(self, step: Node, known: Mapping[int, list[_Entry]]) -> list[_Entry]:
         """Return the best entry for each layout of the result, cheapest first."""
-        task, best = self.task, dict[Order, _Entry]()
+        task, best, paid = self.task, dict[Order, _Entry](), self.paid(step)
         number = self.steps.index(step)
         for flip in (False, True):
             if task.flips.get(number, flip) != flip:
                 continue
             x, y = step.pair[::-1] if flip else step.pair
             shape = Shape.of(x.indices, y.indices, step.indices, task.sizes)
-            for cycles_, fold in task.folds(shape, False, None, KEPT_FOLDS).candidates:
+            for cycles_, fold in task.folds(shape, False, ANY_SLACK, KEPT_FOLDS).candidates:
                 pairs = itertools.product(
                     self.ways(x, fold.x_lanes, known), self.ways(y, fold.y_lanes, known)
                 )
                 for in_x, in_y in pairs:
                     layout = self.result(step, fold, in_x.order, in_y.order)
-                    total = cycles_ + in_x.total + in_y.total
+                    total = paid * cycles_ + in_x.total + in_y.total
                     order = order_of(layout)
                     if order in best and best[order].total <= total:
                         continue
@@ -153,6 +156,10 @@ class _Folder:
         if not best:
             raise MappingError(f"{step.text()}: no fold reads and writes runs; allow other lanes")
         return sorted(best.values(), key=lambda e: e.total)[:KEPT_ENTRIES]
+
+    def paid(self, node: Node) -> bool:
+        """Tell whether the cycles of a step, or of a copy of its result, count."""
+        return not self.steady or self.task.streamed in node.leaves()
 
     def result(self, step: Node, fold: Fold, x: Order, y: Order) -> Layout:
         """Return how a step's result lies."""
@@ -182,13 +189,13 @@ class _Folder:
             return [] if layout is None else [_Way(0, layout, order)]
         best: dict[Order, _Way] = {}
         for entry in known[id(node)]:
-            way = self.way(entry, lanes)
+            way = self.way(entry, lanes, self.paid(node))
             if way and (way.order not in best or way.total < best[way.order].total):
                 best[way.order] = way
         return sorted(best.values(), key=lambda w: w.total)[:KEPT_WAYS]
 
-    def way(self, entry: _Entry, lanes: Lanes) -> _Way | None:
-        """Return an intermediate as it is, or copied."""
+    def way(self, entry: _Entry, lanes: Lanes, paid: bool) -> _Way | None:
+        """Return an intermediate as it is, or copied, for nothing unless it is paid."""
         if is_run(entry.layout, lanes):
             return _Way(entry.total, entry.layout, order_of(entry.layout), entry)
         source = entry.layout
@@ -200,15 +207,16 @@ class _Folder:
         found = self.copies[key]
         if found is None:
             return None
-        return _Way(entry.total + found[0], found[1], order_of(found[1]), entry, True)
+        return _Way(entry.total + paid * found[0], found[1], order_of(found[1]), entry, True)
 
 
-def fold_with_copies(task: Task) -> tuple[int, Part]:
+def fold_with_copies(task: Task, steady: bool = False) -> tuple[int, Part]:
     """Return the estimated cycles of a tree with fixed layouts, and the part, its result in X.
 
+    `steady`: steps on weights alone, and copies of what they make, cost nothing.
     Raises MappingError where no fold of a step can be read and written in runs.
     """
-    entry = _Folder(task).run()
+    entry = _Folder(task, steady).run()
     tensors: dict[str, Tensor] = {}
     steps: list[Step] = []
     copies: dict[str, str] = {}
