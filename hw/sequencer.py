@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from amaranth import Module, Mux, Signal, Value, ValueLike
+from amaranth import Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -274,9 +274,12 @@ class Sequencer(wiring.Component):
             m.d.comb += self.events.sequencer_stall.eq(1)
 
     def _loop(self, m: Module, loop: Any, loops: LoopStack) -> None:
-        count = Mux(loop.arg == 0, loop.count, self.host.args[(loop.arg - 1)[: clog2(HOST_ARGS)]])
+        args, choice = self.host.args, (loop.arg - 1)[: clog2(HOST_ARGS)]
+        count = Mux(loop.arg == 0, loop.count, args[choice])
+        # arguments are compared before the word that chooses one is known, which is late
+        no_arg = Cat(args[k] == 0 for k in range(HOST_ARGS)).bit_select(choice, 1)
         m.d.comb += [loops.push_target.eq(self._cursor), loops.push_count.eq(count)]
-        with m.If((loop.arg > HOST_ARGS) | (loops.push_count == 0)):
+        with m.If((loop.arg > HOST_ARGS) | Mux(loop.arg == 0, loop.count == 0, no_arg)):
             self._raise(m, Error.FIELD)
         with m.Elif(loops.full):
             self._raise(m, Error.LOOP)
