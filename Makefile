@@ -44,11 +44,11 @@ volume: .venv
 formats: .venv
 	$(BIN)/python examples/japanese_vowels/formats.py
 
-# Cycles of every published matrix and layer against the roofline; results and pages are committed.
+# Cycles of every published matrix against the roofline (result and page are committed), and of layers.
 # Half an hour.
 bench: .venv
 	$(BIN)/einchip bench --batch 1 --batch 16 --port 16 --port 8 --no-cold
-	$(BIN)/einchip bench --layers --json bench/layers.json
+	$(BIN)/einchip bench --layers --json build/layers.json
 
 # Every published matrix on the RTL of `base`; ten minutes.
 workloads: .venv
