@@ -198,7 +198,7 @@ def test_bad_architecture_option(here: Path, command: str, options: list[str], l
         ("preset: [nano]\n", "preset: found ['nano'], expected one of"),
         ("preset: nano\nsource: x\n", "source: unknown field, expected one of"),
         ("preset: nano\n1: 2\n", "found a field that is no text"),
-        ("preset: nano\nx_dept: 64\n", "x_dept: unknown field, expected one of name, fold, accumulators, rows"),
+        ("preset: nano\nx_dept: 64\n", "x_dept: unknown field, expected one of name, fold"),
         ("rows: 8\n", "cols: field required"),
         ("preset: nano\nrows: 2001-99-99\n", "not a YAML file: file: found "),
         ("[" * 5000, "not a YAML file: file: found "),
