@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 from einchip import check
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
-from einchip.mapper import tree
+from einchip.mapper import timeline, tree
 from einchip.mapper.allocate import allocate
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.cost import latency
@@ -46,7 +46,6 @@ from einchip.mapper.network_search import TREES
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
 from einchip.mapper.programs import Programs, check_words, emitted
-from einchip.mapper.timeline import predict
 from einchip.mapper.tokens import Plan, copy_name, ordered, straight
 from einchip.network import Network
 from einchip.numeric import Ints
@@ -348,13 +347,12 @@ class Stream:
     def predicted(self) -> float:
         """Predicted cycles of one execution in the steady state.
 
-        Those of the program (`timeline.predict`), which leaves out ports for which transfers wait:
+        Those of the program (`timeline`), which leaves out ports for which transfers wait:
         a load and the rows that are drained into its scratchpad take turns, and so do the array
         and a store that does not read through the window.
         """
-        run = self.programs().run
-        ends = [predict(run, self.arch, n) for n in (WARM_UP, WARM_UP + MEASURED)]
-        return max((ends[1] - ends[0]) / MEASURED, self._loading, self._storing)
+        period = timeline.step_cycles(self.programs().run, self.arch, WARM_UP, MEASURED)
+        return max(period, self._loading, self._storing)
 
     @property
     def _storing(self) -> int:

@@ -69,9 +69,11 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     return machine.cycles()
 
 
-def step_cycles(program: Program, arch: Architecture) -> float:
-    """Return the predicted cycles of one time step of all loops in the steady state."""
-    return (predict(program, arch, WARM + MEASURED) - predict(program, arch, WARM)) / MEASURED
+def step_cycles(
+    program: Program, arch: Architecture, warm: int = WARM, measured: int = MEASURED
+) -> float:
+    """Return the predicted cycles of one time step of all loops, behind `warm` steps."""
+    return (predict(program, arch, warm + measured) - predict(program, arch, warm)) / measured
 
 
 def bursts(address: int, beats: int, arch: Architecture) -> Iterator[int]:

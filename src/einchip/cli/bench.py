@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from einchip.cli.common import (
     command,
     console,
     fail,
+    named_bar,
     require_writable,
     write,
     write_json,
@@ -48,16 +48,8 @@ def measured(
     found: list[Workload | Layer | Refused] = [m for entry in entries for m in entry.matrices]
     found += layers(entries, batch) if whole else []
     cases = [Case(m, arch, batch, cold) for m in found]
-    columns = (
-        TextColumn("{task.description:40.40}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     rows = []
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with named_bar() as bar:
         task = bar.add_task("", total=len(cases))
         for row in measure_all(cases, jobs):
             bar.update(task, description=f"batch {batch}: {row.name}", advance=1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -109,6 +110,19 @@ def runs_of(n_runs: int, batch: int) -> str:
     if batch == 1:
         return f"{n_runs} sequences"
     return f"{n_runs} {'run' if n_runs == 1 else 'runs'} of {batch} sequences"
+
+
+def named_bar() -> Progress:
+    """Return a bar that names what is worked at, shown on terminals only."""
+    return Progress(
+        TextColumn("{task.description:40.40}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def user_errors() -> tuple[type[Exception], ...]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from einchip.cli.common import (
     FAILED,
@@ -21,6 +20,7 @@ from einchip.cli.common import (
     console,
     energy_table,
     fail,
+    named_bar,
     require_writable,
     say,
     write_json,
@@ -55,16 +55,8 @@ def measured(
     from einchip.workloads import measure
 
     matrices = [m for entry in entries for m in entry.matrices]
-    columns = (
-        TextColumn("{task.description:40.40}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     rows = []
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with named_bar() as bar:
         task = bar.add_task("", total=len(matrices))
         for matrix in matrices:
             bar.update(task, description=matrix.name)
