@@ -300,7 +300,7 @@ def _choices(
             if len(kept) == keep:
                 return tuple(kept), way.total
             fused = choice.fused
-            if buckets[fused] < keep // BUCKETS:
+            if buckets[fused] < max(keep // BUCKETS, 1):
                 buckets[fused] += 1
                 kept.append(choice)
             else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from einchip import energy
 from einchip.arch import Architecture
-from einchip.mapper.choose import Price
+from einchip.mapper.choose import FIRST_FOLDS, Price
 from einchip.mapper.cost import latency
 from einchip.mapper.lanes import ALL_GROUPS, Fold, Shape, best_cycles, candidates
 from einchip.mapper.merge import merged_of
@@ -145,7 +145,7 @@ def _macs(network: Network) -> tuple[tuple[StepCost], tuple[Bound]]:
 
 
 class _Energy:
-    """Energy of a step with its quickest fold, in the orientation that takes least energy.
+    """Energy of a step with the fold and orientation that take least, of the folds tried first.
 
     A result's write is charged where it is read: only then is it known in which scratchpad it is.
     What any scratchpad charges is in the step that computes it.
@@ -161,8 +161,8 @@ class _Energy:
 
     def _way(self, x: Node, y: Node, out: tuple[str, ...]) -> float:
         shape = Shape.of(x.indices, y.indices, out, self.network.sizes)
-        cycles, fold = candidates(shape, self.arch, keep=1).candidates[0]
-        return self.price(x, y, shape, cycles, fold)
+        folds = candidates(shape, self.arch, keep=FIRST_FOLDS).candidates
+        return min(self.price(x, y, shape, *c) for c in folds)
 
     def price(self, x: Node, y: Node, shape: Shape, cycles: int, fold: Fold) -> float:
         """Return pJ of a step with a fold, X and Y given."""

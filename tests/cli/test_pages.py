@@ -34,7 +34,9 @@ MEANT: Final = {
     "--arch base": "--arch nano",
 }
 #: Options of other programs that the pages name.
-OTHER_OPTIONS: Final = {"--no-deps", "--nightly", "--validate", "--fold"}
+OTHER_OPTIONS: Final = {
+    "--no-deps", "--nightly", "--validate", "--fold", "--router", "--timing-allow-fail",
+}  # fmt: skip
 N_CHANNELS, N_UNITS, N_CLASSES = 6, 16, 3
 
 
