@@ -18,6 +18,7 @@ from einchip.hw.interfaces import (
     TokenSignature,
     WriteSignature,
     offset_bits,
+    read_ports,
 )
 from einchip.hw.pipeline import delay
 from einchip.hw.slots import Slots
@@ -89,15 +90,15 @@ class Iterations(wiring.Component):
     """Issues the slots of an instruction, one a cycle.
 
     Launched in cycle t, the first may be issued in t + 1. A tile's first issue waits while the tile
-    may not start; every slot waits while a read port is taken. Operands reach the array
-    READ_LATENCY cycles after their slot, where `work` stands then.
+    may not start; every slot waits while a read port that it needs is taken. Operands reach the
+    array READ_LATENCY cycles after their slot, where `work` stands then.
 
     Members
     -------
     launch, desc, plan : in
         An instruction is launched: itself, and what ArraySetup derived from it.
     read_x, read_y : ReadSignature, out
-        `valid` waits for both ports.
+        `valid` waits for the other port, too, where a slot needs both.
     active, ends : out
         An instruction is being executed; its last slot is issued in this cycle.
     work : work_layout, out
@@ -160,7 +161,7 @@ class Iterations(wiring.Component):
         with m.If(self.push):
             m.d.sync += self.tile_target.eq(~self.tile_target)
         may_start = ~(slot.reads_y & slot.first & slot.begins) | schedule.may_start
-        ports = self.read_x.ready & self.read_y.ready
+        ports = (self.read_x.ready | ~slot.reads_x) & (self.read_y.ready | ~slot.reads_y)
         m.d.comb += [
             slots.load.eq(self.launch),
             slots.desc.eq(self.desc),
@@ -225,8 +226,8 @@ class ArrayUnit(wiring.Component):
 
     An instruction passes slot and setup stage (`FrontEnd`), where the lane offsets of X, Y and the
     result are generated; its launch copies what the iterations need. Then a slot is issued in each
-    cycle unless the accumulators or a read port are in use. Nothing stalls behind the issue, so
-    that instructions follow one another without a bubble while their predecessors drain.
+    cycle unless the accumulators or a read port that it needs are in use. Nothing stalls behind the
+    issue, so that instructions follow one another without a bubble while their predecessors drain.
 
     Parameters: the machine. Instructions must have passed the sequencer's checks.
 
@@ -235,9 +236,9 @@ class ArrayUnit(wiring.Component):
     issue : IssueSignature(ARRAY_ISSUE), in
     tokens : TokenSignature, out
     read_x, read_y : ReadSignature, out
-        The operands; `valid` waits for both ports.
-    drain_read_x, drain_read_y, drain_write_x, drain_write_y : out
-        Clients "drain" of the scratchpads, which must never refuse them.
+        The operands; `valid` waits for the other port, too, where a slot needs both.
+    drain_read_<port>, drain_write_x, drain_write_y : out
+        Clients "drain" of the scratchpads, which must never refuse them; for every read port.
     stop : in
         Everything under way is dropped; the unit is idle from the next cycle.
     idle : out
@@ -269,14 +270,13 @@ class ArrayUnit(wiring.Component):
                 "tokens": Out(TokenSignature(TOKENS)),
                 "read_x": Out(ReadSignature(arch)),
                 "read_y": Out(ReadSignature(arch)),
-                "drain_read_x": Out(ReadSignature(arch)),
-                "drain_read_y": Out(ReadSignature(arch)),
                 "drain_write_x": Out(WriteSignature(arch)),
                 "drain_write_y": Out(WriteSignature(arch)),
                 "stop": In(1),
                 "idle": Out(1),
                 "events": Out(event_layout(arch)),
             }
+            | {f"drain_read_{port}": Out(ReadSignature(arch)) for port in read_ports(arch)}
         )
 
     def elaborate(self, platform: object) -> Elaboratable:
@@ -322,10 +322,12 @@ class ArrayUnit(wiring.Component):
         for ours, theirs in (
             (self.read_x, iterations.read_x),
             (self.read_y, iterations.read_y),
-            (self.drain_read_x, drain.read_x),
-            (self.drain_read_y, drain.read_y),
             (self.drain_write_x, drain.write_x),
             (self.drain_write_y, drain.write_y),
+            *(
+                (getattr(self, f"drain_read_{port}"), getattr(drain, f"read_{port}"))
+                for port in read_ports(self.arch)
+            ),
         ):
             connect(m, flipped(ours), theirs)
         m.d.comb += [

@@ -21,11 +21,13 @@ from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     ReadSignature,
     WriteSignature,
+    chosen_port,
     offset_bits,
+    read_ports,
 )
 from einchip.hw.lanes import COUNT_BITS
 from einchip.hw.nest import Nest
-from einchip.hw.pipeline import delay, delays
+from einchip.hw.pipeline import delay, delays, one_hot
 from einchip.hw.tile_queue import HISTORY, TileQueue, tile_layout
 from einchip.program import HOLD_LOOPS, TOKENS, Act
 
@@ -95,8 +97,8 @@ class Drain(wiring.Component):
         set; whether it is the instruction's last.
     select, column
         To and from the array.
-    read_x, read_y, write_x, write_y
-        Of the scratchpads.
+    read_x, read_y, read_w, write_x, write_y
+        Of the scratchpads (`read_w`: of Y's window, where there is one).
     give, done : out
         In the cycle of an instruction's last write: its tokens; 1.
     drained, activated : out
@@ -139,8 +141,6 @@ class Drain(wiring.Component):
                 "final": In(1),
                 "select": Out(selection_layout(arch)),
                 "column": In(data.ArrayLayout(signed(arch.acc_bits), arch.cols)),
-                "read_x": Out(ReadSignature(arch)),
-                "read_y": Out(ReadSignature(arch)),
                 "write_x": Out(WriteSignature(arch)),
                 "write_y": Out(WriteSignature(arch)),
                 "give": Out(TOKENS),
@@ -148,7 +148,9 @@ class Drain(wiring.Component):
                 "drained": Out(range(arch.cols + 1)),
                 "activated": Out(range(arch.cols + 1)),
             }
+            | {f"read_{port}": Out(ReadSignature(arch)) for port in read_ports(arch)}
         )
+        self._reads: list[Any] = [getattr(self, f"read_{port}") for port in read_ports(arch)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -261,15 +263,11 @@ class Drain(wiring.Component):
             index,
             offsets=self.plan.z.offsets,
             enable=self.plan.z.enable,
-            from_x=raw.has_addend & ~raw.d_space,
-            from_y=raw.has_addend & raw.d_space,
+            source=self._source(),
             n_results=self.plan.n_results,
             curved=(raw.act == Act.SIGMOID) | (raw.act == Act.TANH),
         )
-        for port, wanted in (
-            (self.read_x, constants.from_x),
-            (self.read_y, constants.from_y),
-        ):
+        for port, wanted in zip(self._reads, constants.source, strict=True):
             m.d.comb += [
                 port.valid.eq(active & wanted),
                 port.base.eq(address),
@@ -280,6 +278,11 @@ class Drain(wiring.Component):
             self.drained.eq(Mux(active, constants.n_results, 0)),
             self.activated.eq(Mux(active & constants.curved, constants.n_results, 0)),
         ]
+
+    def _source(self) -> Value:
+        """Return the read port that addends come from, one bit each; 0 if there are none."""
+        desc = self.desc
+        return Mux(desc.raw.has_addend, chosen_port(self.arch, desc.raw.d_space, desc.d), 0)
 
     def _sum_blocks(self, m: Module, history: _History, rows: list[Any]) -> list[Value]:
         """Sum the blocks of k; the columns of the result stand when the addends do."""
@@ -308,14 +311,13 @@ class Drain(wiring.Component):
         constants = history.keep(
             "addend",
             rows[READ_LATENCY - 1].index,
-            from_x=raw.has_addend & ~raw.d_space,
-            from_y=raw.has_addend & raw.d_space,
+            source=self._source(),
             shift=raw.d_shift,
         )
         totals: list[Value] = []
         for c, value in enumerate(sums):
-            x, y = self.read_x.data[c], self.read_y.data[c]
-            addend = Mux(constants.from_x, x, Mux(constants.from_y, y, 0))
+            ports = zip(constants.source, self._reads, strict=True)
+            addend = one_hot((wanted, port.data[c]) for wanted, port in ports).as_signed()
             shifted = Signal(value.shape(), name=f"addend_{c}")
             m.d.comb += shifted.eq(addend << constants.shift)
             total = Signal(value.shape(), name=f"total_{c}", reset_less=True)

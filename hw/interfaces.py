@@ -5,7 +5,7 @@ which `valid` and `ready` are both 1; (2) `ready` never depends on the same requ
 (3) the payload matters only while `valid` is 1; (4) a requester that is not granted may withdraw.
 """
 
-from amaranth import signed, unsigned
+from amaranth import Cat, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,7 @@ from einchip.program import (
     Instruction,
     Load,
     Lstm,
+    Space,
 )
 
 
@@ -107,26 +108,32 @@ class WriteSignature(wiring.Signature):
         )
 
 
-class WindowSignature(wiring.Signature):
-    """The store unit's read of a beat in Y's window, the element `address` and those behind it.
+def read_ports(arch: Architecture) -> tuple[str, ...]:
+    """Return the names of the read ports: X, Y, and Y's window if there is one."""
+    return ("x", "y", "w") if arch.y_window else ("x", "y")
 
-    Granted in cycle t, `data` holds the beat in cycle t + READ_LATENCY.
+
+def chosen_port(arch: Architecture, space: Value, address: Value) -> Value:
+    """Return which of `read_ports` a stream takes that begins at this address, one bit each.
+
+    The address is in range; the array's operands do not choose.
     """
+    if not arch.y_window:
+        return Cat(~space, space)
+    low, high = clog2(arch.y_window * arch.lanes), arch.address_bits(Space.Y)
+    inside = space & address[low:high].all()
+    return Cat(~space, space & ~inside, inside)
 
-    def __init__(self, arch: Architecture) -> None:
-        super().__init__(
-            {
-                "valid": Out(1),
-                "ready": In(1),
-                "address": Out(offset_bits(arch)),
-                "data": In(8 * arch.port_bytes),
-            }
-        )
+
+def stream_ports(arch: Architecture) -> data.StructLayout:
+    """Return the read port of each stream that the vector unit reads, as `chosen_port` gives it."""
+    return data.StructLayout(dict.fromkeys(("src", "cell", "aux"), len(read_ports(arch))))
 
 
 #: Clients of each scratchpad's ports, highest priority first; dma: the store unit reads, the load
 #: unit writes.
 READ_CLIENTS = ("drain", "vector", "array", "dma")
+WINDOW_CLIENTS = ("drain", "vector", "dma")
 WRITE_CLIENTS = ("drain", "vector", "dma")
 
 

@@ -1,5 +1,6 @@
-"""A banked scratchpad: one vector of lanes read and one written in each cycle."""
+"""A banked scratchpad: in each cycle a vector of lanes read and one written; Y has a window."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
@@ -11,15 +12,14 @@ from amaranth.lib.wiring import In, Out
 from einchip.arch import READ_LATENCY, WRITE_LATENCY, Architecture, clog2
 from einchip.hw.interfaces import (
     READ_CLIENTS,
+    WINDOW_CLIENTS,
     WRITE_CLIENTS,
     FaultSignature,
     ReadSignature,
-    WindowSignature,
     WriteSignature,
     offset_bits,
 )
 from einchip.hw.pipeline import delay, multiplex, one_hot, popcount
-from einchip.hw.window import Window
 from einchip.program import Error, Space
 
 
@@ -49,6 +49,9 @@ class Scratchpad(wiring.Component):
     A write with an enabled lane outside the scratchpad is not performed on any lane, and a read's
     data are then undefined; the fault stands in the cycle after the grant.
 
+    Y may have a window: its last `y_window` rows are kept twice, and the copies, written with the
+    banks, have a read port of their own for every client but the array. It takes the same cycles.
+
     Parameters
     ----------
     space
@@ -61,19 +64,19 @@ class Scratchpad(wiring.Component):
     -------
     read_<client>, write_<client> : ReadSignature, WriteSignature, in
         For READ_CLIENTS and WRITE_CLIENTS; `ready` = no client before it requests.
-    window : WindowSignature, in
-        Only of Y, where it has a window (`hw.window`).
+    window_<client> : ReadSignature, in
+        For WINDOW_CLIENTS, where there is a window. All lanes are in it or beyond the end.
     stop : in
         Nothing is granted.
     read_fault, write_fault : FaultSignature, out
-        Error.ADDRESS and space << 31 | the address of the lowest offending lane.
+        Error.ADDRESS and space << 31 | the address of the lowest offending lane. That of a read
+        of the window comes before another one.
     read_count, write_count : range(2 * lanes + 1), range(lanes + 1), out
         Lanes enabled in this cycle's grants.
 
     `banks` are the memories, for benches to look into.
     """
 
-    window: Any
     stop: Signal
     read_fault: Any
     write_fault: Any
@@ -86,11 +89,12 @@ class Scratchpad(wiring.Component):
         self.arch, self.space, self.check_conflicts = arch, space, check_conflicts
         depth = arch.capacity(space) // arch.lanes
         self.windowed = space == Space.Y and arch.y_window > 0
-        self.banks = [Memory(shape=arch.data_bits, depth=depth, init=[]) for _ in range(arch.lanes)]
+        self.banks = self._memories(depth)
+        self.copies = self._memories(arch.y_window) if self.windowed else []
         super().__init__(
             {f"read_{c}": In(ReadSignature(arch)) for c in READ_CLIENTS}
             | {f"write_{c}": In(WriteSignature(arch)) for c in WRITE_CLIENTS}
-            | ({"window": In(WindowSignature(arch))} if self.windowed else {})
+            | {f"window_{c}": In(ReadSignature(arch)) for c in WINDOW_CLIENTS if self.windowed}
             | {
                 "stop": In(1),
                 "read_fault": Out(FaultSignature()),
@@ -100,34 +104,35 @@ class Scratchpad(wiring.Component):
             }
         )
 
+    def _memories(self, depth: int) -> list[Any]:
+        shape = self.arch.data_bits
+        return [Memory(shape=shape, depth=depth, init=[]) for _ in range(self.arch.lanes)]
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for b, bank in enumerate(self.banks):
-            m.submodules[f"bank_{b}"] = bank
-        self._elaborate_read(m)
+        for name, memories in (("bank", self.banks), ("copy", self.copies)):
+            for b, memory in enumerate(memories):
+                m.submodules[f"{name}_{b}"] = memory
+        count = self._elaborate_read(m, self.banks, [f"read_{c}" for c in READ_CLIENTS])
+        if self.windowed:
+            names = [f"window_{c}" for c in WINDOW_CLIENTS]
+            count = count + self._elaborate_read(m, self.copies, names)
+        m.d.comb += self.read_count.eq(count)
         self._elaborate_write(m)
         return m
 
-    def _elaborate_read(self, m: Module) -> None:
-        clients = [getattr(self, f"read_{c}") for c in READ_CLIENTS]
+    def _elaborate_read(self, m: Module, banks: Sequence[Any], names: Sequence[str]) -> Value:
+        """Serve these clients from these banks; return the lanes of this cycle's grant."""
+        clients = [getattr(self, name) for name in names]
         grants = self._arbitrate(m, clients)
         access, count = self._address(m, clients, grants)
-        m.d.comb += self.read_count.eq(count + self._window_count(m))
         self._check(m, access, self.read_fault)
-        if self.windowed:
-            with m.If(self._copy.fault.code.any()):
-                m.d.comb += [
-                    self.read_fault.code.eq(self._copy.fault.code),
-                    self.read_fault.address.eq(self._copy.fault.address),
-                ]
         # the cycle after the grant: lanes to banks
         outputs = []
-        for bank, hits in zip(self.banks, access.hits, strict=True):
+        for bank, hits in zip(banks, access.hits, strict=True):
             port = bank.read_port()
-            m.d.comb += [
-                port.en.eq(hits.any()),
-                port.addr.eq(one_hot(zip(hits, access.row, strict=True))),
-            ]
+            row = one_hot(zip(hits, access.row, strict=True))
+            m.d.comb += [port.en.eq(hits.any()), port.addr.eq(row[: len(port.addr)])]
             outputs.append(port.data)
         # the cycle after that: banks to lanes
         for p, bank_of_lane in enumerate(access.bank):
@@ -136,6 +141,7 @@ class Scratchpad(wiring.Component):
             data = Signal(self.arch.data_bits, name=f"data_{p}", reset_less=True)
             m.d.sync += data.eq(Mux(enable, multiplex(outputs, select), 0))
             m.d.comb += [client.data[p].eq(data) for client in clients]
+        return count
 
     def _elaborate_write(self, m: Module) -> None:
         clients = [getattr(self, f"write_{c}") for c in WRITE_CLIENTS]
@@ -155,23 +161,13 @@ class Scratchpad(wiring.Component):
                 port.data.eq(one_hot((h, data[p].as_unsigned()) for p, h in enumerate(hits))),
             ]
             if self.windowed:
+                copy = self.copies[b].write_port()
+                bits = len(copy.addr)
                 m.d.comb += [
-                    self._copy.write_enable[b].eq(port.en),
-                    self._copy.write_row[b].eq(port.addr),
-                    self._copy.write_data[b].eq(port.data),
+                    copy.en.eq(port.en & port.addr[bits:].all()),
+                    copy.addr.eq(port.addr[:bits]),
+                    copy.data.eq(port.data),
                 ]
-
-    def _window_count(self, m: Module) -> Value:
-        """Connect the window, if there is one; return the elements that it grants.
-
-        Its fault, a beat at the first address beyond Y, comes before that of another access.
-        """
-        if not self.windowed:
-            return Const(0)
-        m.submodules.window = self._copy = copy = Window(self.arch)
-        wiring.connect(m, wiring.flipped(self.window), copy.read)
-        m.d.comb += copy.stop.eq(self.stop)
-        return copy.count
 
     def _arbitrate(self, m: Module, clients: list[Any]) -> list[Value]:
         """Drive `ready` of all clients; return which of them is granted."""

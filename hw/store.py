@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,12 +16,14 @@ from einchip.hw.interfaces import (
     IssueSignature,
     ReadSignature,
     TokenSignature,
-    WindowSignature,
+    chosen_port,
     offset_bits,
+    read_ports,
 )
 from einchip.hw.load import address_lanes
+from einchip.hw.pipeline import delay, one_hot
 from einchip.hw.unit import FrontEnd
-from einchip.program import TOKENS, Error, Space
+from einchip.program import TOKENS, Error
 
 #: Counters of this unit; `store_transfer` .. `store_idle`: exactly one counts in each cycle.
 EVENTS = data.StructLayout(
@@ -124,9 +126,8 @@ class StoreUnit(wiring.Component):
     issue : IssueSignature(TRANSFER_ISSUE), in
     tokens : TokenSignature, out
     axi : AxiWriteSignature(port_bytes), out
-    read_x, read_y : ReadSignature, out
-    window : WindowSignature, out
-        Where Y has a window: for STOREs whose first element lies in it.
+    read_x, read_y, read_w : ReadSignature, out
+        `read_w` where Y has a window.
     stop : in
     idle : out
         No instruction in the slot, the setup stage or execution.
@@ -142,7 +143,6 @@ class StoreUnit(wiring.Component):
     axi: Any
     read_x: Any
     read_y: Any
-    window: Any
     stop: Signal
     idle: Signal
     quiet: Signal
@@ -156,22 +156,20 @@ class StoreUnit(wiring.Component):
                 "issue": In(IssueSignature(TRANSFER_ISSUE)),
                 "tokens": Out(TokenSignature(TOKENS)),
                 "axi": Out(AxiWriteSignature(arch.port_bytes)),
-                "read_x": Out(ReadSignature(arch)),
-                "read_y": Out(ReadSignature(arch)),
                 "stop": In(1),
                 "idle": Out(1),
                 "quiet": Out(1),
                 "fault": Out(FaultSignature()),
                 "events": Out(EVENTS),
             }
-            | ({"window": Out(WindowSignature(arch))} if arch.y_window else {})
+            | {f"read_{port}": Out(ReadSignature(arch)) for port in read_ports(arch)}
         )
+        self._reads: list[Any] = [getattr(self, f"read_{port}") for port in read_ports(arch)]
         self._layout = data.StructLayout(
             {
                 "address": ADDRESS_BITS,
                 "element": offset_bits(arch),
-                "space": 1,
-                "windowed": 1,
+                "port": len(self._reads),
                 "beats": range(arch.burst_beats + 1),
                 "last": 1,
                 "signal": TOKENS,
@@ -237,69 +235,40 @@ class StoreUnit(wiring.Component):
         with m.If(front.launch):
             m.d.sync += [
                 running.element.eq(desc.addr),
-                running.space.eq(desc.raw.space),
-                running.windowed.eq(self._in_window(desc)),
+                running.port.eq(chosen_port(self._arch, desc.raw.space, desc.addr)),
                 running.signal.eq(desc.raw.signal),
             ]
-
-    def _in_window(self, desc: Any) -> Value:
-        """Return whether an instruction's first element, which is in range, lies in the window."""
-        arch = self._arch
-        if not arch.y_window:
-            return Const(0)
-        low, high = clog2(arch.y_window * arch.lanes), arch.address_bits(Space.Y)
-        return (desc.raw.space == Space.Y) & desc.addr[low:high].all()
 
     def _read(self, m: Module, bursts: _Bursts, room: Signal, halt: Signal) -> Signal:
         """Request beats from the scratchpads while there is room; return whether one is granted."""
         burst = bursts.reading
         moved = Signal(range(self._arch.burst_beats))  # beats of this burst
         wanted, granted = Signal(), Signal()
-        ports = (self.read_x, self.read_y)
+        ready = Cat(port.ready for port in self._reads)
         m.d.comb += [
             wanted.eq(bursts.may_read & room & ~halt),
-            granted.eq(wanted & self._ready(burst)),
+            granted.eq(wanted & (burst.port & ready).any()),
             bursts.read.eq(granted & (moved == burst.beats - 1)),
             self.events.store_stall_port.eq(wanted & ~granted),
         ]
-        for number, port in enumerate(ports):
-            m.d.comb += port.valid.eq(wanted & (burst.space == number) & ~burst.windowed)
+        for port, here in zip(self._reads, burst.port, strict=True):
+            m.d.comb += port.valid.eq(wanted & here)
             address_lanes(m, port, burst.element, moved, self._arch)
-        if self._arch.y_window:
-            m.d.comb += [
-                self.window.valid.eq(wanted & burst.windowed),
-                self.window.address.eq(
-                    burst.element + Cat(Const(0, clog2(self._arch.port_elements)), moved)
-                ),
-            ]
         with m.If(bursts.read | halt):
             m.d.sync += moved.eq(0)
         with m.Elif(granted):
             m.d.sync += moved.eq(moved + 1)
         return granted
 
-    def _ready(self, burst: Any) -> Value:
-        """Return whether the port that a burst is read through is there."""
-        ready = Mux(burst.space, self.read_y.ready, self.read_x.ready)
-        return Mux(burst.windowed, self.window.ready, ready) if self._arch.y_window else ready
-
     def _arriving(self, m: Module, bursts: _Bursts, granted: Signal, halt: Signal) -> Any:
         """Return whether a beat comes from the scratchpads, and the beat."""
         # granted one, two, .. cycles ago
-        coming, spaces, windowed = (Signal(READ_LATENCY) for _ in range(3))
-        m.d.sync += [
-            coming.eq(Mux(halt, 0, (coming << 1) | granted)),
-            spaces.eq((spaces << 1) | bursts.reading.space),
-            windowed.eq((windowed << 1) | bursts.reading.windowed),
-        ]
-        beat = Mux(spaces[-1], self._beat(self.read_y), self._beat(self.read_x))
-        if self._arch.y_window:
-            beat = Mux(windowed[-1], self.window.data, beat)
-        return coming[-1], beat
-
-    def _beat(self, port: Any) -> Value:
-        """Return the beat that the lowest lanes of a read port hold."""
-        return port.data.as_value()[: 8 * self._arch.port_bytes]
+        coming = Signal(READ_LATENCY)
+        m.d.sync += coming.eq(Mux(halt, 0, (coming << 1) | granted))
+        port = delay(m, bursts.reading.port, READ_LATENCY, "port")
+        bits = 8 * self._arch.port_bytes  # in the lowest lanes
+        beats = [read.data.as_value()[:bits] for read in self._reads]
+        return coming[-1], one_hot(zip(port, beats, strict=True))
 
     def _send(
         self, m: Module, bursts: _Bursts, granted: Signal, room: Signal, halt: Signal

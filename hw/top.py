@@ -82,9 +82,6 @@ class Top(wiring.Component):
         for pad, its in zip(self.scratchpads, clients, strict=True):
             for name, client in its.items():
                 wiring.connect(m, client, getattr(pad, name))
-        if self.arch.y_window:
-            wiring.connect(m, units["store"].window, self.scratchpads[Space.Y].window)
-            clients.append({"window": units["store"].window})
         self._connect_faults(m, control, sequencer, units, tokens)
         self._count(m, control, [sequencer.events, *(unit.events for unit in units.values())])
         self._watch(m, control, sequencer, units, [c for its in clients for c in its.values()])
@@ -115,7 +112,16 @@ class Top(wiring.Component):
         """Return who uses which port of a scratchpad."""
         s = space.name.lower()
         array, vector = units["array"], units["vector"]
-        return {
+        window = (
+            {
+                "window_drain": array.drain_read_w,
+                "window_vector": vector.read_w,
+                "window_dma": units["store"].read_w,
+            }
+            if self.scratchpads[space].windowed
+            else {}
+        )
+        return window | {
             "read_drain": getattr(array, f"drain_read_{s}"),
             "read_vector": getattr(vector, f"read_{s}"),
             "read_array": getattr(array, f"read_{s}"),

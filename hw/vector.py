@@ -13,6 +13,9 @@ from einchip.hw.interfaces import (
     ReadSignature,
     TokenSignature,
     WriteSignature,
+    chosen_port,
+    read_ports,
+    stream_ports,
 )
 from einchip.hw.pipeline import product
 from einchip.hw.unit import FrontEnd
@@ -52,8 +55,9 @@ class VectorUnit(wiring.Component):
     -------
     issue : IssueSignature(VECTOR_ISSUE), in
     tokens : TokenSignature(TOKENS), out
-    read_x, read_y : ReadSignature(arch), out
-        Requested only in cycles in which the read is issued when it is granted.
+    read_x, read_y, read_w : ReadSignature(arch), out
+        `read_w` where Y has a window. Requested only in cycles in which the read is issued when it
+        is granted.
     write_x, write_y : WriteSignature(arch), out
     stop : in
         Nothing more is requested, and all that is under way is forgotten.
@@ -79,15 +83,15 @@ class VectorUnit(wiring.Component):
             {
                 "issue": In(IssueSignature(VECTOR_ISSUE)),
                 "tokens": Out(TokenSignature(TOKENS)),
-                "read_x": Out(ReadSignature(arch)),
-                "read_y": Out(ReadSignature(arch)),
                 "write_x": Out(WriteSignature(arch)),
                 "write_y": Out(WriteSignature(arch)),
                 "stop": In(1),
                 "idle": Out(1),
                 "events": Out(vector_events(arch)),
             }
+            | {f"read_{port}": Out(ReadSignature(arch)) for port in read_ports(arch)}
         )
+        self._reads: list[Any] = [getattr(self, f"read_{port}") for port in read_ports(arch)]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -98,12 +102,18 @@ class VectorUnit(wiring.Component):
         m.submodules.queue = queue = WriteQueue(self._arch)
         m.submodules.writes = writes = VectorWrite(self._arch)
         desc = Signal(VECTOR_ISSUE)  # of the instruction that is executed
+        ports: Any = Signal(stream_ports(self._arch))
         with m.If(front.launch):
             m.d.sync += desc.eq(front.desc)
+            for name, _ in ports.shape():
+                space, address = front.desc.raw[f"{name}_space"], front.desc[name]
+                m.d.sync += ports[name].eq(chosen_port(self._arch, space, address))
         for stop in (front.stop, reads.stop, lanes.stop, queue.stop, writes.stop):
             m.d.comb += stop.eq(self.stop)
         for current in (reads.desc, lanes.desc, writes.desc):
             m.d.comb += current.eq(desc)
+        for streams in (reads.ports, lanes.ports):
+            m.d.comb += streams.eq(ports)
         for coming in (offsets.desc, reads.first, writes.first):
             m.d.comb += coming.eq(front.desc)
         for loads in (offsets.load, reads.load, lanes.load, writes.load):
@@ -124,7 +134,9 @@ class VectorUnit(wiring.Component):
         active = self._execution(m, desc, front, writes.ends)
         self._ports(m, offsets, reads, writes, queue.head)
         self._count_events(m, desc, front, reads, active, offsets.n_lanes)
-        m.d.comb += [lanes.x.eq(self.read_x.data), lanes.y.eq(self.read_y.data)]
+        m.d.comb += [
+            taken.eq(port.data) for taken, port in zip(lanes.read, self._reads, strict=True)
+        ]
         return m
 
     def _execution(self, m: Module, desc: Any, front: FrontEnd, ends: Signal) -> Signal:
@@ -162,9 +174,9 @@ class VectorUnit(wiring.Component):
         writes: VectorWrite,
         head: Any,
     ) -> None:
-        """Drive the four ports."""
-        for s, port in enumerate((self.read_x, self.read_y)):
-            m.d.comb += [port.valid.eq(reads.valid[s]), reads.ready[s].eq(port.ready)]
+        """Drive the ports."""
+        for k, port in enumerate(self._reads):
+            m.d.comb += [port.valid.eq(reads.valid[k]), reads.ready[k].eq(port.ready)]
             self._address(m, port, reads, offsets.source, offsets.enable)
         for s, port in enumerate((self.write_x, self.write_y)):
             m.d.comb += [port.valid.eq(writes.valid[s]), writes.granted[s].eq(port.ready)]

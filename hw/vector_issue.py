@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import VECTOR_WRITES, Architecture
-from einchip.hw.interfaces import VECTOR_ISSUE, offset_bits
+from einchip.hw.interfaces import VECTOR_ISSUE, offset_bits, read_ports, stream_ports
 from einchip.hw.nest import Nest
 from einchip.hw.pipeline import one_hot
 from einchip.hw.vector_kinds import (
@@ -20,7 +20,7 @@ from einchip.hw.vector_kinds import (
     n_writes,
     operations,
 )
-from einchip.program import VECTOR_LOOPS, Fill, Space
+from einchip.program import VECTOR_LOOPS, Fill
 
 #: The sources that are read at the instruction's lane offsets; the others have consecutive lanes.
 _STRIDED = ("src", "aux")
@@ -63,14 +63,16 @@ class VectorIssue(wiring.Component):
         Begin the instruction `first` (a VECTOR_ISSUE).
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
+    ports : stream_ports(arch), in
+        The read ports of its streams, likewise.
     pending : in
         Writes of started vectors that were not granted before this cycle.
     stop : in
         Ends the instruction; nothing is requested.
-    valid, ready : 2, out and in
-        The read requests of X (bit 0) and Y (bit 1).
+    valid, ready : one bit for each of read_ports(arch), out and in
+        The read requests.
     base : offset_bits(arch), out
-        The address of lane 0 of either.
+        The address of lane 0 of any.
     consecutive : out
         The operation reads the state or packed weights, so lanes are consecutive.
     issue, blocked : out
@@ -84,6 +86,7 @@ class VectorIssue(wiring.Component):
     load: Signal
     first: Any
     desc: Any
+    ports: Any
     pending: Signal
     stop: Signal
     valid: Signal
@@ -104,10 +107,11 @@ class VectorIssue(wiring.Component):
                 "load": In(1),
                 "first": In(VECTOR_ISSUE),
                 "desc": In(VECTOR_ISSUE),
+                "ports": In(stream_ports(arch)),
                 "pending": In(range(VECTOR_WRITES + 1)),
                 "stop": In(1),
-                "valid": Out(2),
-                "ready": In(2),
+                "valid": Out(len(read_ports(arch))),
+                "ready": In(len(read_ports(arch))),
                 "base": Out(offset_bits(arch)),
                 "consecutive": Out(1),
                 "issue": Out(1),
@@ -171,21 +175,12 @@ class VectorIssue(wiring.Component):
 
     def _request(self, m: Module, at: Signal, has_room: Value) -> None:
         """Request what may be issued, and issue what is granted."""
-        raw = self.desc.raw
-        is_fill = raw.opcode == Fill.OPCODE
-        space = Signal()
-        of_aux = self._reading(at, "aux", "packed")
-        m.d.comb += space.eq(
-            Mux(
-                self._reading(at, "state"),
-                raw.cell_space,
-                Mux(of_aux, raw.aux_space, raw.src_space),
-            )
-        )
-        for s in Space:
-            m.d.comb += self.valid[s].eq(has_room & ~is_fill & (space == s))
+        is_fill, ports = self.desc.raw.opcode == Fill.OPCODE, self.ports
+        of_state, of_aux = self._reading(at, "state"), self._reading(at, "aux", "packed")
+        port = Mux(of_state, ports.cell, Mux(of_aux, ports.aux, ports.src))
         m.d.comb += [
-            self.issue.eq(has_room & (is_fill | self.ready.bit_select(space, 1))),
+            self.valid.eq(Mux(has_room & ~is_fill, port, 0)),
+            self.issue.eq(has_room & (is_fill | (port & self.ready).any())),
             self.blocked.eq(has_room & ~self.issue),
         ]
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import COPY_LATENCY, READ_LATENCY, Architecture
 from einchip.hw.cell import CellLane
 from einchip.hw.cell_schedule import CellSchedule
-from einchip.hw.interfaces import VECTOR_ISSUE, elements
+from einchip.hw.interfaces import VECTOR_ISSUE, elements, read_ports, stream_ports
 from einchip.hw.pipeline import one_hot
 from einchip.hw.vector_kinds import CELLS, is_any, most_operations
 from einchip.program import Fill
@@ -34,8 +34,10 @@ class VectorLanes(wiring.Component):
         Which operation of a cell's vector is issued in this cycle, one bit each.
     ends : in
         The last operation of a vector is issued in this cycle.
-    x, y : elements(arch), in
-        What the scratchpads' ports have read.
+    ports : stream_ports(arch), in
+        The read ports of its streams, constant like `desc`.
+    read : elements(arch) for each of read_ports(arch), in
+        What the ports have read.
     stop : in
         Forgets all that is under way.
     valid, result : out
@@ -46,8 +48,8 @@ class VectorLanes(wiring.Component):
     desc: Any
     granted: Signal
     ends: Signal
-    x: Any
-    y: Any
+    ports: Any
+    read: Any
     stop: Signal
     valid: Signal
     result: Any
@@ -60,8 +62,8 @@ class VectorLanes(wiring.Component):
                 "desc": In(VECTOR_ISSUE),
                 "granted": In(most_operations(arch.cell_planes)),
                 "ends": In(1),
-                "x": In(elements(arch)),
-                "y": In(elements(arch)),
+                "ports": In(stream_ports(arch)),
+                "read": In(data.ArrayLayout(elements(arch), len(read_ports(arch)))),
                 "stop": In(1),
                 "valid": Out(1),
                 "result": Out(elements(arch)),
@@ -79,17 +81,15 @@ class VectorLanes(wiring.Component):
             *(schedule.formats[name].eq(raw[name]) for name, _ in schedule.formats.shape()),
         ]
         control = schedule.control
-        read_space = Mux(
-            control.plane.any(),
-            raw.cell_space,
-            Mux(control.from_aux, raw.aux_space, raw.src_space),
-        )
+        ports = self.ports
+        port = Mux(control.plane.any(), ports.cell, Mux(control.from_aux, ports.aux, ports.src))
         moved, fills = self._moved(m), raw.opcode == Fill.OPCODE
         m.d.comb += self.valid.eq(schedule.ready.any() | moved)
         for p in range(self._arch.lanes):
+            given = [read[p] for read in self.read]
             m.submodules[f"lane_{p}"] = lane = CellLane(bits)
             m.d.comb += [
-                lane.element.eq(Mux(read_space, self.y[p], self.x[p])),
+                lane.element.eq(one_hot(zip(port, given, strict=True))),
                 lane.control.eq(control),
             ]
             results = [*(lane.state.word_select(k, bits) for k in range(planes)), lane.hidden]

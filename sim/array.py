@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
-from einchip.arch import Architecture
+from einchip.arch import PORT_SPACES, Architecture
 from einchip.sim.ports import Spans
 from einchip.sim.shape import Shapes
-from einchip.sim.unit import Job, Stop, Unit, address_stop
+from einchip.sim.unit import Job, Stop, Unit, read_stop, write_stop
 from einchip.sim.work import NEVER, ContractWork
 
 _LONG_AGO = -NEVER
@@ -22,7 +22,7 @@ class Array(Unit):
 
     Members
     -------
-    addends : per scratchpad, the cycles in which the drain path reads it.
+    addends : per read port, the cycles in which the drain path has it.
     drained : per scratchpad, the cycles in which the drain path's writes are granted.
     read_spans : per scratchpad, the cycles in which a slot reads it, while `log_reads` (a store may
         compete for the read port).
@@ -32,17 +32,18 @@ class Array(Unit):
         "issue", "stall_port", "stall_drain", "macs", "rows", "activations",
     }  # fmt: skip
     TRANSIENT = Unit.TRANSIENT | {"issues", "log_issues"}
-    CYCLES = Unit.CYCLES | {"addends", "drained", "_ends", "_any_addend"}
+    CYCLES = Unit.CYCLES | {"addends", "drained", "_ends", "_blocking"}
 
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
         self.latency, self.drain_latency = arch.accumulate_latency, arch.drain_latency
-        self.addends, self.drained = (Spans(), Spans()), (Spans(), Spans())
+        self.addends = tuple(Spans() for _ in PORT_SPACES)
+        self.drained = Spans(), Spans()
         self.read_spans, self.log_reads = (Spans(), Spans()), False
         self.draining: deque[tuple[int, Job]] = deque()  # completion, instruction
         self.tile = self.slots = 0  # of the instruction: the tile, slots issued
         self._ends = _LONG_AGO, _LONG_AGO  # f(j - 2), f(j - 1) of the next tile j
-        self._any_addend = Spans()
+        self._blocking = tuple(Spans() for _ in PORT_SPACES)  # `addends` not yet passed
         self.issue = self.stall_port = self.stall_drain = 0
         self.macs = self.rows = self.activations = 0
 
@@ -73,7 +74,7 @@ class Array(Unit):
         work = self.work
         if work is None:
             return NEVER
-        if work.addend_space is not None:
+        if work.addend_port is not None:
             return self.latency
         return self.latency + self.drain_latency
 
@@ -104,20 +105,23 @@ class Array(Unit):
     def start(self, job: Job, c: int) -> None:
         self.tile = self.slots = 0
 
-    def advance(self, t: int, end: int, taken: list[tuple[int, int]]) -> None:
-        """Run the cycles t .. end - 1; the vector unit reads in those of the spans `taken`."""
+    def advance(self, t: int, end: int, taken: Sequence[Spans]) -> None:
+        """Run the cycles t .. end - 1; the vector unit has the read ports in the spans `taken`."""
         if self.job is None:
             self.inactive_from = t
         else:
-            blocked = self._any_addend
-            if taken:
-                blocked = Spans(sorted([*taken, *blocked.within(t, end)]))
+            blocked = [
+                Spans(sorted([*reads.within(t, end), *addends.within(t, end)]))
+                if reads
+                else addends
+                for reads, addends in zip(taken[:2], self._blocking[:2], strict=True)
+            ]
             self.inactive_from = self._issue_slots(t, end, blocked)
         while self.draining and self.draining[0][0] < end:
             cycle, job = self.draining.popleft()
             self.complete(job, cycle)
 
-    def _issue_slots(self, t: int, end: int, blocked: Spans) -> int:
+    def _issue_slots(self, t: int, end: int, blocked: list[Spans]) -> int:
         """Issue what can be issued; return the cycle after the last slot, or `end`."""
         work = self.work
         while work is not None and t < end:
@@ -129,20 +133,38 @@ class Array(Unit):
                 continue
             stop = first if self.slots < first else first + work.tile_slots
             n = min(stop - self.slots, end - t)
-            if blocked:
-                span = blocked.after(t)
-                if span is not None and span[0] <= t:
-                    n = min(span[1], end) - t
-                    self.stall_port += n
-                    t += n
+            if blocked[0] or blocked[1]:
+                n, until = self._unblocked(work, t, n, blocked)
+                if not n:
+                    until = min(until, end)
+                    self.stall_port += until - t
+                    t = until
                     continue
-                if span is not None:
-                    n = min(n, span[0] - t)
             self._note_slots(work, t, n)
             t += n
             if self.slots == first + work.tile_slots:
                 work = self._end_tile(work, t - 1)
         return t
+
+    def _unblocked(
+        self, work: ContractWork, t: int, n: int, blocked: list[Spans]
+    ) -> tuple[int, int]:
+        """Return how many of the next n slots find their ports free from cycle t on.
+
+        If none does, the second number is the cycle from which the port in question is.
+        """
+        for space, spans in enumerate(blocked):
+            span = spans.after(t)
+            if span is None:
+                continue
+            if span[0] > t:
+                n = min(n, span[0] - t)
+                continue
+            reads, stop = work.reading(space, self.slots)
+            if reads:
+                return 0, span[1]
+            n = min(n, stop - self.slots)
+        return n, t
 
     def _note_slots(self, work: ContractWork, t: int, n: int) -> None:
         """Issue n slots in the cycles from t on."""
@@ -156,7 +178,7 @@ class Array(Unit):
             for space, fault in enumerate((work.x_fault, work.y_fault)):
                 granted = cycle + work.read_slot(space, fault.access)
                 if t <= granted < t + n:
-                    self.stops.append(address_stop(granted, space, False, fault.address))
+                    self.stops.append(read_stop(granted, space, fault.address))
         self.slots += n
 
     def _end_tile(self, work: ContractWork, last: int) -> ContractWork | None:
@@ -165,9 +187,9 @@ class Array(Unit):
         end = start + work.rows
         self._ends = self._ends[1], end
         self.drained[work.z_space].add(start + self.drain_latency, end + self.drain_latency)
-        if work.addend_space is not None:
-            self.addends[work.addend_space].add(start, end)
-            self._any_addend.add(start, end)
+        if work.addend_port is not None:
+            self.addends[work.addend_port].add(start, end)
+            self._blocking[work.addend_port].add(start, end)
         if work.faulty:
             self._note_row_faults(work, start)
         self.tile += 1
@@ -183,12 +205,10 @@ class Array(Unit):
         row = self.tile * work.rows
         if 0 <= work.z_fault.access - row < work.rows:
             granted = start + work.z_fault.access - row + self.drain_latency
-            self.stops.append(address_stop(granted, work.z_space, True, work.z_fault.address))
-        if work.addend_space is not None and 0 <= work.addend_fault.access - row < work.rows:
+            self.stops.append(write_stop(granted, work.z_space, work.z_fault.address))
+        if work.addend_port is not None and 0 <= work.addend_fault.access - row < work.rows:
             granted = start + work.addend_fault.access - row
-            self.stops.append(
-                address_stop(granted, work.addend_space, False, work.addend_fault.address)
-            )
+            self.stops.append(read_stop(granted, work.addend_port, work.addend_fault.address))
 
     def _count_instruction(self, work: ContractWork) -> None:
         drained = work.tiles * work.rows * work.row_lanes
@@ -196,8 +216,8 @@ class Array(Unit):
         self.reads[0] += work.n_reads(0) * work.x_lanes
         self.reads[1] += work.n_reads(1) * work.y_lanes
         self.writes[work.z_space] += drained
-        if work.addend_space is not None:
-            self.reads[work.addend_space] += drained
+        if work.addend_port is not None:
+            self.reads[PORT_SPACES[work.addend_port]] += drained
         self.rows += drained
         if work.activates:
             self.activations += drained

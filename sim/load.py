@@ -10,7 +10,7 @@ from einchip.arch import READ_BURSTS, Architecture
 from einchip.program import Error
 from einchip.sim.ports import Span, Spans
 from einchip.sim.shape import Shapes, TransferShape
-from einchip.sim.unit import RANK_LOAD, Job, Stop, TransferUnit, address_stop
+from einchip.sim.unit import RANK_LOAD, Job, Stop, TransferUnit, write_stop
 from einchip.sim.work import Burst, TransferWork
 
 
@@ -145,7 +145,7 @@ class LoadUnit(TransferUnit):
             self.writes[work.space] += n * self.port_elements
             if 0 <= work.fault.access - flight.moved < n:
                 granted = t + work.fault.access - flight.moved
-                self.stops.append(address_stop(granted, work.space, True, work.fault.address))
+                self.stops.append(write_stop(granted, work.space, work.fault.address))
             if 0 <= work.bus_fault - flight.moved < n:
                 at = t + work.bus_fault - flight.moved
                 self.note_bus_fault(at, RANK_LOAD, Error.AXI_READ, flight.burst)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from einchip import program as isa
-from einchip.arch import Architecture
+from einchip.arch import PORT_SPACES, Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
 from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
@@ -13,7 +13,7 @@ from einchip.sim import values
 from einchip.sim.array import Array
 from einchip.sim.fast_forward import FastForward
 from einchip.sim.load import LoadUnit
-from einchip.sim.ports import Span
+from einchip.sim.ports import Span, Spans
 from einchip.sim.races import check_races as raise_for_races
 from einchip.sim.run import Run
 from einchip.sim.sequencer import Sequencer
@@ -197,26 +197,22 @@ class _Machine:
         """Run execution of all units through the cycles t .. end - 1, highest priority first."""
         load, store, array, vector = self.load, self.store, self.array, self.vector
         vector.advance(t, end, array.addends, array.drained)
-        vector_reads: list[Span] = []
-        if vector.inactive_from > t:
-            vector_reads = [s for spans in vector.read_spans for s in spans.within(t, end)]
         for spans in array.read_spans:
             spans.clear()
         array.log_reads = store.in_flight > 0
-        array.advance(t, end, vector_reads)
+        array.advance(t, end, vector.read_spans)
         written: list[Span] = []
         if load.work is not None:
             written = array.drained[load.work.space].within(t, end)
             written += vector.write_spans[load.work.space].within(t, end)
         load.advance(t, end, sorted(written))
-        read: tuple[list[Span], list[Span]] = [], []
+        taken = [Spans() for _ in PORT_SPACES]
         if store.in_flight:
-            for space, taken in enumerate(read):
-                taken += array.addends[space].within(t, end)
-                taken += vector.read_spans[space].within(t, end)
-                taken += array.read_spans[space].within(t, end)
-                taken.sort()
-        store.advance(t, end, read)
+            operands = (*array.read_spans, Spans())
+            clients = zip(array.addends, vector.read_spans, operands, strict=True)
+            for port, its in enumerate(clients):
+                taken[port] = Spans(sorted(span for spans in its for span in spans.within(t, end)))
+        store.advance(t, end, taken)
 
     def control(self, c: int) -> None:
         """Do what happens in a stretch's last cycle: commits, moves, launches, tokens."""

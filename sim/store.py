@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from einchip.arch import STORE_BEATS, WRITE_BURSTS, Architecture
 from einchip.program import Error
-from einchip.sim.ports import Span, Spans
+from einchip.sim.ports import Spans
 from einchip.sim.shape import Shapes, from_now
-from einchip.sim.unit import RANK_STORE, Job, Stop, TransferUnit, address_stop
+from einchip.sim.unit import RANK_STORE, Job, Stop, TransferUnit, read_stop
 from einchip.sim.work import NEVER, Burst
 
 #: Cycles from a beat's read grant to `wvalid`.
@@ -86,28 +86,27 @@ class StoreUnit(TransferUnit):
         """Return a lower bound of the response's cycle after so many more beats, from t on."""
         return max(t, self._reading[0].readable) + beats - 1 + OFFER_CYCLES + self.latency
 
-    def advance(self, t: int, end: int, taken: tuple[list[Span], list[Span]]) -> None:
-        """Run the cycles t .. end - 1; others have X and Y in the spans `taken`."""
-        spans = Spans(taken[0]), Spans(taken[1]), Spans()  # the window's port is free
+    def advance(self, t: int, end: int, taken: Sequence[Spans]) -> None:
+        """Run the cycles t .. end - 1; others have the read ports in the spans `taken`."""
         moved, stalled = self.transferred, self.stall_port
         self.inactive_from = end if self.in_flight else t
         at = t
         while True:
-            at = self._read(at, end, spans)
+            at = self._read(at, end, taken)
             if not self._waiting or self._waiting[0].response >= end:
                 break
             self._respond(end)
         busy = self.inactive_from - t
         self.stall_memory += busy - (self.transferred - moved) - (self.stall_port - stalled)
 
-    def _read(self, t: int, end: int, spans: tuple[Spans, Spans, Spans]) -> int:
+    def _read(self, t: int, end: int, taken: Sequence[Spans]) -> int:
         """Read beats in the cycles t .. end - 1; return the first in which none was looked for."""
         while self._reading:
             flight = self._reading[0]
             t = max(t, flight.readable)
             if t >= end:
                 break
-            span = spans[self.transfer(flight.job).read_port].after(t)
+            span = taken[self.transfer(flight.job).port].after(t)
             if span is not None and span[0] <= t:
                 n = min(span[1], end) - t
                 self.stall_port += n
@@ -128,7 +127,7 @@ class StoreUnit(TransferUnit):
         self.reads[work.space] += n * self.port_elements
         if 0 <= work.fault.access - flight.moved < n:
             granted = t + work.fault.access - flight.moved
-            self.stops.append(address_stop(granted, work.space, False, work.fault.address))
+            self.stops.append(read_stop(granted, work.port, work.fault.address))
         flight.moved += n
         flight.left -= n
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from einchip.arch import Architecture
+from einchip.arch import PORT_SPACES, Architecture
 from einchip.program import Error
 from einchip.sim.run import Executed
 from einchip.sim.shape import Shapes, from_now
@@ -51,12 +51,19 @@ class Stop:
     address: int
 
 
-RANK_SEQUENCER, RANK_LOAD, RANK_STORE, RANK_TOKENS = 0, 5, 6, 7
+RANK_SEQUENCER, RANK_LOAD, RANK_STORE, RANK_TOKENS = 0, 6, 7, 8
+#: Of the read ports (of X, of Y, of its window), and of the write ports.
+RANKS_READ, RANKS_WRITE = (1, 4, 3), (2, 5)
 
 
-def address_stop(granted: int, space: int, write: bool, address: int) -> Stop:
-    """Return the error of an access that was granted in a cycle: it is raised one cycle later."""
-    return Stop(granted + 1, 1 + 2 * space + write, Error.ADDRESS, space << 31 | address)
+def read_stop(granted: int, port: int, address: int) -> Stop:
+    """Return the error of a read that was granted in a cycle: it is raised one cycle later."""
+    return Stop(granted + 1, RANKS_READ[port], Error.ADDRESS, PORT_SPACES[port] << 31 | address)
+
+
+def write_stop(granted: int, space: int, address: int) -> Stop:
+    """Return the error of a write that was granted in a cycle: it is raised one cycle later."""
+    return Stop(granted + 1, RANKS_WRITE[space], Error.ADDRESS, space << 31 | address)
 
 
 class Unit:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
-from einchip.arch import VECTOR_WRITES, Architecture
+from einchip.arch import PORT_SPACES, VECTOR_WRITES, Architecture
 from einchip.sim.ports import Spans
-from einchip.sim.unit import Job, Stop, Unit, address_stop
+from einchip.sim.unit import Job, Stop, Unit, read_stop, write_stop
 from einchip.sim.work import NEVER, VectorWork
-
-Pair = tuple[Spans, Spans]
 
 
 class Vector(Unit):
@@ -17,7 +16,7 @@ class Vector(Unit):
 
     Members
     -------
-    read_spans, write_spans : per scratchpad, the cycles of the last stretch with a grant.
+    read_spans, write_spans : per port, the cycles of the last stretch with a grant.
     """
 
     COUNTS = Unit.COUNTS | {"issue", "stall_port", "stall_write", "operations", "activations"}
@@ -26,7 +25,8 @@ class Vector(Unit):
 
     def __init__(self, arch: Architecture, stops: list[Stop]) -> None:
         super().__init__(arch.setup_cycles, stops)
-        self.read_spans, self.write_spans = (Spans(), Spans()), (Spans(), Spans())
+        self.read_spans = tuple(Spans() for _ in PORT_SPACES)
+        self.write_spans = Spans(), Spans()
         self._operation = 0  # of all vectors
         self._granted = 0  # writes
         self._pending = 0  # writes of started vectors that were not granted
@@ -57,7 +57,7 @@ class Vector(Unit):
             return t + left - 1 + work.latency + len(work.writes) - 1
         return max(t + len(self._ready) - 1, self._ready[-1])
 
-    def advance(self, t: int, end: int, addends: Pair, drained: Pair) -> None:
+    def advance(self, t: int, end: int, addends: Sequence[Spans], drained: Sequence[Spans]) -> None:
         """Run the cycles t .. end - 1; the drain path has the ports in the spans given."""
         for spans in (*self.read_spans, *self.write_spans):
             spans.clear()
@@ -84,8 +84,8 @@ class Vector(Unit):
                 self.stall_write += until - t
                 t = until
                 continue
-            space = work.operations[k]
-            if space is not None and t in taken[space]:
+            port = work.operations[k]
+            if port is not None and t in taken[port]:
                 self.stall_port += 1
             else:
                 self._issue(work, t, k)
@@ -97,7 +97,7 @@ class Vector(Unit):
         if t in held[space]:
             return False
         if self._granted == work.write_fault.access:
-            self.stops.append(address_stop(t, space, True, work.write_fault.address))
+            self.stops.append(write_stop(t, space, work.write_fault.address))
         self._ready.popleft()
         self.write_spans[space].add(t, t + 1)
         self.writes[space] += work.lanes
@@ -108,12 +108,12 @@ class Vector(Unit):
     def _issue(self, work: VectorWork, t: int, k: int) -> None:
         """Issue the next micro-operation, number k of its vector, in cycle t."""
         self.issue += 1
-        space = work.operations[k]
-        if space is not None:
+        port = work.operations[k]
+        if port is not None:
             if self._operation == work.read_fault.access:
-                self.stops.append(address_stop(t, space, False, work.read_fault.address))
-            self.read_spans[space].add(t, t + 1)
-            self.reads[space] += work.lanes
+                self.stops.append(read_stop(t, port, work.read_fault.address))
+            self.read_spans[port].add(t, t + 1)
+            self.reads[PORT_SPACES[port]] += work.lanes
         self._operation += 1
         if k == 0:
             self._pending += len(work.writes)

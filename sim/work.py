@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from einchip import reference
-from einchip.accesses import VECTORS, Access, first_addresses, streams, vector_accesses
+from einchip.accesses import (
+    SOURCE_STREAMS,
+    VECTORS,
+    Access,
+    first_addresses,
+    streams,
+    vector_accesses,
+)
 from einchip.arch import Architecture
 from einchip.numeric import Ints
 from einchip.program import (
@@ -68,7 +76,8 @@ class ContractWork(Work):
     first `passed` slots are issues, which read Y. X is read in the first `held` slots of the period
     before (`first` slots where there is none), or in the issue itself where none is held.
 
-    Faults count the accesses of their stream.
+    `addend_port` is the read port of the addend, if there is one. Faults count the accesses of
+    their stream.
     """
 
     TIMELESS = Work.TIMELESS | {"x_fault", "y_fault", "z_fault", "addend_fault", "faulty"}
@@ -86,7 +95,7 @@ class ContractWork(Work):
     macs: int
     activates: bool
     z_space: int
-    addend_space: int | None
+    addend_port: int | None
     x_fault: Fault
     y_fault: Fault
     z_fault: Fault
@@ -117,6 +126,22 @@ class ContractWork(Work):
         early = self.period if self.first and not space else 0
         return max(0, self.first + iteration * self.period - early) + k
 
+    def reading(self, space: int, slot: int) -> tuple[bool, int]:
+        """Return whether a slot reads X (0) or Y (1), and the first slot of which that is not so.
+
+        It may be later than the last one.
+        """
+        if not self.first:
+            return True, NEVER
+        if slot < self.first:
+            return space == 0, self.first
+        iteration, k = divmod(slot - self.first, self.period)
+        reads = self.passed if space else self.held
+        if not space and iteration == self.tiles * self.iterations - 1:
+            reads = 0
+        start = slot - k
+        return (True, start + reads) if k < reads else (False, start + self.period)
+
     def reads_within(self, space: int, start: int, stop: int) -> Iterator[Span]:
         """Yield the slots of start .. stop - 1 that read X (0) or Y (1)."""
         if not self.first:
@@ -134,9 +159,9 @@ class ContractWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class VectorWork(Work):
-    """A vector unit's instruction: per vector, the spaces of its reads and writes in order.
+    """A vector unit's instruction: per vector, the ports of its reads and writes in order.
 
-    A FILL has one operation per vector, which reads nothing: space None. Faults count the
+    A FILL has one operation per vector, which reads nothing: port None. Faults count the
     operations (the writes) of all vectors.
     """
 
@@ -175,16 +200,11 @@ class TransferWork(Work):
     fault: Fault
     bus_fault: int
     external: tuple[int, int]  # first byte, and the one after the last
-    windowed: bool = False  # a STORE that reads through the window's port
+    port: int  # of a STORE's reads
 
     @property
     def faulty(self) -> bool:
         return self.fault is not NO_FAULT or self.bus_fault != NEVER
-
-    @property
-    def read_port(self) -> int:
-        """The read port that a STORE uses: 0 and 1 of the scratchpads, 2 of Y's window."""
-        return 2 if self.windowed else self.space
 
 
 def split_bursts(address: int, beats: int, arch: Architecture) -> tuple[Burst, ...]:
@@ -264,7 +284,7 @@ def _contract(i: Contract, step: reference.Step, arch: Architecture) -> Contract
     return ContractWork(
         step.pc, i, i.tiles, i.tile_iterations, i.tile_rows, i.nh, i.held_issues, i.first_slots,
         i.iteration_slots, x_lanes, y_lanes, len(offsets["z"]), x_lanes * i.n_n * i.nh, activates,
-        i.z_space, i.d_space if i.has_addend else None,
+        i.z_space, arch.read_port(*bases[3]) if i.has_addend else None,
         faults[0], faults[1], faults[2], faults[3] if i.has_addend else NO_FAULT,
         any(f is not NO_FAULT for f in faults),
     )  # fmt: skip
@@ -273,10 +293,18 @@ def _contract(i: Contract, step: reference.Step, arch: Architecture) -> Contract
 def _vector(i: Vector, step: reference.Step, arch: Architecture) -> VectorWork:
     reads, writes = vector_accesses(i, step.registers, arch)
     return VectorWork(
-        step.pc, i, i.vectors, i.n_lanes, tuple(a.space for a in reads) or (None,),
+        step.pc, i, i.vectors, i.n_lanes, tuple(_vector_ports(i, step, arch)) or (None,),
         tuple(a.space for a in writes), i.LATENCY, i.ACTIVATIONS * i.n_lanes,
         _first_of(reads, arch), _first_of(writes, arch),
     )  # fmt: skip
+
+
+def _vector_ports(i: Vector, step: reference.Step, arch: Architecture) -> Iterator[int]:
+    """Yield the read port of each read of a vector."""
+    bases = dict(zip(streams(i), first_addresses(i, step.registers), strict=True))
+    for read in i.READS:
+        port = arch.read_port(*bases[SOURCE_STREAMS[read.source]])
+        yield from repeat(port, arch.cell_planes if read.source == "state" else 1)
 
 
 def _stream(a: Access) -> _Stream:
@@ -309,7 +337,7 @@ def _transfer(
         step.pc, i, i.space, split_bursts(external, i.beats, arch), fault,
         bus_fault if bus_fault < i.beats else NEVER,
         (external, external + i.beats * arch.port_bytes),
-        isinstance(i, Store) and arch.in_window(i.space, address),
+        arch.read_port(i.space, address) if isinstance(i, Store) else 0,
     )  # fmt: skip
 
 

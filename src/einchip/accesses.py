@@ -29,6 +29,8 @@ from einchip.program import (
 
 #: Accesses whose offsets are kept: the time steps of a sequence use the same ones.
 OFFSET_CACHE: Final = 512
+#: The stream (`streams`) in which each source of a `Read` lies.
+SOURCE_STREAMS: Final = {"src": "src", "aux": "aux", "packed": "aux", "state": "cell"}
 #: The classes of `Vector`, for isinstance.
 VECTORS: Final = (Lstm, Peephole, Gru, GruReset, GruUpdate, Copy, Fill)
 _MASK: Final = (1 << REGISTER_BITS) - 1

@@ -56,6 +56,10 @@ READ_BURSTS: Final = 4
 WRITE_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.
 STORE_BEATS: Final = 8
+#: The scratchpad that each read port reads: X, Y, and Y's window.
+PORT_SPACES: Final = (0, 1, 1)
+#: The read port of Y's window.
+WINDOW_PORT: Final = 2
 
 
 class ArchError(ValueError):
@@ -98,7 +102,7 @@ class Architecture(BaseModel):
     y_window: int = Field(
         default=0,
         ge=0,
-        description="last rows of scratchpad Y that STOREs read through a port of their own",
+        description="last rows of scratchpad Y that have a second read port, not for the array",
     )
     port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
     program_words: int = Field(
@@ -186,12 +190,20 @@ class Architecture(BaseModel):
 
     @property
     def window_base(self) -> int:
-        """First address of Y's window: STOREs from there on do not compete for its read port."""
+        """First address of Y's window, which has a second read port."""
         return (self.y_depth - self.y_window) * self.lanes
 
     def in_window(self, space: int, address: int) -> bool:
-        """Whether a STORE from this first address reads through the window's port."""
+        """Whether an address lies in Y's window."""
         return space == 1 and self.window_base <= address < self.capacity(1)
+
+    def read_port(self, space: int, address: int) -> int:
+        """Return the read port of a stream that begins at this address: X 0, Y 1, Y's window 2.
+
+        Strides are never negative, so that what begins in the window stays in it. The operands of
+        the array are always read through ports 0 and 1.
+        """
+        return WINDOW_PORT if self.in_window(space, address) else space
 
     def address_bits(self, space: int) -> int:
         """Bits of an element address in scratchpad X (0) or Y (1)."""

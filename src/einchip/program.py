@@ -263,8 +263,8 @@ class Load(_Transfer):
 class Store(_Transfer):
     """external[...] := scratchpad[addr + i] for `beats` beats of consecutive elements.
 
-    Where the first element lies in the last `y_window` rows of Y, the beats are read through a port
-    of their own, and wait for nobody.
+    Where the first element lies in the last `y_window` rows of Y, the beats are read through the
+    window's port, and never wait for the array.
     """
 
     OPCODE: ClassVar[int] = 9

@@ -45,6 +45,9 @@ class Machine(wiring.Component):
             wiring.connect(m, getattr(self.unit, f"drain_read_{name}"), pad.read_drain)
             wiring.connect(m, getattr(self.unit, f"drain_write_{name}"), pad.write_drain)
             m.d.comb += pad.stop.eq(self.unit.stop)
+        if self.arch.y_window:
+            unit: Any = self.unit
+            wiring.connect(m, unit.drain_read_w, self.pads[1].window_drain)
         return m
 
 
@@ -179,6 +182,13 @@ class Rules:
     pause: Schedule
     cycles: list[Cycle] = field(default_factory=list)
 
+    def taken_by_addend(self, i: Contract) -> int:
+        """Return the mask of the scratchpads whose own ports an addend takes."""
+        base = first(i.d_base, i.d_reg, NO_REGISTERS)
+        row = base // self.arch.lanes
+        in_window = i.d_space == 1 and row >= self.arch.y_depth - self.arch.y_window
+        return 0 if in_window else 1 << i.d_space
+
     def run(self) -> list[Cycle]:
         slot: Contract | None = None
         stage: Contract | None = None
@@ -193,14 +203,16 @@ class Rules:
             row = rows.get(t)
             written = rows.get(t - self.arch.drain_latency)
             addend = row is not None and row[0].has_addend
-            busy = addend or self.vector(t) != 0
+            taken = self.vector(t)
+            if row is not None and addend:
+                taken |= self.taken_by_addend(row[0])
             activity, end, reads, macs = "idle", False, 0, 0
             idle = not (slot or stage or current) and not any(
                 d + self.arch.drain_latency >= t for d in rows
             )
             if current and slots[0].first and t + self.arch.accumulate_latency < done[-2]:
                 activity = "stall_drain"
-            elif current and busy:
+            elif current and taken & (slots[0].reads_x | slots[0].issues << 1):
                 activity = "stall_port"
             elif current:
                 activity = "issue"
@@ -384,6 +396,8 @@ def contract(
     xl, yl = ([int(v) for v in rng.integers(0, 9, 6)] for _ in range(2))
     z_space, d_space = (int(v) for v in rng.integers(0, 2, 2))
     x_half, y_half, z_half, d_half = (arch.capacity(k) // 2 for k in (0, 1, z_space, d_space))
+    # addends that are not written may lie in the half that is
+    d_first = d_half * int(z_space != d_space and rng.integers(2))
     x_size = extent([*s.nm, *s.nk, s.nb, s.nh, *s.loops[s.n_hold :]], [*xs, xs_h, *xl[s.n_hold :]])
     y_size = extent([*s.nn, *s.nk, s.nb, *s.loops], [*ys, *yl])
     xl[: s.n_hold] = (int(v) for v in rng.integers(0, 1 << 20, s.n_hold))
@@ -398,7 +412,7 @@ def contract(
         "x_base": int(rng.integers(0, x_half - x_size + 1)),
         "y_base": int(rng.integers(0, y_half - y_size + 1)),
         "z_base": z_half + int(rng.integers(0, z_half - size + 1)),
-        "d_base": int(rng.integers(0, d_half - size + 1)),
+        "d_base": d_first + int(rng.integers(0, d_half - size + 1)),
         "z_space": z_space, "d_space": d_space, "n_hold": s.n_hold, "n_reduce": s.n_reduce,
         "loop_count": s.loops, "loop_x": tuple(xl), "loop_y": tuple(yl), "loop_z": tuple(zl),
         "has_addend": int(rng.integers(0, 2)), "d_shift": int(rng.integers(0, 11)),

@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from einchip.arch import PRESETS, READ_LATENCY, WRITE_LATENCY, Architecture
-from einchip.hw.interfaces import READ_CLIENTS, WRITE_CLIENTS
+from einchip.hw.interfaces import READ_CLIENTS, WINDOW_CLIENTS, WRITE_CLIENTS
 from einchip.hw.scratchpad import Scratchpad
 from einchip.program import Error
 
@@ -149,15 +149,13 @@ def test_two_lanes_in_one_bank_fail_an_assertion() -> None:
         simulate(dut, bench)
 
 
-@pytest.mark.parametrize("port_bytes", [4, 8])
-def test_the_window_reads_what_was_written_beside_the_other_clients(port_bytes: int) -> None:
-    """The oracle is a NumPy array; a beat comes READ_LATENCY cycles after its grant."""
-    arch = PRESETS["small"].override(
-        rows=4, cols=4, lanes=8, y_depth=16, y_window=8, port_bytes=port_bytes
-    )
+@pytest.mark.parametrize("n", [1, 4, 8])
+def test_the_window_reads_what_was_written_beside_the_other_clients(n: int) -> None:
+    """The oracle is a NumPy array; n lanes come READ_LATENCY cycles after their grant."""
+    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
     dut: Any = Scratchpad(arch, 1)
-    rng = np.random.default_rng(port_bytes)
-    cells, n = np.zeros(arch.capacity(1), dtype=np.int64), arch.port_elements
+    rng = np.random.default_rng(n)
+    cells = np.zeros(arch.capacity(1), dtype=np.int64)
     wanted: dict[int, np.ndarray] = {}
 
     async def bench(ctx: Any) -> None:
@@ -172,29 +170,52 @@ def test_the_window_reads_what_was_written_beside_the_other_clients(port_bytes: 
         request(ctx, dut.read_array, True, (0, list(range(8)), 255))  # has the other port
         for t in range(40):
             at = int(rng.integers(0, 8 * arch.lanes // n)) * n + arch.window_base
-            ctx.set(dut.window.valid, 1)
-            ctx.set(dut.window.address, at)
-            assert ctx.get(dut.window.ready)
+            lanes = [int(p) for p in rng.permutation(arch.lanes)[:n]]
+            offsets = [lanes.index(p) if p in lanes else 0 for p in range(arch.lanes)]
+            enable = sum(1 << p for p in lanes)
+            client = getattr(dut, f"window_{rng.choice(WINDOW_CLIENTS)}")
+            for name in WINDOW_CLIENTS:
+                ctx.set(getattr(dut, f"window_{name}").valid, 0)
+            request(ctx, client, True, (at, offsets, enable))
+            assert ctx.get(client.ready)
             assert ctx.get(dut.read_count) == arch.lanes + n
-            wanted[t + READ_LATENCY] = cells[at : at + n]
+            values = np.zeros(arch.lanes, dtype=np.int64)
+            values[lanes] = cells[at : at + n]
+            wanted[t + READ_LATENCY] = values
             if t in wanted:
-                data = int(ctx.get(dut.window.data)).to_bytes(port_bytes, "little")
-                assert np.array_equal(np.frombuffer(data, np.int8), wanted[t])
+                found = [ctx.get(client.data[p]) for p in range(arch.lanes)]
+                assert np.array_equal(found, wanted[t])
             await ctx.tick()
 
     simulate(dut, bench)
 
 
-def test_a_beat_beyond_the_window_is_a_fault() -> None:
+def test_a_read_beyond_the_window_is_a_fault_and_the_one_that_counts() -> None:
     arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
-    dut = Scratchpad(arch, 1)
+    dut: Any = Scratchpad(arch, 1)
+    end = arch.capacity(1)
 
     async def bench(ctx: Any) -> None:
-        ctx.set(dut.window.valid, 1)
-        ctx.set(dut.window.address, arch.capacity(1))
+        request(ctx, dut.window_vector, True, (end - 1, [5] * 8, 0b10))
+        request(ctx, dut.read_array, True, (end, [0] * 8, 1))
         assert ctx.get(dut.read_fault.code) == 0
         await ctx.tick()
         assert ctx.get(dut.read_fault.code) == Error.ADDRESS
-        assert ctx.get(dut.read_fault.address) == 1 << 31 | arch.capacity(1)
+        assert ctx.get(dut.read_fault.address) == 1 << 31 | end + 4
+
+    simulate(dut, bench)
+
+
+def test_of_the_windows_clients_the_drain_comes_first() -> None:
+    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
+    dut: Any = Scratchpad(arch, 1)
+
+    async def bench(ctx: Any) -> None:
+        clients = [getattr(dut, f"window_{name}") for name in WINDOW_CLIENTS]
+        for first in range(len(clients)):
+            for k, client in enumerate(clients):
+                request(ctx, client, k >= first, (arch.window_base, list(range(8)), 255))
+            assert [ctx.get(c.ready) for c in clients] == [k <= first for k in range(len(clients))]
+            assert ctx.get(dut.read_dma.ready)
 
     simulate(dut, bench)

@@ -22,7 +22,7 @@ from einchip.program import (
     Vector,
 )  # fmt: skip
 from einchip.reference import Memory
-from tests.hw.vector_bench import NO_REGISTERS, Inputs, Outputs, run
+from tests.hw.vector_bench import NO_REGISTERS, PORTS, Inputs, Outputs, run
 
 NANO = PRESETS["nano"].override(x_depth=256, y_depth=512)
 SMALL = PRESETS["small"].override(x_depth=512, y_depth=256)
@@ -95,23 +95,23 @@ def contention(share: float, rng: np.random.Generator) -> Callable[[int], Inputs
     """Each port is taken, each token missing, nothing offered, with this probability a cycle."""
 
     def pattern(t: int) -> Inputs:
-        ready = tuple(bool(b) for b in rng.random(4) >= share)
+        ready = tuple(bool(b) for b in rng.random(len(PORTS)) >= share)
         tokens = int(rng.choice([0, 1, 6, 7, 7]))
-        return Inputs(ready, tokens, bool(rng.random() >= share))  # type: ignore[arg-type]
+        return Inputs(ready, tokens, bool(rng.random() >= share))
 
     return pattern
 
 
 def bursts(rng: np.random.Generator) -> Callable[[int], Inputs]:
     """Ports are free or taken for up to 40 cycles at a time."""
-    free_from = np.zeros(4, dtype=int)
-    taken_from = rng.integers(1, 40, 4)
+    free_from = np.zeros(len(PORTS), dtype=int)
+    taken_from = rng.integers(1, 40, len(PORTS))
 
     def pattern(t: int) -> Inputs:
         for p in np.flatnonzero(taken_from <= t):
             free_from[p] = t + rng.integers(1, 40)
             taken_from[p] = free_from[p] + rng.integers(1, 40)
-        return Inputs(tuple(bool(b) for b in free_from <= t))  # type: ignore[arg-type]
+        return Inputs(tuple(bool(b) for b in free_from <= t))
 
     return pattern
 

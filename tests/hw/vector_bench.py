@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from einchip.accesses import vector_accesses
 from einchip.arch import READ_LATENCY, VECTOR_WRITES, Architecture
 from einchip.hw.vector import VectorUnit
-from einchip.program import REGISTERS, Space, Vector
+from einchip.program import REGISTERS, Vector
 from einchip.reference import Memory
 
 Outputs = dict[str, int | None]
@@ -18,14 +18,16 @@ EVENTS = (
     "vector_ops", "activations", "vector_issue", "vector_stall_port", "vector_stall_write",
     "vector_stall_token", "vector_stall_setup", "vector_idle",
 )  # fmt: skip
-PORTS = ("read_x", "read_y", "write_x", "write_y")
+READS = ("read_x", "read_y", "read_w")
+WRITES = ("write_x", "write_y")
+PORTS = (*READS, *WRITES)
 
 
 @dataclass(frozen=True)
 class Inputs:
     """One cycle's inputs: which ports are free, which tokens positive, whether to offer more."""
 
-    ready: tuple[bool, bool, bool, bool] = (True, True, True, True)  # as PORTS
+    ready: tuple[bool, ...] = (True,) * len(PORTS)
     positive: int = 0xFFFF
     offer: bool = True
     stop: bool = False
@@ -33,9 +35,9 @@ class Inputs:
 
 @dataclass
 class Access:
-    """A micro-operation or a write: its scratchpad (None: no access) and lane 0's address."""
+    """A micro-operation or a write: its port (None: no access) and lane 0's address."""
 
-    space: int | None
+    port: str | None
     base: int
     starts: bool = False
     ends: bool = False
@@ -45,15 +47,36 @@ class Access:
 def accesses(i: Vector, arch: Architecture) -> tuple[list[Access], list[list[Access]]]:
     """Return an instruction's micro-operations, and its writes vector by vector, in order."""
     found = vector_accesses(i, NO_REGISTERS, arch)
-    each = [[(a.space, a.addresses()[:, 0].tolist()) for a in accesses] for accesses in found]
+    sources = [
+        read.source
+        for read in i.READS
+        for _ in range(arch.cell_planes if read.source == "state" else 1)
+    ]
+    ports = [
+        [read_port(i, source, arch) for source in sources],
+        [WRITES[a.space] for a in found.writes],
+    ]
+    each = [
+        [(port, a.addresses()[:, 0].tolist()) for port, a in zip(its, accesses, strict=True)]
+        for its, accesses in zip(ports, found, strict=True)
+    ]
     reads: list[Access] = []
     writes: list[list[Access]] = []
     for v in range(i.vectors):
-        vector = [Access(space, bases[v]) for space, bases in each[0]] or [Access(None, 0)]
+        vector = [Access(port, bases[v]) for port, bases in each[0]] or [Access(None, 0)]
         vector[0].starts = vector[-1].ends = True
         reads += vector
-        writes.append([Access(space, bases[v]) for space, bases in each[1]])
+        writes.append([Access(port, bases[v]) for port, bases in each[1]])
     return reads, writes
+
+
+def read_port(i: Vector, source: str, arch: Architecture) -> str:
+    """Return the port of a source: X, Y, or Y's window where its first address lies in it."""
+    name = {"src": "src", "state": "cell"}.get(source, "aux")
+    if not getattr(i, f"{name}_space"):
+        return "read_x"
+    in_window = getattr(i, f"{name}_base") // arch.lanes >= arch.y_depth - arch.y_window
+    return "read_w" if in_window else "read_y"
 
 
 @dataclass
@@ -119,9 +142,9 @@ class Model:
         op = self.reads[0]
         if op.starts and pending + len(self.unstarted[0]) > VECTOR_WRITES:
             return "vector_stall_write"
-        if op.space is not None:
-            out[PORTS[op.space]] = op.base
-            if not inputs.ready[op.space]:
+        if op.port is not None:
+            out[op.port] = op.base
+            if not inputs.ready[PORTS.index(op.port)]:
                 return "vector_stall_port"
         self.reads.pop(0)
         if op.starts:
@@ -136,9 +159,9 @@ class Model:
     def _write(self, inputs: Inputs, out: Outputs) -> None:
         assert self.now
         write = self.started[0][0]
-        assert write.space is not None
-        out[PORTS[2 + write.space]] = write.base
-        if not inputs.ready[2 + write.space]:
+        assert write.port is not None
+        out[write.port] = write.base
+        if not inputs.ready[PORTS.index(write.port)]:
             return
         self.started[0].pop(0)
         if not self.started[0]:
@@ -148,36 +171,43 @@ class Model:
             self.now = None
 
 
+def ports_of(arch: Architecture, ports: Sequence[str]) -> list[str]:
+    """Return those that a machine has."""
+    return [port for port in ports if port != "read_w" or arch.y_window]
+
+
 class Scratchpads:
     """Both scratchpads behind the vector unit's ports, without banks."""
 
     def __init__(self, arch: Architecture, memory: Memory) -> None:
         self.arch, self.memory = arch, memory
-        self._reading: list[list[Any]] = [[[0] * arch.lanes] * READ_LATENCY for _ in Space]
+        self._reading = {port: [[0] * arch.lanes] * READ_LATENCY for port in ports_of(arch, READS)}
 
     def cycle(self, ctx: Any, dut: VectorUnit, inputs: Inputs) -> None:
         """Serve one cycle's requests; its write is seen by the reads of later cycles."""
-        for space in Space:
-            values = self.memory.space(space)
-            read, write = (getattr(dut, PORTS[space + k]) for k in (0, 2))
-            granted = ctx.get(read.valid) and inputs.ready[space]
-            data = [0] * self.arch.lanes
-            for p, a in self._lanes(ctx, read) if granted else ():
+        for name, reading in self._reading.items():
+            values, data = self.memory.space(int(name != "read_x")), [0] * self.arch.lanes
+            for p, a in self._granted(ctx, dut, name, inputs):
                 data[p] = int(values[a])
-            self._reading[space].append(data)
-            granted = ctx.get(write.valid) and inputs.ready[2 + space]
-            for p, a in self._lanes(ctx, write) if granted else ():
-                values[a] = ctx.get(write.data[p])
+            reading.append(data)
+        for space, name in enumerate(WRITES):
+            for p, a in self._granted(ctx, dut, name, inputs):
+                self.memory.space(space)[a] = ctx.get(getattr(dut, name).data[p])
 
     def deliver(self, ctx: Any, dut: VectorUnit) -> None:
         """Put what was granted READ_LATENCY cycles ago on the ports."""
-        for space in Space:
-            port = getattr(dut, PORTS[space])
-            for p, value in enumerate(self._reading[space].pop(0)):
+        for name, reading in self._reading.items():
+            port = getattr(dut, name)
+            for p, value in enumerate(reading.pop(0)):
                 ctx.set(port.data[p], value)
 
-    def _lanes(self, ctx: Any, port: Any) -> list[tuple[int, int]]:
-        """Return (lane, address) of an access's enabled lanes."""
+    def _granted(
+        self, ctx: Any, dut: VectorUnit, name: str, inputs: Inputs
+    ) -> list[tuple[int, int]]:
+        """Return (lane, address) of the enabled lanes of an access, if one is granted."""
+        port = getattr(dut, name)
+        if not ctx.get(port.valid) or not inputs.ready[PORTS.index(name)]:
+            return []
         enable, base = ctx.get(port.enable), ctx.get(port.base)
         return [
             (p, base + ctx.get(port.offsets[p])) for p in range(self.arch.lanes) if enable >> p & 1
@@ -188,8 +218,8 @@ def outputs(ctx: Any, dut: VectorUnit) -> Outputs:
     """Return what `Model.cycle` predicts."""
     out: Outputs = {}
     for name in PORTS:
-        port = getattr(dut, name)
-        out[name] = ctx.get(port.base) if ctx.get(port.valid) else None
+        port = getattr(dut, name, None)
+        out[name] = ctx.get(port.base) if port is not None and ctx.get(port.valid) else None
     for name in EVENTS:
         out[name] = ctx.get(dut.events[name])
     out |= {"take": ctx.get(dut.tokens.take), "give": ctx.get(dut.tokens.give)}
@@ -225,8 +255,8 @@ def run(
             offer(ctx, dut, offered)
             ctx.set(dut.tokens.positive, inputs.positive)
             ctx.set(dut.stop, inputs.stop)
-            for name, ready in zip(PORTS, inputs.ready, strict=True):
-                ctx.set(getattr(dut, name).ready, ready)
+            for name in ports_of(arch, PORTS):
+                ctx.set(getattr(dut, name).ready, inputs.ready[PORTS.index(name)])
             pads.deliver(ctx, dut)
             now = outputs(ctx, dut)
             expected = model.cycle(len(seen), inputs, offered)

@@ -71,8 +71,18 @@ def contracts(draw: st.DrawFn, arch: Architecture) -> Contract:
         z_reg=draw(st.integers(0, 2)), n_hold=n_hold, n_reduce=n_reduce, loop_count=loops,
         loop_x=tuple(draw(strides) for _ in range(6)),
         loop_y=tuple(draw(strides) for _ in range(6)), loop_z=tuple(moves),
-        has_addend=draw(st.integers(0, 1)), d_space=draw(spaces), act=draw(st.integers(0, 3)),
+        has_addend=draw(st.integers(0, 1)), act=draw(st.integers(0, 3)),
+        **draw(places(arch, "d", 3)),
     )  # fmt: skip
+
+
+@st.composite
+def places(draw: st.DrawFn, arch: Architecture, stream: str, most: int) -> dict[str, Any]:
+    """Return space and base of what is read: near the start, in Y's window, or just before it."""
+    space, base = draw(spaces), draw(st.integers(0, most))
+    if space and arch.y_window and draw(st.booleans()):
+        base += arch.window_base - draw(st.sampled_from([0, 0, arch.lanes]))
+    return {f"{stream}_space": space, f"{stream}_base": base}
 
 
 @st.composite
@@ -101,10 +111,10 @@ def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
     return kind(
         wait=draw(masks), signal=draw(masks), nl0=draw(st.integers(1, arch.lanes)),
         loop_count=tuple(draw(counts) for _ in range(4)),
-        src_space=draw(spaces), dst_space=draw(spaces), cell_space=draw(spaces), src_l0=1, dst_l0=1,
-        src_base=draw(st.integers(0, 20)), dst_reg=draw(st.integers(0, 2)), gate_stride=arch.lanes,
-        aux_space=draw(spaces), aux_base=draw(st.integers(0, 20)), aux_reg=draw(st.integers(0, 2)),
-        loop_src=(arch.lanes, 0, 0, 0),
+        dst_space=draw(spaces), src_l0=1, dst_l0=1, dst_reg=draw(st.integers(0, 2)),
+        gate_stride=arch.lanes, aux_reg=draw(st.integers(0, 2)), loop_src=(arch.lanes, 0, 0, 0),
+        **draw(places(arch, "src", 20)), **draw(places(arch, "aux", 20)),
+        **draw(places(arch, "cell", 3)),
     )  # fmt: skip
 
 

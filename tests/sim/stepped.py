@@ -63,6 +63,12 @@ _MASK = (1 << REGISTER_BITS) - 1
 UNITS = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
 TRANSFERS = (Unit.LOAD, Unit.STORE)
 NAMES = "xy"
+READ_PORTS = ("x read", "y read", "window read")
+#: Which of several errors in one cycle counts.
+FAULT_ORDER = (
+    "sequencer", "x read", "x write", "window read", "y read", "y write", "load", "store", "tokens",
+    "watchdog",
+)  # fmt: skip
 STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
 
 
@@ -89,17 +95,28 @@ CELLS: dict[type[Instruction], Cell] = {
 }
 
 
-def literal(work: VectorWork, arch: Architecture) -> VectorWork:
+def read_port(arch: Architecture, space: int, base: int, register: int) -> int:
+    """Return 0 for X, 1 for Y, 2 where the first address lies in Y's last `y_window` rows."""
+    row = (base + register) % (1 << 32) // arch.lanes
+    return space + (space == 1 and arch.y_depth - arch.y_window <= row)
+
+
+def literal(work: VectorWork, arch: Architecture, registers: tuple[int, ...]) -> VectorWork:
     """Return the work with everything but its faults from the table."""
     i = work.instruction
     assert isinstance(i, VECTORS)
     cell, planes = CELLS[type(i)], 16 // arch.data_bits
-    spaces = {"s": i.src_space, "a": i.aux_space, "c": i.cell_space, "-": None}
+    ports = {
+        "s": read_port(arch, i.src_space, i.src_base, registers[i.src_reg]),
+        "a": read_port(arch, i.aux_space, i.aux_base, registers[i.aux_reg]),
+        "c": read_port(arch, i.cell_space, i.cell_base, registers[i.cell_reg]),
+        "-": None,
+    }
     reads = cell.reads.replace("c", "c" * planes)
     state = [i.cell_space] * planes if cell.writes_state else []
     return replace(
         work,
-        operations=tuple(spaces[letter] for letter in reads),
+        operations=tuple(ports[letter] for letter in reads),
         writes=(*state, i.dst_space),
         latency=cell.latency,
         activations=cell.activations * i.n_lanes,
@@ -306,7 +323,7 @@ class Stepped:
             if t == 0 and self.state == "LOAD":
                 self.start_fetch(program_address)
             if stuck:
-                self.faults.append((t, 8, Error.TIMEOUT, self.pc))
+                self.note(t, "watchdog", Error.TIMEOUT, self.pc)
             due = [f for f in self.faults if f[0] <= t]
             if due:
                 _, _, code, address = min(due)
@@ -336,11 +353,11 @@ class Stepped:
             Unit.VECTOR: self.vector.work is not None,
         }
         reads, writes = self.drain_step(t)
-        addend = any(reads)
-        vector_read = busy[Unit.VECTOR] and self.vector_step(t, reads, writes)
+        if busy[Unit.VECTOR]:
+            self.vector_step(t, reads, writes)
         last = False
         if busy[Unit.ARRAY]:
-            last = self.array_step(t, addend or vector_read, reads)
+            last = self.array_step(t, reads)
         free = {u: not b for u, b in busy.items()}
         free |= {Unit.LOAD: not self.load.left, Unit.STORE: not self.store.left}
         if busy[Unit.LOAD]:
@@ -356,9 +373,13 @@ class Stepped:
     def count(self, name: str, n: int = 1) -> None:
         self.counters[name] += n
 
-    def fault(self, t: int, space: int, write: bool, address: int) -> None:
+    def fault(self, t: int, port: str, address: int) -> None:
         """Raise an ADDRESS error one cycle after the grant in t."""
-        self.faults.append((t + 1, 1 + 2 * space + write, Error.ADDRESS, space << 31 | address))
+        space = int(not port.startswith("x"))
+        self.note(t + 1, port, Error.ADDRESS, space << 31 | address)
+
+    def note(self, t: int, source: str, code: Error, address: int) -> None:
+        self.faults.append((t, FAULT_ORDER.index(source), code, address))
 
     def all_idle(self) -> bool:
         fronts = any(f.slot or f.stage for f in self.fronts.values())
@@ -394,7 +415,7 @@ class Stepped:
         self.gives, self.takes = [], []
         for k, n in enumerate(self.tokens):
             if n > TOKEN_MAX:
-                self.faults.append((t, 7, Error.TOKEN, k))
+                self.note(t, "tokens", Error.TOKEN, k)
                 return
 
     def front_step(self, t: int, u: Unit, busy: bool, free: bool) -> None:
@@ -443,14 +464,14 @@ class Stepped:
     # --- array -------------------------------------------------------------------------------
     def drain_step(self, t: int) -> tuple[list[bool], list[bool]]:
         """Issue a row and grant a row's write; return the spaces read and written."""
-        reads, writes = [False, False], [False, False]
+        reads, writes = [False] * len(READ_PORTS), [False, False]
         if t in self.array.rows:
             work, row = self.array.rows.pop(t)
-            if work.addend_space is not None:
-                reads[work.addend_space] = True
-                self.count(f"{NAMES[work.addend_space]}_reads", work.row_lanes)
+            if work.addend_port is not None:
+                reads[work.addend_port] = True
+                self.count(f"{NAMES[work.addend_port > 0]}_reads", work.row_lanes)
                 if row == work.addend_fault.access:
-                    self.fault(t, work.addend_space, False, work.addend_fault.address)
+                    self.fault(t, READ_PORTS[work.addend_port], work.addend_fault.address)
             self.array.writes[t + self.arch.drain_latency] = work, row
             self.count("drained", work.row_lanes)
             self.count("activations", work.row_lanes * work.activates)
@@ -459,12 +480,12 @@ class Stepped:
             writes[work.z_space] = True
             self.count(f"{NAMES[work.z_space]}_writes", work.row_lanes)
             if row == work.z_fault.access:
-                self.fault(t, work.z_space, True, work.z_fault.address)
+                self.fault(t, f"{NAMES[work.z_space]} write", work.z_fault.address)
             if row == work.tiles * work.rows - 1:
                 self.complete(t, work)
         return reads, writes
 
-    def array_step(self, t: int, port_taken: bool, reads: list[bool]) -> bool:
+    def array_step(self, t: int, reads: list[bool]) -> bool:
         """Run one active cycle; return whether the last slot was issued."""
         a = self.array
         work, latency = a.work, self.arch.accumulate_latency
@@ -473,7 +494,7 @@ class Stepped:
         if slot.first and t + latency < a.ends[0]:
             self.count("array_stall_drain")
             return False
-        if port_taken:
+        if (slot.x is not None and reads[0]) or (slot.y is not None and reads[1]):
             self.count("array_stall_port")
             return False
         a.slots.popleft()
@@ -501,11 +522,11 @@ class Stepped:
                 reads[space] = True
                 self.count(f"{NAMES[space]}_reads", lanes[space])
                 if access == faults[space].access:
-                    self.fault(t, space, False, faults[space].address)
+                    self.fault(t, READ_PORTS[space], faults[space].address)
 
     # --- vector unit -------------------------------------------------------------------------
-    def vector_step(self, t: int, reads: list[bool], writes: list[bool]) -> bool:
-        """Run one active cycle; return whether a read was granted."""
+    def vector_step(self, t: int, reads: list[bool], writes: list[bool]) -> None:
+        """Run one active cycle."""
         v = self.vector
         work = v.work
         assert work is not None
@@ -515,31 +536,30 @@ class Stepped:
             writes[space] = True
             self.count(f"{NAMES[space]}_writes", work.lanes)
             if v.granted == work.write_fault.access:
-                self.fault(t, space, True, work.write_fault.address)
+                self.fault(t, f"{NAMES[space]} write", work.write_fault.address)
             v.granted += 1
             v.pending -= 1
-        read = self.vector_operation(t, work, pending, reads)
+        self.vector_operation(t, work, pending, reads)
         if v.granted == work.vectors * len(work.writes):
             self.complete(t, work)
             v.work = None
-        return read
 
-    def vector_operation(self, t: int, work: VectorWork, pending: int, reads: list[bool]) -> bool:
+    def vector_operation(self, t: int, work: VectorWork, pending: int, reads: list[bool]) -> None:
         v = self.vector
         vector, k = divmod(v.operation, len(work.operations))
         if vector == work.vectors or (k == 0 and pending + len(work.writes) > VECTOR_WRITES):
             self.count("vector_stall_write")
-            return False
-        space = work.operations[k]
-        if space is not None and reads[space]:
+            return
+        port = work.operations[k]
+        if port is not None and reads[port]:
             self.count("vector_stall_port")
-            return False
+            return
         self.count("vector_issue")
-        if space is not None:
-            reads[space] = True
-            self.count(f"{NAMES[space]}_reads", work.lanes)
+        if port is not None:
+            reads[port] = True
+            self.count(f"{NAMES[port > 0]}_reads", work.lanes)
             if v.operation == work.read_fault.access:
-                self.fault(t, space, False, work.read_fault.address)
+                self.fault(t, READ_PORTS[port], work.read_fault.address)
         if k == 0:
             v.pending += len(work.writes)
         if k == len(work.operations) - 1:
@@ -548,7 +568,6 @@ class Stepped:
             for n, target in enumerate(work.writes):
                 v.writes.append((t + work.latency + n, target))
         v.operation += 1
-        return space is not None
 
     # --- load and store unit -----------------------------------------------------------------
     def start_fetch(self, address: int) -> None:
@@ -582,9 +601,9 @@ class Stepped:
         if sent.owner is not None:
             self.count(f"{NAMES[sent.owner.space]}_writes", self.arch.port_elements)
             if sent.before + sent.moved == sent.owner.fault.access:
-                self.fault(t, sent.owner.space, True, sent.owner.fault.address)
+                self.fault(t, f"{NAMES[sent.owner.space]} write", sent.owner.fault.address)
             if sent.before + sent.moved == sent.owner.bus_fault:
-                self.faults.append((t, 5, Error.AXI_READ, sent.burst.address))
+                self.note(t, "load", Error.AXI_READ, sent.burst.address)
         sent.moved += 1
         self.load.not_before = t + 1
         if sent.moved < sent.burst.beats:
@@ -604,7 +623,7 @@ class Stepped:
         wanted = [s for s in d.sent if s.at < t and s.moved < s.burst.beats]
         if not wanted or held >= STORE_BEATS:
             self.count("store_stall_memory")
-        elif self.port_taken(self.owner(wanted[0]), reads):
+        elif reads[self.owner(wanted[0]).port]:
             self.count("store_stall_port")
         else:
             self.read_beat(t, wanted[0])
@@ -613,10 +632,6 @@ class Stepped:
         if d.held and d.held[0][0] <= t:
             self.offer_beat(t, d.held.popleft()[1])
         self.issue_address(t, d, room)
-
-    def port_taken(self, work: TransferWork, reads: list[bool]) -> bool:
-        """Whether another client reads in this cycle; a window has a port of its own."""
-        return reads[work.space] and not work.windowed
 
     def owner(self, sent: Sent) -> TransferWork:
         assert sent.owner is not None
@@ -627,7 +642,7 @@ class Stepped:
         self.count("store_transfer")
         self.count(f"{NAMES[work.space]}_reads", self.arch.port_elements)
         if sent.before + sent.moved == work.fault.access:
-            self.fault(t, work.space, False, work.fault.address)
+            self.fault(t, READ_PORTS[work.port], work.fault.address)
         sent.moved += 1
         self.store.held.append((t + STORE_OFFER, sent))
 
@@ -640,7 +655,7 @@ class Stepped:
     def respond(self, t: int, sent: Sent) -> None:
         work = self.owner(sent)
         if work.bus_fault < sent.before + sent.moved:
-            self.faults.append((t, 6, Error.AXI_WRITE, sent.burst.address))
+            self.note(t, "store", Error.AXI_WRITE, sent.burst.address)
         if sent.last:
             self.complete(t, work)
 
@@ -663,7 +678,7 @@ class Stepped:
             elif self.state == "LOADED":
                 self.state = "FETCH"
         except MachineError as e:
-            self.faults.append((t, 0, e.code, e.address))
+            self.note(t, "sequencer", e.code, e.address)
 
     def decode(self) -> None:
         self.count("instructions")
@@ -698,7 +713,13 @@ class Stepped:
             step = Step(self.pc, i, self.control.registers)
             work = prepare(step, self.arch, self.host, self.external_bytes)
             if isinstance(work, VectorWork):
-                work = literal(work, self.arch)
+                work = literal(work, self.arch, step.registers)
+            elif isinstance(work, ContractWork) and isinstance(i, Contract) and i.has_addend:
+                port = read_port(self.arch, i.d_space, i.d_base, step.registers[i.d_reg])
+                work = replace(work, addend_port=port)
+            elif isinstance(work, TransferWork) and isinstance(i, StoreInstruction):
+                port = read_port(self.arch, i.space, i.addr, step.registers[i.addr_reg])
+                work = replace(work, port=port)
             self.resolved = Job(
                 self.n_resolved,
                 work,

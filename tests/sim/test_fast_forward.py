@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from einchip.arch import PRESETS, READ_BURSTS, WRITE_BURSTS, Architecture
+from einchip.arch import PORT_SPACES, PRESETS, READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.compiler.compiled import Places, map_model
 from einchip.models import ModelSpec, load_model
 from einchip.program import (
@@ -37,6 +37,7 @@ from einchip.program import (
 from einchip.reference import Host, Memory, Step
 from einchip.sim import Run, machine, simulate
 from einchip.sim.load import LoadUnit
+from einchip.sim.ports import Spans
 from einchip.sim.shape import Shapes
 from einchip.sim.store import StoreUnit
 from einchip.sim.unit import Job
@@ -308,7 +309,7 @@ def test_a_transfer_looks_different_in_every_cycle(i: UnitInstruction) -> None:
         if isinstance(unit, LoadUnit):
             unit.advance(t, t + 1, [])
         else:
-            unit.advance(t, t + 1, ([], []))
+            unit.advance(t, t + 1, [Spans() for _ in PORT_SPACES])
     assert len(seen) == t >= 90 + 20
 
 
