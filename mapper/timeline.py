@@ -1,9 +1,12 @@
 """Predicted cycles of a program, by the rules of `docs/timing.md`, instruction by instruction.
 
-Sequencer, slots, setup stages, tokens, tiles, drains, addends, bursts and the vector unit's reads
-follow the rules. Left out are the write ports, for which a load or the vector unit may wait, and
-the read ports, for which a store waits while the array reads; external bases are taken to be
-multiples of 4 KiB.
+Sequencer, slots, setup stages, tokens, tiles, drains, bursts and the read and write ports of array,
+drain path and vector unit follow the rules. Left out are the ports for which a load or a store
+waits; external bases are taken to be multiples of 4 KiB.
+
+Instructions are taken in program order. The vector unit's reads hold up what the array is given
+behind them; its waits for the drain path are found where its token is taken, when all that the
+array does until then is known.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from einchip.arch import READ_BURSTS, VECTOR_WRITES, WRITE_BURSTS, Architecture
+from einchip.accesses import SOURCE_STREAMS
+from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
+from einchip.mapper.timeline_units import ArrayCycles, VectorCycles
 from einchip.program import (
+    REGISTER_BITS,
     TOKENS,
     Contract,
     EndLoop,
@@ -22,6 +28,8 @@ from einchip.program import (
     Load,
     Loop,
     Program,
+    SetMode,
+    SetRegister,
     Store,
     Sync,
     Unit,
@@ -37,7 +45,6 @@ STORE_LATENCY = 4
 BURST_BOUNDARY = 4096
 #: Time steps before the steady state is measured, and those measured.
 WARM, MEASURED = 2, 4
-LONG_AGO = -(1 << 40)
 
 
 def executed(program: Program, n_steps: int) -> Iterator[Instruction]:
@@ -117,41 +124,57 @@ class _Machine:
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
         self.fetch = 0
+        self.registers: dict[int, int] = defaultdict(int)
         self.moved: dict[Unit, int] = defaultdict(lambda: -1)
         self.launched: dict[Unit, int] = defaultdict(lambda: -1)
         self.free: dict[Unit, int] = defaultdict(lambda: -1)
         self.given: list[deque[int]] = [deque() for _ in range(TOKENS)]
-        self.array = _Array(arch)
+        self.array = ArrayCycles(arch)
+        self.vectors: VectorCycles | None = None  # launched, its end not yet asked for
         self.loads = _Bursts(MEMORY_LATENCY, 0, deque(maxlen=READ_BURSTS))
         self.stores = _Bursts(1, STORE_LATENCY + MEMORY_LATENCY, deque(maxlen=WRITE_BURSTS))
         self.end = 0
 
     def cycles(self) -> int:
         """Return the number of cycles, HALT's last one included."""
+        self._settle()
         return max(self.end + 1, self.fetch) + 1
 
     def decode(self, i: Instruction) -> None:
         """Advance by one instruction."""
         if not isinstance(i, UnitInstruction):
-            if isinstance(i, Give):
-                self._give(i.mask, self.fetch + 1)
-            self.fetch += 2
-            if isinstance(i, Sync):
-                self._sync()
+            self._sequence(i)
             return
         commit = max(self.fetch + 1 + i.WORDS, self.moved[i.UNIT] + 1)
         self.fetch = commit + 1
         self.moved[i.UNIT] = max(commit + 1, self.launched[i.UNIT] + 1)
         setup = 0 if i.UNIT in (Unit.LOAD, Unit.STORE) else self.arch.setup_cycles
         ready = self.moved[i.UNIT] + setup + 1
+        if self.vectors and (i.UNIT is Unit.VECTOR or i.wait & self.vectors.instruction.signal):
+            self._settle()
         launch = max([ready, self.free[i.UNIT], *self._taken(i.wait)])
         self.launched[i.UNIT] = launch
-        self.free[i.UNIT], done = self._execute(i, launch)
-        self._give(i.signal, done)
-        self.end = max(self.end, done)
+        if isinstance(i, Vector):
+            self._launch_vectors(i, launch)
+        else:
+            self.free[i.UNIT], done = self._execute(i, launch)
+            self._complete(i, done)
+
+    def _sequence(self, i: Instruction) -> None:
+        """Advance by an instruction of the sequencer."""
+        if isinstance(i, Give):
+            self._give(i.mask, self.fetch + 1)
+        elif isinstance(i, SetRegister):
+            old = self.registers[i.reg]
+            new = {SetMode.SET: i.value, SetMode.ADD: old + i.value, SetMode.TOGGLE: i.value - old}
+            self.registers[i.reg] = new[SetMode(i.mode)] % (1 << REGISTER_BITS)
+        self.fetch += 2
+        if isinstance(i, Sync):
+            self._sync()
 
     def _sync(self) -> None:
         """Wait until every unit is idle; all tokens are lost."""
+        self._settle()
         self.fetch = max(self.fetch, self.end + 1) + 1
         self.given = [deque() for _ in range(TOKENS)]
 
@@ -164,93 +187,39 @@ class _Machine:
             if mask >> t & 1:
                 self.given[t].append(cycle)
 
+    def _complete(self, i: UnitInstruction, done: int) -> None:
+        self._give(i.signal, done)
+        self.end = max(self.end, done)
+
     def _execute(self, i: UnitInstruction, launch: int) -> tuple[int, int]:
         """Return the first cycle of the next launch, and the cycle of completion."""
         if isinstance(i, Contract):
-            return self.array.run(i, launch)
-        if isinstance(i, Vector):
-            done = self._vectors(i, launch)
-            return done + 1, done
+            addend = self._port(i, "d") if i.has_addend else None
+            return self.array.run(i, launch, addend)
         assert isinstance(i, Load | Store)
         port = self.loads if isinstance(i, Load) else self.stores
         return port.run(bursts(i.ext_offset, i.beats, self.arch), launch)
 
-    def _vectors(self, i: Vector, launch: int) -> int:
-        """Return the cycle of a vector instruction's last write; note its reads."""
-        planes = self.arch.cell_planes
-        reads = sum(planes if r.source == "state" else 1 for r in i.READS)
-        writes = planes + 1 if i.WRITES_STATE else 1
-        operations = max(1, reads)
-        granted = deque[int]()
-        t, last = launch + 1, launch
-        for _ in range(i.vectors):
-            if len(granted) + writes > VECTOR_WRITES:
-                t = max(t, granted[len(granted) + writes - VECTOR_WRITES - 1] + 1)
-            if reads:
-                self.array.blocked.append((t, t + reads))
-            t += operations
-            for k in range(writes):
-                last = max(t - 1 + i.LATENCY + k, last + 1)
-                granted.append(last)
-            while granted and granted[0] < t:
-                granted.popleft()
-        return last
+    def _port(self, i: UnitInstruction, stream: str) -> int:
+        """Return the read port of an instruction's stream."""
+        space, base, register = (getattr(i, f"{stream}_{f}") for f in ("space", "base", "reg"))
+        return self.arch.read_port(space, (base + self.registers[register]) % (1 << REGISTER_BITS))
 
+    def _launch_vectors(self, i: Vector, launch: int) -> None:
+        """Note when a vector instruction reads, so far as is known."""
+        planes, ports = self.arch.cell_planes, list[int]()
+        for read in i.READS:
+            port = self._port(i, SOURCE_STREAMS[read.source])
+            ports += [port] * (planes if read.source == "state" else 1)
+        spaces = [i.cell_space] * (planes * i.WRITES_STATE) + [i.dst_space]
+        self.vectors = VectorCycles(i, launch, ports, spaces)
+        if min(ports, default=2) < len(self.array.taken):
+            self.vectors.run(self.array, self.array.taken)
 
-class _Array:
-    """Tiles, drains, and the cycles in which a read port is taken."""
-
-    def __init__(self, arch: Architecture) -> None:
-        self.arch = arch
-        self.ends = (LONG_AGO, LONG_AGO)
-        self.blocked: deque[tuple[int, int]] = deque()
-
-    def run(self, i: Contract, launch: int) -> tuple[int, int]:
-        """Return (cycle of the last issue, cycle of the last write) of a CONTRACT.
-
-        Where nothing takes a read port and a tile finds what the one before it found, so do all
-        that follow.
-        """
-        latency, rows = self.arch.accumulate_latency, i.tile_rows
-        issues = (i.tile_iterations - 1) * i.iteration_slots + i.held_issues
-        behind = i.iteration_slots - i.held_issues
-        t, before = self._issue(launch + 1, i.first_slots), (LONG_AGO, LONG_AGO, LONG_AGO)
-        for tile in range(i.tiles):
-            t = self._issue(t + 1, behind) if tile else t
-            t = self._issue(max(t + 1, self.ends[0] - latency), issues)
-            start = max(t + latency, self.ends[1])
-            self.ends = (self.ends[1], start + rows)
-            if i.has_addend:
-                self._block(start, start + rows)
-            after = (t, *self.ends)
-            period = t - before[0]
-            if not self.blocked and after == tuple(b + period for b in before):
-                skipped = period * (i.tiles - 1 - tile)
-                self.ends = (self.ends[0] + skipped, self.ends[1] + skipped)
-                t += skipped
-                break
-            before = after
-        return t, self.ends[1] - 1 + self.arch.drain_latency
-
-    def _block(self, start: int, end: int) -> None:
-        self.blocked.append((start, end))
-        if len(self.blocked) > 1 and self.blocked[-2][0] > start:
-            self.blocked = deque(sorted(self.blocked))
-
-    def _issue(self, start: int, slots: int) -> int:
-        """Return the cycle of the last of some slots, the first not before `start`.
-
-        Of none, a cycle before which none of those that follow can issue either.
-        """
-        t, left = start, slots
-        while self.blocked:
-            low, high = self.blocked[0]
-            if high <= t:
-                self.blocked.popleft()
-            elif low >= t + left:
-                break
-            else:
-                left -= max(0, low - t)
-                t = high
-                self.blocked.popleft()
-        return t + left - 1
+    def _settle(self) -> None:
+        """Complete the vector instruction that was launched last."""
+        if self.vectors:
+            done = self.vectors.run(self.array)
+            self.free[Unit.VECTOR] = done + 1
+            self._complete(self.vectors.instruction, done)
+            self.vectors = None

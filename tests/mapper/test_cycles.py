@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from einchip.arch import PRESETS, Architecture
 from einchip.mapper.errors import MappingError
-from einchip.mapper.model import map_model
+from einchip.mapper.model import ModelMapping, map_model
 from einchip.mapper.network import compile_network, map_network
 from einchip.mapper.problem import ModelProblem
-from einchip.mapper.timeline import _Array, predict
+from einchip.mapper.timeline import predict
+from einchip.mapper.timeline_units import ArrayCycles, Slots
 from einchip.network import Network
 from einchip.program import Contract, Halt, Program
 from einchip.sim.machine import simulate
@@ -60,25 +62,27 @@ def test_contracts_of_every_fold_take_the_predicted_cycles(
     assert predict(program, arch) == run.cycles
 
 
+def left_out(mapping: ModelMapping) -> tuple[int, int, Mapping[str, int]]:
+    """Return the simulator's cycles of five time steps, those not predicted, and the counters."""
+    host = mapping.host(5, 0, 1 << 20, 1 << 21, 1 << 22)
+    run = simulate(mapping.emit().run, mapping.arch, host=host, fetch=False, check_races=True)
+    return run.cycles, run.cycles - mapping.cycles(5), run.counters
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, preset: str) -> None:
-    arch = PRESETS[preset]
-    mapping = map_model(LAYERS[name], arch)
-    host = mapping.host(5, 0, 1 << 20, 1 << 21)
-    run = simulate(mapping.emit().run, arch, host=host, fetch=False, check_races=True)
-    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.05, abs=MARGIN)
+    cycles, wrong, _ = left_out(map_model(LAYERS[name], PRESETS[preset]))
+    assert abs(wrong) <= MARGIN + cycles // 100
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_predicted_cycles_of_a_model_leave_out_only_waits_for_ports(name: str, preset: str) -> None:
-    """Stores that wait for the array's reads, and states that wait for the drain's writes."""
-    arch = PRESETS[preset]
-    mapping = map_model(MODELS[name], arch)
-    host = mapping.host(5, 0, 1 << 20, 1 << 21, 1 << 22)
-    run = simulate(mapping.emit().run, arch, host=host, fetch=False, check_races=True)
-    assert mapping.cycles(5) == pytest.approx(run.cycles, rel=0.05, abs=MARGIN)
+    """Of transfers: stores that wait for the array's reads."""
+    cycles, wrong, counters = left_out(map_model(MODELS[name], PRESETS[preset]))
+    waits = counters["load_stall_port"] + counters["store_stall_port"]
+    assert -MARGIN - cycles // 100 <= wrong <= MARGIN + cycles // 100 + waits
 
 
 def step_cycles(problem: ModelProblem, preset: str) -> int:
@@ -132,29 +136,34 @@ def test_ucf11_is_mapped_or_refused_in_seconds(preset: str) -> None:
 def test_tiles_that_find_the_same_are_not_counted_one_by_one(data: st.DataObject) -> None:
     """The oracle runs an instruction of many tiles as one of each tile: all that it does."""
     arch = PRESETS["base"]
-    whole, each = _Array(arch), _Array(arch)
+    whole, each = ArrayCycles(arch), ArrayCycles(arch)
     launch = 0
     for _ in range(data.draw(st.integers(1, 3))):
-        slots = data.draw(st.integers(1, 4))
-        held = data.draw(st.integers(0, slots))
+        holds = data.draw(st.booleans())
+        held, passed = (data.draw(st.integers(1, 4)) if holds else 1 for _ in range(2))
         i = SimpleNamespace(
             tiles=data.draw(st.integers(1, 40)), tile_iterations=data.draw(st.integers(1, 20)),
-            iteration_slots=slots, held_issues=held, first_slots=slots - held,
-            tile_rows=data.draw(st.integers(1, 40)), has_addend=data.draw(st.booleans()),
+            iteration_slots=max(held, passed), held_issues=passed, nh=held, z_space=1,
+            first_slots=held if holds else 0,
+            tile_rows=data.draw(st.integers(1, 40)),
         )  # fmt: skip
-        first = data.draw(st.integers(launch, launch + 50))
+        port = data.draw(st.sampled_from([None, 0, 1, 2]))
+        first, space = data.draw(st.integers(launch, launch + 50)), data.draw(st.integers(0, 1))
         for array in (whole, each):
-            array.blocked.append((first, first + 7))
-        found = whole.run(cast(Contract, i), launch)
-        issues = (i.tile_iterations - 1) * i.iteration_slots + i.held_issues
-        t = each._issue(launch + 1, i.first_slots)
+            array.taken[space].add(first, first + 7)
+        found = whole.run(cast(Contract, i), launch, port)
+        slots = Slots.of(cast(Contract, i))
+        t, slot = each._issue(slots, 0, launch + 1, slots.first), slots.first
         for tile in range(i.tiles):
-            t = each._issue(t + 1, i.iteration_slots - i.held_issues) if tile else t
-            t = each._issue(max(t + 1, each.ends[0] - arch.accumulate_latency), issues)
+            behind = slots.period - slots.passed if tile else 0
+            t, slot = each._issue(slots, slot, t + 1, behind), slot + behind
+            n = (i.tile_iterations - 1) * slots.period + slots.passed
+            t = each._issue(slots, slot, max(t + 1, each.ends[0] - arch.accumulate_latency), n)
+            slot += n
             start = max(t + arch.accumulate_latency, each.ends[1])
-            each.ends = (each.ends[1], start + i.tile_rows)
-            if i.has_addend:
-                each._block(start, start + i.tile_rows)
+            each._drain(cast(Contract, i), start, i.tile_rows, port)
         assert found == (t, each.ends[1] - 1 + arch.drain_latency)
         assert whole.ends == each.ends
+        assert [s.spans for s in whole.drained] == [s.spans for s in each.drained]
+        assert [s.spans for s in whole.addends] == [s.spans for s in each.addends]
         launch = t

@@ -1,0 +1,194 @@
+"""Cycles of array and vector unit for `timeline`: slots, drained rows, and who has which port."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from einchip.arch import PORT_SPACES, VECTOR_WRITES, Architecture
+from einchip.program import Contract, Vector
+
+NEVER = 1 << 40
+
+Span = tuple[int, int]
+"""A first cycle, and the one after the last."""
+
+
+class Spans:
+    """Spans in the order of their first cycles; those that touch are one."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    def add(self, low: int, high: int) -> None:
+        """Add a span."""
+        if not self.spans or low > self.spans[-1][1]:
+            self.spans.append((low, high))
+        elif low >= self.spans[-1][0]:
+            first, last = self.spans[-1]
+            self.spans[-1] = (first, max(last, high))
+        else:
+            insort(self.spans, (low, high))
+
+    def forget(self, t: int) -> None:
+        """Drop the spans that end by cycle t."""
+        k = 0
+        while k < len(self.spans) and self.spans[k][1] <= t:
+            k += 1
+        del self.spans[:k]
+
+    def free(self, t: int) -> int:
+        """Return the first cycle from t on in no span; of spans that do not overlap."""
+        k = bisect_right(self.spans, (t, NEVER)) - 1
+        return max(t, self.spans[k][1]) if k >= 0 else t
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots of a CONTRACT, numbered: which of them read X, which Y (docs/timing.md, Array).
+
+    `first` slots read what is held first, none where nothing is. An iteration takes `period`
+    slots, the last one, from slot `last` on, only `passed`.
+    """
+
+    first: int
+    period: int
+    held: int
+    passed: int
+    last: int
+
+    @classmethod
+    def of(cls, i: Contract) -> Slots:
+        last = i.first_slots + (i.tiles * i.tile_iterations - 1) * i.iteration_slots
+        return cls(i.first_slots, i.iteration_slots, i.nh, i.held_issues, last)
+
+    def next_read(self, space: int, slot: int) -> int:
+        """Return the first slot from `slot` on that reads X (0) or Y (1)."""
+        if not self.first:
+            return slot
+        if slot < self.first:
+            return self.first if space else slot
+        k = (slot - self.first) % self.period
+        found = slot if k < (self.passed if space else self.held) else slot - k + self.period
+        return NEVER if found >= self.last and not space else found
+
+
+class ArrayCycles:
+    """The array, instruction by instruction: slots, tiles, drained rows.
+
+    Members
+    -------
+    taken : per scratchpad, when the array cannot read it.
+    addends : per read port, when the drain path reads addends.
+    drained : per scratchpad, when the drain path writes.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+        self.ends = (-NEVER, -NEVER)  # of the last two tiles' rows
+        self.taken = Spans(), Spans()
+        self.addends = tuple(Spans() for _ in PORT_SPACES)
+        self.drained = Spans(), Spans()
+
+    def run(self, i: Contract, launch: int, addend_port: int | None) -> tuple[int, int]:
+        """Return (cycle of the last slot, cycle of the last write) of a CONTRACT.
+
+        Where nothing takes a read port and a tile finds what the one before it found, so do all
+        that follow.
+        """
+        latency, rows, slots = self.arch.accumulate_latency, i.tile_rows, Slots.of(i)
+        issues = (i.tile_iterations - 1) * slots.period + slots.passed
+        behind = slots.period - slots.passed
+        t, before = self._issue(slots, 0, launch + 1, slots.first), (-NEVER, -NEVER, -NEVER)
+        for tile in range(i.tiles):
+            undisturbed = not any(self.taken)
+            at = slots.first + tile * i.tile_iterations * slots.period
+            t = self._issue(slots, at - behind, t + 1, behind) if tile else t
+            t = self._issue(slots, at, max(t + 1, self.ends[0] - latency), issues)
+            start = max(t + latency, self.ends[1])
+            self._drain(i, start, rows, addend_port)
+            after = (t, *self.ends)
+            period = t - before[0]
+            if undisturbed and after == tuple(b + period for b in before):
+                for _ in range(i.tiles - 1 - tile):
+                    t, start = t + period, start + period
+                    self._drain(i, start, rows, addend_port)
+                break
+            before = after
+        return t, self.ends[1] - 1 + self.arch.drain_latency
+
+    def _drain(self, i: Contract, start: int, rows: int, addend_port: int | None) -> None:
+        """Note the rows of a tile."""
+        end, later = start + rows, self.arch.drain_latency
+        self.ends = (self.ends[1], end)
+        self.drained[i.z_space].add(start + later, end + later)
+        if addend_port is not None:
+            self.addends[addend_port].add(start, end)
+            if addend_port < len(self.taken):
+                self.taken[addend_port].add(start, end)
+
+    def _issue(self, slots: Slots, slot: int, t: int, n: int) -> int:
+        """Return the cycle of the last of n slots from `slot` on, none of them before t.
+
+        Of none, t - 1.
+        """
+        stop = slot + n
+        while slot < stop:
+            room = stop - slot
+            for space, spans in enumerate(self.taken):
+                spans.forget(t)
+                if not spans:
+                    continue
+                low, high = spans.spans[0]
+                if low > t:
+                    room = min(room, low - t)
+                    continue
+                read = slots.next_read(space, slot)
+                if read == slot:
+                    t = high
+                    break
+                room = min(room, read - slot)
+            else:
+                slot, t = slot + room, t + room
+        return t - 1
+
+
+@dataclass(frozen=True)
+class VectorCycles:
+    """An instruction of the vector unit: `ports` of a vector's reads, `spaces` of its writes."""
+
+    instruction: Vector
+    launch: int
+    ports: Sequence[int]
+    spaces: Sequence[int]
+
+    def run(self, array: ArrayCycles, reads: Sequence[Spans] = ()) -> int:
+        """Return the cycle of the last write, behind what is known of the drain path.
+
+        `reads` are given the cycles with a read, per read port.
+        """
+        i, writes = self.instruction, len(self.spaces)
+        pending = deque[int]()
+        for spans in (*array.addends, *array.drained):
+            spans.forget(self.launch)
+        t, last = self.launch + 1, self.launch
+        for _ in range(i.vectors):
+            if len(pending) + writes > VECTOR_WRITES:
+                t = max(t, pending[len(pending) + writes - VECTOR_WRITES - 1] + 1)
+            for port in self.ports:
+                t = array.addends[port].free(t)
+                if port < len(reads):
+                    reads[port].add(t, t + 1)
+                t += 1
+            t += 0 if self.ports else 1
+            for k, space in enumerate(self.spaces):
+                last = array.drained[space].free(max(t - 1 + i.LATENCY + k, last + 1))
+                pending.append(last)
+            while pending and pending[0] < t:
+                pending.popleft()
+        return last
