@@ -27,6 +27,11 @@ class Span(NamedTuple):
         """Elements, both copies of a toggled buffer counted."""
         return self.buffer.elements * (2 if self.buffer.toggled else 1)
 
+    @property
+    def worth(self) -> float:
+        """Cycles of reads that a place in Y's window takes from the array's port, per element."""
+        return self.buffer.reads / self.elements
+
 
 def allocate(
     buffers: Iterable[Buffer], lifetimes: Mapping[str, tuple[int, int]], arch: Architecture
@@ -37,7 +42,8 @@ def allocate(
     failed: list[int] = []
     for space in (0, 1):
         window = arch.window_base if space else arch.capacity(space)
-        found = _pack([s for s in spans if s.buffer.space == space], arch.capacity(space), window)
+        own, capacity = [s for s in spans if s.buffer.space == space], arch.capacity(space)
+        found = _pack(own, capacity, window) or _pack(own, capacity, capacity)
         if found is None:
             failed.append(space)
         else:
@@ -56,7 +62,7 @@ def _span(buffer: Buffer, lifetimes: Mapping[str, tuple[int, int]]) -> Span:
 def _pack(spans: list[Span], capacity: int, window: int) -> dict[str, int] | None:
     """Place by first fit, in several orders; None when none fits.
 
-    What is stored goes to the places from `window` on, as far as these suffice.
+    What is worth most there for its size goes to the places from `window` on while there is room.
     """
     orders = (
         sorted(spans, key=lambda s: (s.first - s.last, -s.elements)),
@@ -65,9 +71,9 @@ def _pack(spans: list[Span], capacity: int, window: int) -> dict[str, int] | Non
     )
     for order in orders:
         placed: list[tuple[int, Span]] = []
-        for span in sorted(order, key=lambda s: not s.buffer.stored):
-            at = _first_fit(span, placed, window if span.buffer.stored else 0)
-            if at + span.elements > capacity and span.buffer.stored:
+        for span in sorted(order, key=lambda s: -s.worth) if window < capacity else order:
+            at = _first_fit(span, placed, window if span.worth else 0)
+            if at + span.elements > capacity:
                 at = _first_fit(span, placed, 0)
             if at + span.elements > capacity:
                 break

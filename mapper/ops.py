@@ -6,6 +6,7 @@ buffers that it reads and writes; order, tokens and addresses follow from these.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -25,7 +26,8 @@ MAX_SHIFT = 63
 class Buffer:
     """A range of a scratchpad. A toggled one exists twice and alternates by iteration.
 
-    `stored`: a STORE reads it, so its place is in Y's window if it is in Y and there is room.
+    `reads`: cycles for which addends, the vector unit or STOREs read it in an iteration, which is
+    what a place in Y's window is worth.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Buffer:
     elements: int
     toggled: bool = False
     permanent: bool = True
-    stored: bool = False
+    reads: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Op:
-    """Instructions of one unit, with the buffers they touch and an estimate of their cycles."""
+    """Instructions of one unit, with the buffers they touch and an estimate of their cycles.
+
+    `reading`: cycles for which buffers are read as anything but an operand of the array.
+    """
 
     name: str
     unit: Unit
@@ -87,6 +92,7 @@ class Op:
     cycles: int
     build: Callable[[Place], list[UnitInstruction]]
     result_latency: int = 0
+    reading: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def buffers(self) -> frozenset[str]:
@@ -140,7 +146,10 @@ def store(buffer: str, space: int, elements: int, arch: Architecture, target: Ex
             )
         ]  # fmt: skip
 
-    return Op(f"store {buffer}", Unit.STORE, frozenset({buffer}), frozenset(), n, build)
+    return Op(
+        f"store {buffer}", Unit.STORE, frozenset({buffer}), frozenset(), n, build,
+        reading={buffer: n},
+    )  # fmt: skip
 
 
 def fill(buffer: str, space: int, elements: int, arch: Architecture, value: int) -> Op:
@@ -205,10 +214,11 @@ def contract(
         return found
 
     latency = max(c.tile_rows for c in plain) + arch.drain_latency + 8
+    rows = sum(c.tiles * c.tile_rows for c in plain)
     return Op(
         f"{step.name}.{piece}" if step.executions > 1 else step.name,
         Unit.ARRAY, frozenset(names[:2]) | extra, frozenset(names[2:]),
-        step.cycles - latency, build, latency,
+        step.cycles - latency, build, latency, {addend.name: rows} if addend else {},
     )  # fmt: skip
 
 
@@ -288,6 +298,14 @@ def part_buffers(part: Part, arch: Architecture) -> list[Buffer]:
             elements = whole_vectors(t.layout.extent, arch)
             permanent = t.is_input or t.sliced or t.name in copied
             found.append(Buffer(t.buffer(piece), t.space, elements, False, permanent))
+    return found
+
+
+def reading(ops: Iterable[Op]) -> Counter[str]:
+    """Return the cycles for which buffers are read as anything but an operand of the array."""
+    found = Counter[str]()
+    for op in ops:
+        found.update(op.reading)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -92,7 +93,7 @@ class Mapped:
 
 def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) -> Mapped:
     """Return the model's phases, placed. Raises MappingError when it does not fit."""
-    trial = _phases(nets, {}, problem, arch)
+    trial = _phases(nets, defaultdict(int), problem, arch)
     spaces = _balanced(trial, arch)
     return placed(_phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch), arch)
 
@@ -240,14 +241,27 @@ class _Free(NamedTuple):
     size: int
     phase: int
     kept: bool
+    reads: int
+
+    @property
+    def worth(self) -> float:
+        """Cycles of reads that a place in Y's window takes from the array's port, per element."""
+        return self.reads / self.size
 
 
 def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
-    """Return the scratchpads of results, biases, states and staging: where there is most room."""
+    """Return the scratchpads of results, biases, states and staging.
+
+    Y for those that are worth most in its window while that has room, else where most room is.
+    """
     free = []
     for phase in phases:
+        reads = op.reading(phase.body)
         sizes = {t.name: t.layout.extent for t in phase.nets.free_results} | phase.extra_buffers
-        free += [_Free(n, size, phase.number, n in phase.kept) for n, size in sizes.items()]
+        free += [
+            _Free(n, op.whole_vectors(size, arch), phase.number, n in phase.kept, reads[n])
+            for n, size in sizes.items()
+        ]
     names = {f.name for f in free}
     kept = {b.name: b for p in phases for b in p.buffers() if b.permanent and b.name not in names}
     room = []
@@ -255,13 +269,22 @@ def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
         own = [b for b in phase.buffers() if b.name not in names and b.name not in kept]
         fixed = [*own, *kept.values()]
         room.append([arch.capacity(s) - _total(fixed, s) for s in (0, 1)])
+    window = [arch.y_window * arch.lanes for _ in phases]
     spaces: dict[str, int] = {}
+    for f in sorted(free, key=lambda f: (-f.worth, -f.size)):
+        touched = range(len(room)) if f.kept else [f.phase]
+        if f.worth and all(f.size <= min(window[p], room[p][1]) for p in touched):
+            spaces[f.name] = 1
+            for p in touched:
+                window[p] -= f.size
+                room[p][1] -= f.size
     for f in sorted(free, key=lambda f: -f.size):
-        touched = room if f.kept else [room[f.phase]]
-        space = int(min(r[1] for r in touched) > min(r[0] for r in touched))
-        spaces[f.name] = space
-        for r in touched:
-            r[space] -= op.whole_vectors(f.size, arch)
+        if f.name not in spaces:
+            rooms = room if f.kept else [room[f.phase]]
+            space = int(min(r[1] for r in rooms) > min(r[0] for r in rooms))
+            spaces[f.name] = space
+            for r in rooms:
+                r[space] -= f.size
     return spaces
 
 
@@ -275,11 +298,12 @@ def _lifetimes(
     """Return all buffers, and when they must hold their data: phases follow one another."""
     buffers: dict[str, op.Buffer] = {}
     spans: dict[str, tuple[int, int]] = {}
+    reads = sum((op.reading(phase.body) for phase in phases), Counter[str]())
     for phase in phases:
         start = phase.number * SPAN
         inside = phase.lifetimes()
         for b in phase.buffers():
-            buffers[b.name] = b
+            buffers[b.name] = replace(b, reads=reads[b.name])
             first, last = inside.get(b.name, (0, SPAN - 2))
             spans[b.name] = (start + first, start + last)
         for state in phase.ports.states:

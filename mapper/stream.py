@@ -408,13 +408,15 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
     doubled = {buffer for buffer, _ in stream.doubled.values()}
     sizes = {t.name: op.whole_vectors(t.layout.extent, arch) for t in part.tensors.values()}
     largest = max((sizes[n] for n in doubled - {stream.streamed}), default=0)
+    reads = op.reading(stream.body)
+    reads[part.result] += reads.pop(f"{part.result}.last", 0)
     found: dict[str, op.Buffer] = {}
     for t in part.tensors.values():
         size = sizes[t.name]
         if t.name in doubled and t.name != stream.streamed:
             size = largest
         found[t.name] = op.Buffer(
-            t.name, t.space, size, toggled=t.name in doubled, stored=t.name == part.result
+            t.name, t.space, size, toggled=t.name in doubled, reads=reads[t.name]
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -10,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from einchip.accesses import SOURCE_STREAMS
 from einchip.arch import Architecture
 from einchip.mapper.emit import Loop, merge, pad_loops, unroll
 from einchip.mapper.errors import MappingError
@@ -148,8 +150,19 @@ class Pointwise:
             self.name, Unit.VECTOR, frozenset(reads), frozenset(writes),
             cycles(self.kind, self.vectors, arch) - self.kind.LATENCY,
             lambda place: [self._instruction(s, place, arch) for s in self.sweeps],
-            self.kind.LATENCY,
+            self.kind.LATENCY, self._reading(arch),
         )  # fmt: skip
+
+    def _reading(self, arch: Architecture) -> Counter[str]:
+        """Return the reads of each operand's buffer."""
+        operands = {"src": self.source, "aux": self.aux, "cell": self.cell}
+        found = Counter[str]()
+        for read in self.kind.READS:
+            operand = operands[SOURCE_STREAMS[read.source]]
+            if operand:
+                planes = arch.cell_planes if read.source == "state" else 1
+                found[operand.name] += self.vectors * planes
+        return found
 
     @property
     def scales(self) -> tuple[str, ...]:
@@ -199,7 +212,7 @@ def copy_op(
     vectors = sum(s.vectors for s in found)
     return Op(
         name, Unit.VECTOR, frozenset({source.name}), frozenset({target.name}),
-        cycles(Copy, vectors, arch) - Copy.LATENCY, build, Copy.LATENCY,
+        cycles(Copy, vectors, arch) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
     )  # fmt: skip
 
 

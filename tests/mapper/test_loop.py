@@ -113,13 +113,13 @@ def test_an_input_part_that_runs_ahead_changes_no_answer(
 
 
 def test_an_input_part_runs_ahead_where_a_sequence_gains() -> None:
-    arch = BASE.override(fold="hybrid")
-    mapping = map_model(PROBLEMS["four cores"], arch)
+    networks = mpo("x", (5, 8), (48, 64), 2), mpo("h", (12, 64), (48, 64), 2)
+    mapping = map_model(last(layer("layers.0", CellKind.LSTM, 768, networks)), BASE)
     [phase] = mapping.mapped.phases
     assert phase.ahead
-    plain = placed([replace(phase, ahead=False, order=())], arch)
+    plain = placed([replace(phase, ahead=False, order=())], BASE)
     assert mapping.cycles(place.SEQUENCE) < predict(
-        plain.programs(None, arch).run, arch, place.SEQUENCE
+        plain.programs(None, BASE).run, BASE, place.SEQUENCE
     )
     step = mapping.sequence_bytes(2) - mapping.sequence_bytes(1)
     assert mapping.sequence_bytes(1) == 2 * step  # and the record behind the last one
