@@ -12,6 +12,7 @@ from einchip.mapper.image import Region, Scattered
 from einchip.mapper.nets import CellNets, Net
 from einchip.mapper.plan import Tensor
 from einchip.mapper.problem import CellKind
+from einchip.mapper.shares import Shares
 from einchip.mapper.vector import (
     N_PEEPHOLES,
     Operand,
@@ -58,17 +59,29 @@ class CellWork:
     cell: CellNets
     spaces: Mapping[str, int]
     arch: Architecture
+    shares: Shares | None = None
 
     @cached_property
-    def cell_sweeps(self) -> list[Sweep]:
-        """The vectors of the cell: operands pre-activations, h, and for peepholes the numbers."""
+    def share_sweeps(self) -> list[tuple[Sweep, ...]]:
+        """The vectors of each share: operands pre-activations, h, and for peepholes the numbers."""
         u = self.cell.units
         operands = [
             u.strides(self.cell.hidden.result.layout), u.strides(self.cell.h.layout, hidden=True)
         ]  # fmt: skip
         if self.cell.kind is CellKind.PEEPHOLE:
             operands.append(tuple(cuts(u.sizes)[-2::-1]))
-        return sweeps(u.sizes, self.cell.lanes, operands)
+        if self.shares is None:
+            return [tuple(sweeps(u.sizes, self.cell.lanes, operands))]
+        at, count = self.shares
+        sizes = [n // count if p == at else n for p, n in enumerate(u.sizes)]
+        whole = sweeps(sizes, self.cell.lanes, operands)
+        steps, vectors = [sizes[at] * o[at] for o in operands], sum(s.vectors for s in whole)
+        return [tuple(s.moved(steps, vectors, k) for s in whole) for k in range(count)]
+
+    @property
+    def cell_sweeps(self) -> list[Sweep]:
+        """The vectors of all shares."""
+        return [sweep for share in self.share_sweeps for sweep in share]
 
     @property
     def n_vectors(self) -> int:
@@ -107,7 +120,7 @@ class CellWork:
         return copy_op(name, self.cell_sweeps, gates, h, self.arch)
 
     def pointwise(self) -> list[Pointwise]:
-        """Return the instructions of a cell with a wide state."""
+        """Return the instructions of a cell with a wide state, share by share."""
         cell = self.cell
         if not self.state_name:
             return []
@@ -130,7 +143,10 @@ class CellWork:
         elif cell.kind is CellKind.GRU:
             aux = Operand(cell.inputs.result.name, cell.inputs.result.space)
         kind = _KINDS[cell.kind]
-        return [Pointwise(kind, name, found, stride, source, target, state, aux)]
+        return [
+            Pointwise(kind, name, share, stride, source, target, state, aux)
+            for share in self.share_sweeps
+        ]
 
     def _candidate(self, cell: CellNets, net: Net) -> Operand:
         """Return the candidate: the last gate, where the network computes all of them."""

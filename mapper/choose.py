@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -225,10 +226,15 @@ class _Folder:
         self.tally.patterns += len(best)
         return sorted(best.values(), key=lambda e: e.total)
 
+    def _reads_window(self, sizes: Mapping[str, int]) -> bool:
+        """Tell whether Y's window has room for the addend, of the result's size, and the result."""
+        elements = prod(sizes[i] for i in self.task.root.indices)
+        return 2 * elements <= self.task.arch.y_window * self.task.arch.lanes
+
     def _folds(self, step: Node, executions: int) -> list[tuple[bool, float, Candidate]]:
         """Return the folds to try: whether the right operand is in X, what it counts for, fold."""
         task, extents = self.task, self.sizes(self.is_sliced_step(step))
-        addend = bool(task.addend) and step is task.root
+        addend = bool(task.addend) and step is task.root and not self._reads_window(extents)
         left, right = step.operands
         found: list[tuple[bool, float, Candidate]] = []
         least, cuts = [], []

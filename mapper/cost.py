@@ -10,9 +10,9 @@ def issue_cycles(
 ) -> int:
     """Cycles for which a CONTRACT holds the array: the next one may issue, or drain, after them.
 
-    A tile takes the slots of its iterations, or the drain of its rows where that takes longer. A
-    drained row that reads an addend takes a cycle from the array. `held` vectors of X are kept
-    while `passing` vectors of Y pass (nh and Q of `program.Contract`).
+    A tile takes the slots of its iterations, or the drain of its rows where that takes longer. With
+    `addend` a drained row takes a cycle from the array: it reads an addend, not through Y's window.
+    `held` vectors of X are kept while `passing` vectors of Y pass (nh and Q of `program.Contract`).
     """
     rows = passing * n_m
     if held == 1 and passing == 1:

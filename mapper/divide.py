@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
-from einchip.mapper.place import Mapped, assemble, pipelined, reordered
+from einchip.mapper.place import Mapped, Window, assemble, is_large, quickest
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.wires import common_factors, modes_of
@@ -107,8 +108,18 @@ class ModelSearch:
         for chosen in self._choices():
             found = self._try(chosen)
             if found:
-                return pipelined(reordered(found, self.arch), self.arch)
+                return quickest(self._placements(found, chosen), self.arch)
         raise nearest(self.failures)
+
+    def _placements(self, found: Mapped, chosen: tuple[int, ...]) -> Iterator[Mapped]:
+        """Yield a model that fits; of one with large cells also without weights in the window.
+
+        Addends from there hold up the vector unit, from elsewhere the array.
+        """
+        yield found
+        if self.arch.y_window and any(is_large(p) for p in found.phases):
+            with contextlib.suppress(MappingError):
+                yield self._assembled(chosen, Window.RESULTS)
 
     def _choices(self) -> Iterator[tuple[int, ...]]:
         """Yield an attempt for each phase: all alike, then one phase changed at a time.
@@ -131,14 +142,21 @@ class ModelSearch:
                     chosen, least = trial, self.failures[-1].excess
 
     def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
-        try:
-            nets = [self._nets(p, k) for p, k in enumerate(chosen)]
-            found = assemble(nets, self.problem, self.arch)
-            check_words(found.programs(None, self.arch).run, self.arch)
-            return found
-        except MappingError as error:
-            self.failures.append(error)
-            return None
+        ways = (Window.ALL, Window.NONE) if self.arch.y_window else (Window.NONE,)
+        errors: list[MappingError] = []
+        for window in ways:
+            try:
+                return self._assembled(chosen, window)
+            except MappingError as error:
+                errors.append(error)
+        self.failures.append(errors[-1])
+        return None
+
+    def _assembled(self, chosen: tuple[int, ...], window: Window) -> Mapped:
+        nets = [self._nets(p, k) for p, k in enumerate(chosen)]
+        found = assemble(nets, self.problem, self.arch, window)
+        check_words(found.programs(None, self.arch).run, self.arch)
+        return found
 
     def _nets(self, p: int, k: int) -> Nets:
         """Return the networks of a phase, folded in its k-th way."""

@@ -184,6 +184,15 @@ class Addend(NamedTuple):
     offset: int = 0
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Values of an index: run `number` of `n` equal ones."""
+
+    index: str
+    number: int
+    n: int
+
+
 def contract(
     part: Part,
     step: Step,
@@ -191,11 +200,19 @@ def contract(
     addend: Addend | None,
     arch: Architecture,
     act: Act = Act.NONE,
+    portion: Portion | None = None,
 ) -> Op:
-    """Return one execution of a step; `piece` is the slice."""
+    """Return one execution of a step, or a portion of it; `piece` is the slice."""
     x, y, z = (part.tensors[n] for n in (step.x, step.y, step.name))
-    plain = contracts(step, x.layout, y.layout, z.layout)
     offsets = [_slice_offset(t, part, step, piece) for t in (x, y, z)]
+    if portion:
+        step, first = _portion_of(step, portion)
+        offsets = [
+            o + first * t.layout.stride(portion.index)
+            for o, t in zip(offsets, (x, y, z), strict=True)
+        ]
+    plain = contracts(step, x.layout, y.layout, z.layout)
+    added = offsets[2] if portion else 0
     names = [t.buffer(piece) for t in (x, y, z)]
     extra = frozenset({addend.name}) if addend else frozenset[str]()
 
@@ -210,7 +227,9 @@ def contract(
                 z_reg=place.register(names[2]), z_space=Space(z.space), d_base=0, act=act,
                 act_shift=act_shift,
             )  # fmt: skip
-            found.append(_with_addend(made, c.d_base, step, addend, place) if addend else made)
+            if addend:
+                made = _with_addend(made, c.d_base + added, step, addend, place)
+            found.append(made)
         return found
 
     latency = max(c.tile_rows for c in plain) + arch.drain_latency + 8
@@ -220,6 +239,13 @@ def contract(
         Unit.ARRAY, frozenset(names[:2]) | extra, frozenset(names[2:]),
         step.cycles - latency, build, latency, {addend.name: rows} if addend else {},
     )  # fmt: skip
+
+
+def _portion_of(step: Step, portion: Portion) -> tuple[Step, int]:
+    """Return the step over some values of an index, and the first of these."""
+    n = step.extents[portion.index] // portion.n
+    extents = {**step.extents, portion.index: n}
+    return replace(step, extents=extents, cycles=step.cycles // portion.n), portion.number * n
 
 
 def _shifts(step: Step, act: Act, place: Place) -> tuple[int, int]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
+from einchip.mapper import shares
 from einchip.mapper.cells import CellWork
 from einchip.mapper.image import Region
 from einchip.mapper.nets import CellNets, Net, Nets
-from einchip.mapper.plan import Tensor
+from einchip.mapper.plan import Step, Tensor
 from einchip.mapper.ports import (
     MODULUS,
     RECORD_REGISTERS,
@@ -24,9 +25,11 @@ from einchip.mapper.ports import (
     region,
 )
 from einchip.mapper.schedule import schedule
+from einchip.mapper.shares import Shares, share_name
 from einchip.mapper.tokens import copy_name
 from einchip.mapper.tree import ONE
 from einchip.mapper.vector import Pointwise
+from einchip.program import Act
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,29 @@ class Phase:
     number: int
     order: tuple[int, ...] = ()  # of the scheduled operations of the loop, as they stand if empty
     ahead: bool = False  # the input part runs a time step ahead, its first one before the loop
+    shares: Shares | None = None  # of the hidden part and the cell
 
     # --- vectors -----------------------------------------------------------------------------
     @cached_property
     def work(self) -> CellWork | None:
         """The pointwise part of the cell."""
-        return CellWork(self.cell, self.spaces, self.arch) if self.cell else None
+        return CellWork(self.cell, self.spaces, self.arch, self.shares) if self.cell else None
 
     @property
     def state_name(self) -> str:
         """The buffer of the wide states, "" where there are none."""
         return self.work.state_name if self.work else ""
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The buffers of which array and vector unit touch different shares."""
+        return (self.cell.hidden.part.result, self.cell.h.name) if self.cell else ()
+
+    def _whole(self, found: Iterable[op.Op]) -> list[op.Op]:
+        """Return operations, those on whole buffers with the names of all their shares."""
+        if self.shares is None:
+            return list(found)
+        return [shares.of_all(o, self.shared, self.shares) for o in found]
 
     @property
     def peepholes(self) -> str:
@@ -177,7 +192,7 @@ class Phase:
                 found.append(self._load(f, c, name))
         if self.ahead:
             found += self._input_part({n: copy_name(n, 0) for n in self.toggled})
-        return found
+        return self._whole(found)
 
     @property
     def can_run_ahead(self) -> bool:
@@ -211,7 +226,9 @@ class Phase:
         ready = dict[str, int]()
         if cell and self.work:
             found += self._cell_ops(cell)
-            ready[cell.h.name] = self.work.cycles
+            n_shares = self.shares.n if self.shares else 0
+            names = [cell.h.name, *(share_name(cell.h.name, k) for k in range(n_shares))]
+            ready |= dict.fromkeys(names, self.work.cycles)
         if self.ahead:
             found += self._input_part({n: f"{n}.next" for n in self.toggled})
         if self.nets.asked.behind_in_loop:
@@ -221,7 +238,7 @@ class Phase:
                 target = replace(s.field.tensor, space=self.spaces[s.staging])
                 found.append(copy_piece(self.produced, target, s.piece, s.staging, self.arch))
             found.append(self._stage(s, op.store))
-        return schedule(found, ready)
+        return schedule(self._whole(found), ready)
 
     def _stage(self, s: Sink, transfer: Callable[..., op.Op]) -> op.Op:
         """Return the LOAD or STORE of the field that a sink puts together."""
@@ -240,10 +257,24 @@ class Phase:
         ):
             if step.name in net.constant:
                 continue
-            yield execution
+            yield from self._portions(net, step) or [execution]
             if source and source.tensor.name in (step.x, step.y):
                 x = source.tensor
                 yield self._load(source, piece + x.slots, x.buffer(piece))
+
+    def _portions(self, net: Net, step: Step) -> list[op.Op]:
+        """Return an execution of a step in shares, nothing where it is whole."""
+        if self.cell is None or net is not self.cell.hidden:
+            return []
+        last = step is net.part.steps[-1]
+        addend, act = (self._addend(net), net.act) if last else (None, Act.NONE)
+        buffer = self.shared[0] if last else self.shared[1]
+        return [
+            shares.of_share(
+                op.contract(net.part, step, 0, addend, self.arch, act, p), {buffer}, p.number
+            )
+            for p in shares.portions(step, self.cell, self.shares)
+        ]
 
     def _addend(self, net: Net) -> op.Addend | None:
         if not net.addend:
@@ -259,6 +290,10 @@ class Phase:
         yield from self._executions(cell.hidden)
         if not self.state_name:
             yield from [self.work.copy()] if self.work else []
+            return
+        if self.shares:
+            for k, p in enumerate(self.pointwise()):
+                yield shares.of_share(p.op(self.arch), self.shared, k)
             return
         first, *rest = self.pointwise()
         yield first.op(self.arch)
@@ -292,7 +327,7 @@ class Phase:
             place = op.External(f.base, f.region.offset)
             t = f.tensor
             found.append(op.store(t.name, t.space, t.layout.extent, self.arch, place))
-        return found
+        return self._whole(found)
 
     # --- weights -----------------------------------------------------------------------------
     def constants(self) -> Iterator[op.Op]:

@@ -6,11 +6,13 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import cached_property, partial
 from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
+from einchip.mapper import shares
 from einchip.mapper.allocate import allocate
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region
@@ -35,10 +37,23 @@ from einchip.mapper.programs import Programs, check_words, emitted
 from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.tokens import straight
 from einchip.mapper.tree import ONE
-from einchip.program import Halt, Instruction, Program
+from einchip.program import Halt, Instruction, Program, Unit
+
+
+class Window(Enum):
+    """What is given a place in Y's window: all that is worth it, not what setup loads, nothing."""
+
+    ALL = "all"
+    RESULTS = "results"
+    NONE = "none"
+
 
 #: Operations of one phase, so that lifetimes of different phases are apart.
 SPAN = 1 << 16
+#: Cycles of a time step over those of its contractions, of a loop that is left as it is.
+NEAR = 1.03
+#: Vectors of a cell that is worth cutting into shares.
+MIN_VECTORS = 8
 #: Time steps of the sequence that decides what pays.
 SEQUENCE = 32
 
@@ -91,10 +106,12 @@ class Mapped:
         yield from constant.values()
 
 
-def assemble(nets: Sequence[Nets], problem: ModelProblem, arch: Architecture) -> Mapped:
+def assemble(
+    nets: Sequence[Nets], problem: ModelProblem, arch: Architecture, window: Window = Window.ALL
+) -> Mapped:
     """Return the model's phases, placed. Raises MappingError when it does not fit."""
     trial = _phases(nets, defaultdict(int), problem, arch)
-    spaces = _balanced(trial, arch)
+    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE)
     return placed(_phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch), arch)
 
 
@@ -118,6 +135,29 @@ def reordered(mapped: Mapped, arch: Architecture) -> Mapped:
     return mapped
 
 
+def quickest(ways: Iterable[Mapped], arch: Architecture) -> Mapped:
+    """Return the quickest of some placements in a sequence, each as it is quickest."""
+    found: list[Mapped] = []
+    for mapped in ways:
+        whole = reordered(mapped, arch)
+        found.append(pipelined(whole, arch))
+        if _is_busy(found[-1], arch):
+            break
+        cut = in_shares(whole, arch)
+        if cut is not whole:
+            found.append(pipelined(cut, arch))
+    if len(found) == 1:
+        return found[0]
+    return min(found, key=lambda m: predict(m.programs(None, arch).run, arch, SEQUENCE))
+
+
+def _is_busy(mapped: Mapped, arch: Architecture) -> bool:
+    """Tell whether the array hardly waits."""
+    bodies = [o for phase in mapped.phases for o in phase.body]
+    busy = sum(o.cycles for o in bodies if o.unit is Unit.ARRAY)
+    return _step_cycles(mapped, arch) <= NEAR * busy
+
+
 def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
     """Return the same with input parts that run a time step ahead, where that pays.
 
@@ -135,6 +175,36 @@ def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
             cycles = [predict(p, arch, SEQUENCE) for p in programs]
             mapped = found if cycles[1] < cycles[0] else mapped
     return mapped
+
+
+def in_shares(mapped: Mapped, arch: Architecture) -> Mapped:
+    """Return the same with hidden parts and cells in shares of the units, where that is quicker."""
+    for number, phase in enumerate(mapped.phases):
+        if not (phase.cell and is_large(phase)):
+            continue
+        tried: list[tuple[float, Mapped]] = []
+        for way in shares.ways(phase.cell):
+            trial = list(mapped.phases)
+            trial[number] = replace(phase, shares=way, order=())
+            with contextlib.suppress(MappingError):
+                found = placed(trial, arch)
+                tried.append((_step_cycles(found, arch), found))
+        if tried:
+            found = reordered(min(tried, key=lambda t: t[0])[1], arch)
+            mapped = min(mapped, found, key=partial(_step_cycles, arch=arch))
+    return mapped
+
+
+def is_large(phase: Phase) -> bool:
+    """Tell whether a phase has a cell that keeps the vector unit for long."""
+    return bool(phase.work and phase.work.n_vectors >= MIN_VECTORS)
+
+
+def _step_cycles(mapped: Mapped, arch: Architecture) -> float:
+    """Return the predicted cycles of a time step. Raises MappingError for too many words."""
+    program = mapped.programs(None, arch).run
+    check_words(program, arch)
+    return step_cycles(program, arch)
 
 
 def _order_cycles(mapped: Mapped, number: int, arch: Architecture, order: Order) -> float:
@@ -249,10 +319,11 @@ class _Free(NamedTuple):
         return self.reads / self.size
 
 
-def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
+def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[str, int]:
     """Return the scratchpads of results, biases, states and staging.
 
-    Y for those that are worth most in its window while that has room, else where most room is.
+    Y for those that are worth most in its window while that has room; X, which the array reads
+    less often, for others that are read; else where most room is.
     """
     free = []
     for phase in phases:
@@ -273,7 +344,8 @@ def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
     spaces: dict[str, int] = {}
     for f in sorted(free, key=lambda f: (-f.worth, -f.size)):
         touched = range(len(room)) if f.kept else [f.phase]
-        if f.worth and all(f.size <= min(window[p], room[p][1]) for p in touched):
+        inside = use is Window.ALL or (use is Window.RESULTS and not f.kept)
+        if inside and f.worth and all(f.size <= min(window[p], room[p][1]) for p in touched):
             spaces[f.name] = 1
             for p in touched:
                 window[p] -= f.size
@@ -281,10 +353,11 @@ def _balanced(phases: Sequence[Phase], arch: Architecture) -> dict[str, int]:
     for f in sorted(free, key=lambda f: -f.size):
         if f.name not in spaces:
             rooms = room if f.kept else [room[f.phase]]
-            space = int(min(r[1] for r in rooms) > min(r[0] for r in rooms))
-            spaces[f.name] = space
+            least = [min(r[space] for r in rooms) for space in (0, 1)]
+            in_x = use is not Window.NONE and f.worth and f.size <= least[0]
+            spaces[f.name] = 0 if in_x else int(least[1] > least[0])
             for r in rooms:
-                r[space] -= f.size
+                r[spaces[f.name]] -= f.size
     return spaces
 
 

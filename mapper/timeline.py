@@ -130,35 +130,42 @@ class _Machine:
         self.free: dict[Unit, int] = defaultdict(lambda: -1)
         self.given: list[deque[int]] = [deque() for _ in range(TOKENS)]
         self.array = ArrayCycles(arch)
-        self.vectors: VectorCycles | None = None  # launched, its end not yet asked for
+        self.vectors = deque[VectorCycles]()  # in execution, in the stage, in the slot
+        self.estimate = -1  # end of the last of these
         self.loads = _Bursts(MEMORY_LATENCY, 0, deque(maxlen=READ_BURSTS))
         self.stores = _Bursts(1, STORE_LATENCY + MEMORY_LATENCY, deque(maxlen=WRITE_BURSTS))
         self.end = 0
 
     def cycles(self) -> int:
         """Return the number of cycles, HALT's last one included."""
-        self._settle()
+        self._settle_all()
         return max(self.end + 1, self.fetch) + 1
 
     def decode(self, i: Instruction) -> None:
         """Advance by one instruction."""
-        if not isinstance(i, UnitInstruction):
-            self._sequence(i)
-            return
-        commit = max(self.fetch + 1 + i.WORDS, self.moved[i.UNIT] + 1)
-        self.fetch = commit + 1
-        self.moved[i.UNIT] = max(commit + 1, self.launched[i.UNIT] + 1)
-        setup = 0 if i.UNIT in (Unit.LOAD, Unit.STORE) else self.arch.setup_cycles
-        ready = self.moved[i.UNIT] + setup + 1
-        if self.vectors and (i.UNIT is Unit.VECTOR or i.wait & self.vectors.instruction.signal):
-            self._settle()
-        launch = max([ready, self.free[i.UNIT], *self._taken(i.wait)])
-        self.launched[i.UNIT] = launch
         if isinstance(i, Vector):
-            self._launch_vectors(i, launch)
-        else:
-            self.free[i.UNIT], done = self._execute(i, launch)
+            self._decode_vectors(i)
+        elif isinstance(i, UnitInstruction):
+            self._commit(i, self.moved[i.UNIT])
+            tokens = self._taken(i.wait)
+            self._launch(i.UNIT, self.fetch - 1, tokens)
+            self.free[i.UNIT], done = self._execute(i, self.launched[i.UNIT])
             self._complete(i, done)
+        else:
+            self._sequence(i)
+
+    def _commit(self, i: UnitInstruction, slot_free: int) -> None:
+        """Copy and resolve an instruction, whose slot is empty from the cycle after `slot_free`."""
+        self.fetch = max(self.fetch + 1 + i.WORDS, slot_free + 1) + 1
+
+    def _launch(self, unit: Unit, commit: int, tokens: int) -> None:
+        """Bring an instruction of a unit from slot to launch."""
+        self.moved[unit] = max(commit + 1, self.launched[unit] + 1)
+        ready = self.moved[unit] + self._setup(unit) + 1
+        self.launched[unit] = max(ready, self.free[unit], tokens)
+
+    def _setup(self, unit: Unit) -> int:
+        return 0 if unit in (Unit.LOAD, Unit.STORE) else self.arch.setup_cycles
 
     def _sequence(self, i: Instruction) -> None:
         """Advance by an instruction of the sequencer."""
@@ -174,13 +181,19 @@ class _Machine:
 
     def _sync(self) -> None:
         """Wait until every unit is idle; all tokens are lost."""
-        self._settle()
+        self._settle_all()
         self.fetch = max(self.fetch, self.end + 1) + 1
         self.given = [deque() for _ in range(TOKENS)]
 
-    def _taken(self, mask: int) -> list[int]:
-        """Return the cycles from which the tokens of a mask are positive, and take them."""
-        return [self.given[t].popleft() + 1 for t in range(TOKENS) if mask >> t & 1]
+    def _taken(self, mask: int) -> int:
+        """Return the cycle from which the tokens of a mask are positive, and take them."""
+        found = -1
+        for t in range(TOKENS):
+            if mask >> t & 1:
+                while self.vectors and not self.given[t]:
+                    self._settle()
+                found = max(found, self.given[t].popleft() + 1)
+        return found
 
     def _give(self, mask: int, cycle: int) -> None:
         for t in range(TOKENS):
@@ -205,21 +218,43 @@ class _Machine:
         space, base, register = (getattr(i, f"{stream}_{f}") for f in ("space", "base", "reg"))
         return self.arch.read_port(space, (base + self.registers[register]) % (1 << REGISTER_BITS))
 
-    def _launch_vectors(self, i: Vector, launch: int) -> None:
-        """Note when a vector instruction reads, so far as is known."""
+    # --- vector unit -----------------------------------------------------------------------
+    def _decode_vectors(self, i: Vector) -> None:
+        """Commit a vector instruction, and note when it reads, so far as is known."""
+        while len(self.vectors) > 2:
+            self._settle()
+        slot_free = self.moved[Unit.VECTOR]
+        if len(self.vectors) == 2:
+            slot_free = max(self.vectors[1].commit, self.launched[Unit.VECTOR]) + 1
+        self._commit(i, slot_free)
+        found = VectorCycles(i, *self._vector_ports(i), self.fetch - 1, self._taken(i.wait))
+        self.vectors.append(found)
+        if len(self.vectors) == 1:
+            self._launch(Unit.VECTOR, found.commit, found.tokens)
+            launch = self.launched[Unit.VECTOR]
+        else:
+            ready = found.commit + self._setup(Unit.VECTOR) + 2
+            launch = max(ready, self.estimate + 1, found.tokens)
+        self.estimate = found.run(launch, self.array, self.array.taken)
+
+    def _vector_ports(self, i: Vector) -> tuple[list[int], list[int]]:
+        """Return the read ports of a vector's reads, and the scratchpads of its writes."""
         planes, ports = self.arch.cell_planes, list[int]()
         for read in i.READS:
             port = self._port(i, SOURCE_STREAMS[read.source])
             ports += [port] * (planes if read.source == "state" else 1)
-        spaces = [i.cell_space] * (planes * i.WRITES_STATE) + [i.dst_space]
-        self.vectors = VectorCycles(i, launch, ports, spaces)
-        if min(ports, default=2) < len(self.array.taken):
-            self.vectors.run(self.array, self.array.taken)
+        return ports, [i.cell_space] * (planes * i.WRITES_STATE) + [i.dst_space]
 
     def _settle(self) -> None:
-        """Complete the vector instruction that was launched last."""
+        """Complete the vector instruction in execution, and launch the next one."""
+        found, launch = self.vectors.popleft(), self.launched[Unit.VECTOR]
+        self.array.forget(launch)
+        done = found.run(launch, self.array)
+        self.free[Unit.VECTOR] = done + 1
+        self._complete(found.instruction, done)
         if self.vectors:
-            done = self.vectors.run(self.array)
-            self.free[Unit.VECTOR] = done + 1
-            self._complete(self.vectors.instruction, done)
-            self.vectors = None
+            self._launch(Unit.VECTOR, self.vectors[0].commit, self.vectors[0].tokens)
+
+    def _settle_all(self) -> None:
+        while self.vectors:
+            self._settle()

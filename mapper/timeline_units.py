@@ -122,6 +122,11 @@ class ArrayCycles:
             before = after
         return t, self.ends[1] - 1 + self.arch.drain_latency
 
+    def forget(self, t: int) -> None:
+        """Drop what the drain path did by cycle t."""
+        for spans in (*self.addends, *self.drained):
+            spans.forget(t)
+
     def _drain(self, i: Contract, start: int, rows: int, addend_port: int | None) -> None:
         """Note the rows of a tile."""
         end, later = start + rows, self.arch.drain_latency
@@ -160,23 +165,25 @@ class ArrayCycles:
 
 @dataclass(frozen=True)
 class VectorCycles:
-    """An instruction of the vector unit: `ports` of a vector's reads, `spaces` of its writes."""
+    """An instruction of the vector unit: `ports` of a vector's reads, `spaces` of its writes.
+
+    `commit` is the cycle in which its slot is taken, `tokens` the first one with all its tokens.
+    """
 
     instruction: Vector
-    launch: int
     ports: Sequence[int]
     spaces: Sequence[int]
+    commit: int
+    tokens: int
 
-    def run(self, array: ArrayCycles, reads: Sequence[Spans] = ()) -> int:
+    def run(self, launch: int, array: ArrayCycles, reads: Sequence[Spans] = ()) -> int:
         """Return the cycle of the last write, behind what is known of the drain path.
 
         `reads` are given the cycles with a read, per read port.
         """
         i, writes = self.instruction, len(self.spaces)
         pending = deque[int]()
-        for spans in (*array.addends, *array.drained):
-            spans.forget(self.launch)
-        t, last = self.launch + 1, self.launch
+        t, last = launch + 1, launch
         for _ in range(i.vectors):
             if len(pending) + writes > VECTOR_WRITES:
                 t = max(t, pending[len(pending) + writes - VECTOR_WRITES - 1] + 1)

@@ -44,6 +44,11 @@ class Sweep(NamedTuple):
         """Vectors of the sweep."""
         return prod(self.counts)
 
+    def moved(self, steps: Sequence[int], vectors: int, times: int) -> Sweep:
+        """Return the same so many times `steps` further in each operand, behind more vectors."""
+        bases = tuple(b + times * s for b, s in zip(self.bases, steps, strict=True))
+        return self._replace(bases=bases, first=self.first + times * vectors)
+
     def offsets(self, operand: int) -> Ints:
         """Return the offset of every element of an operand, (vectors, lanes)."""
 

@@ -1,0 +1,77 @@
+"""Hidden parts and cells in shares of the hidden units: the same values, and fewer cycles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from einchip.arch import PRESETS
+from einchip.mapper import CellKind, map_model, place
+from einchip.mapper.place import pipelined, placed, reordered
+from einchip.network import Network
+from einchip.program import Lstm
+from einchip.sim import simulate
+from tests.mapper.cases import LAYERS, WIDE, dense, mpo
+from tests.mapper.models import MODELS, last, layer, sequence
+from tests.mapper.run_model import check_model
+
+L0 = "layers.0"
+
+
+def networks(n_gates: int = 4) -> tuple[Network, Network]:
+    """Return the networks of a cell of 32 units."""
+    return dense("x", 6, n_gates * 32), mpo("h", (4, 8), (n_gates * 4, 8), 2)
+
+
+CUT = {
+    "lstm": last(layer(L0, CellKind.LSTM, 32, networks())),
+    "peephole": last(layer(L0, CellKind.PEEPHOLE, 32, networks())),
+    "gru": last(layer(L0, CellKind.GRU, 32, networks(3))),
+    "sequence": sequence(layer(L0, CellKind.LSTM, 32, networks())),
+    "two directions": last(layer(L0, CellKind.LSTM, 32, networks(), networks())),
+    "two phases": MODELS["stack, other modes"],
+    "other hidden modes": LAYERS["other hidden modes"],
+}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", CUT)
+def test_shares_change_no_answer(name: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "MIN_VECTORS", 1)
+    monkeypatch.setattr(place, "NEAR", 0)
+    for name_of in ("step_cycles", "predict"):  # whatever it costs
+        monkeypatch.setattr(place, name_of, lambda p, *_: max(1, 9999 - p.n_words))
+    mapping = check_model(replace(CUT[name], batch=batch), WIDE["nano"])
+    assert all(p.shares for p in mapping.mapped.phases)
+
+
+#: The FT-LSTM 40 -> 768 of two cores, rank 3.
+LARGE = last(
+    layer(L0, CellKind.LSTM, 768, (mpo("x", (5, 8), (48, 64), 3), mpo("h", (12, 64), (48, 64), 3)))
+)
+
+
+def test_cells_are_cut_where_that_is_quicker() -> None:
+    """In the simulator, against the same mapping with whole cells."""
+    arch = PRESETS["base"]
+    mapping = map_model(LARGE, arch)
+    [phase] = mapping.mapped.phases
+    assert phase.shares
+    for name in (f"{L0}.lstm", f"{L0}.gates"):
+        found = sorted(o.name for o in phase.body if o.name.rsplit("/")[0] == name)
+        assert found == [f"{name}/{k}" for k in range(phase.shares.n)]
+    cells = [i for i in mapping.emit().run.instructions if isinstance(i, Lstm)]
+    assert len(cells) == phase.shares.n
+    whole = placed([replace(phase, shares=None, ahead=False, order=())], arch)
+    plain = replace(mapping, mapped=pipelined(reordered(whole, arch), arch))
+    cycles = [
+        simulate(m.emit().run, arch, host=m.host(12, 0, 1 << 20, 1 << 21), fetch=False).cycles
+        for m in (mapping, plain)
+    ]
+    assert cycles[0] < 0.95 * cycles[1]
+
+
+def test_small_cells_stay_whole() -> None:
+    mapping = map_model(CUT["lstm"], PRESETS["base"])
+    assert [p.shares for p in mapping.mapped.phases] == [None]
