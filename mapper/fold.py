@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -23,6 +24,9 @@ from einchip.program import Act
 
 #: Slicings of the sequence that are tried, those with the fewest slices first.
 SLICES_TRIED = 24
+#: Tensors of a network up to which steps on weights alone are taken to cost nothing, and which part
+#: of the scratchpads their results may take.
+MAX_STEADY, CONSTANT_SHARE = 8, 8
 #: Steps of a phase's first network up to which all ways to swap X and Y are tried.
 MAX_FLIPS = 4
 
@@ -61,8 +65,34 @@ class PhaseSearch:
 
     def _ready(self, key: str) -> _Ready:
         network = self.networks[key]
-        found = tree.search(network, *tree_costs(network, self.arch), keep=TREES)
-        return _Ready(network, found[0].node, self.shared.fixed.get(key, {}))
+        root = self._steady_tree(network, self._data(key))
+        if root is None:
+            root = tree.search(network, *tree_costs(network, self.arch), keep=TREES)[0].node
+        return _Ready(network, root, self.shared.fixed.get(key, {}))
+
+    def _data(self, key: str) -> set[str]:
+        """Return the tensors of a network that are no weights."""
+        linear = {s.name: set(s.operands) for s in (*self.asked.chain, *self.asked.behind)}
+        return linear.get(key, {"x"} if key == "input" else {"h"})
+
+    def _steady_tree(self, network: Network, data: set[str]) -> tree.Node | None:
+        """Return the quickest tree if steps on weights alone, which `setup` runs, cost nothing.
+
+        None where their results take too much room, or the network is too large to search with so
+        little known of what steps cost.
+        """
+        if len(network.tensors) > MAX_STEADY:
+            return None
+        whole, _ = tree_costs(network, self.arch)
+
+        def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
+            return whole(a, b, out) if data & {*a.leaves(), *b.leaves()} else 0.0
+
+        root = tree.search(network, cost, lambda *_: 0.0)[0].node
+        constant = [s for s in root.steps() if not data & set(s.leaves())]
+        elements = sum(prod(network.sizes[i] for i in s.indices) for s in constant)
+        room = (self.arch.capacity(0) + self.arch.capacity(1)) // CONSTANT_SHARE
+        return root if elements <= room else None
 
     # --- what is tried -----------------------------------------------------------------------
     def attempts(self) -> Iterator[Attempt]:

@@ -74,10 +74,10 @@ def test_products_of_weights_are_right_after_setup() -> None:
     check_model(problem, WIDE["nano"], 3)
 
 
-@pytest.mark.parametrize(("name", "most"), [("four cores", 1500), ("high rank", 5000)])
+@pytest.mark.parametrize(("name", "most"), [("four cores", 1150), ("high rank", 3900)])
 def test_steps_of_published_layers_keep_their_cycles(name: str, most: int) -> None:
-    # Of the simulator; before h had strides of its own beside flat gates 13,816, and with the
-    # products of cores in the loop 6,003.
+    # Of the simulator; before h had strides of its own beside flat gates 13,816, with the products
+    # of cores in the loop 6,003, with trees chosen as if these were 4,680.
     assert steady(map_model(PROBLEMS[name], BASE), PROBLEMS[name]) <= most
 
 
