@@ -44,11 +44,10 @@ volume: .venv
 formats: .venv
 	$(BIN)/python examples/japanese_vowels/formats.py
 
-# Cycles of every published matrix against the roofline (result and page are committed), and of layers.
+# Cycles of every published matrix, and of layers, against the roofline; result and page are committed.
 # Half an hour.
 bench: .venv
-	$(BIN)/einchip bench --batch 1 --batch 16 --port 16 --port 8 --no-cold
-	$(BIN)/einchip bench --layers --json build/layers.json
+	$(BIN)/einchip bench --batch 1 --batch 16 --port 16 --port 8 --no-cold --layers
 
 # Every published matrix on the RTL of `base`; ten minutes.
 workloads: .venv

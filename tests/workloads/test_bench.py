@@ -21,6 +21,7 @@ from einchip.workloads.bench import (
     with_port,
 )
 from einchip.workloads.bench_page import page
+from einchip.workloads.layers import LayerFigures, layers, measure_layer
 
 RESULTS: Final = Path(__file__).parents[2] / "bench" / "results.json"
 COMMITTED: Final[dict[str, Any]] = json.loads(RESULTS.read_text())
@@ -61,10 +62,36 @@ def test_no_ratio_of_any_workload_gets_worse(run: dict[str, Any]) -> None:
     assert worse == []
 
 
-def test_the_results_are_of_the_preset_and_have_every_matrix() -> None:
+def layers_got_worse(run: dict[str, Any], stride: int) -> list[str]:
+    """Return the committed layers, every `stride`th of a run, that take longer now."""
+    arch = Architecture.model_validate(COMMITTED["architecture"])
+    arch = with_port(arch, run["port_bytes"])
+    made = {layer.name: layer for layer in layers(published(), run["batch"])}
+    found = []
+    for row in run["layers"][::stride]:
+        figures = measure_layer(made[row["name"]], arch)
+        assert isinstance(figures, LayerFigures)
+        assert figures.bound_cycles == row["bound_cycles"]
+        found += [row["name"]] if figures.ratio > row["ratio"] * SLACK else []
+    return found
+
+
+def test_no_layer_gets_worse() -> None:
+    assert layers_got_worse(COMMITTED["runs"][0], STRIDE) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("run", RUNS)
+def test_no_layer_of_any_workload_gets_worse(run: dict[str, Any]) -> None:
+    assert layers_got_worse(run, 1) == []
+
+
+def test_the_results_are_of_the_preset_and_have_every_matrix_and_layer() -> None:
     assert Architecture.model_validate(COMMITTED["architecture"]) == PRESETS["base"]
     for run in COMMITTED["runs"]:
         assert [row["name"] for row in run["rows"]] == list(MATRICES)
+        named = [layer.name for layer in layers(published(), run["batch"])]
+        assert [row["name"] for row in run["layers"]] == named
 
 
 def test_the_page_is_printed_from_the_results() -> None:

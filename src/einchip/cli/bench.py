@@ -76,7 +76,7 @@ def show(run: dict[str, Any]) -> None:
     for row in run["rows"]:
         if "error" not in row:
             grid.add_row(Text(row["name"]), *numbers(row))
-    grid.caption = summary(run)
+    grid.caption = summary(run["summary"])
     Console(width=max(console.width, TABLE_WIDTH)).print(grid)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from einchip.workloads.bench import CAUSES
+from einchip.workloads.bench import CAUSES, Summary
 
 #: Column titles behind the workload's name.
 TITLES: Final = (
@@ -50,9 +50,8 @@ def title(run: Mapping[str, Any]) -> str:
     )
 
 
-def summary(run: Mapping[str, Any]) -> str:
-    """Return a run's summary as a sentence."""
-    s = run["summary"]
+def summary(s: Mapping[str, Any]) -> str:
+    """Return a `Summary` as a sentence."""
     return (
         f"{s['within_110']} of {s['rows']} within 1.10 of the bound, {s['within_125']} within "
         f"1.25; worst {s['worst']:.2f}, geometric mean {s['geometric_mean']:.2f}."
@@ -64,6 +63,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     causes = list(rows[0]["loss"])
     yield ""
     yield "Whole layers: cycles of a time step in a long sequence, against the largest bound."
+    yield summary(vars(Summary.of([r["ratio"] for r in rows])))
     yield ""
     columns = ("compute", "port", "vector unit", "cycles per step", "ratio", *causes, "copies")
     yield f"| layer | {' | '.join(columns)} |"
@@ -82,7 +82,7 @@ def page(results: Mapping[str, Any]) -> str:
     """Return the page of a results file."""
     lines = [_HEAD]
     for run in results["runs"]:
-        lines += [f"## {title(run)}", "", summary(run), ""]
+        lines += [f"## {title(run)}", "", summary(run["summary"]), ""]
         lines += [f"| workload | {' | '.join(TITLES)} |", "|---|" + "---:|" * len(TITLES)]
         rows = [r for r in run["rows"] if "error" not in r]
         lines += [f"| {r['name']} | {' | '.join(numbers(r))} |" for r in rows]
