@@ -13,7 +13,7 @@ from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
-from einchip.mapper.place import Mapped, Window, assemble, is_large, quickest
+from einchip.mapper.place import Mapped, Window, assemble, in_sequence, is_large, quickest
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.wires import common_factors, modes_of
@@ -70,14 +70,34 @@ def _joins(asked: Asked, reader: Linear) -> bool:
     return together is not None or common_factors(own) is None
 
 
-class ModelSearch:
-    """The search for a model on a machine."""
+def search(problem: ModelProblem, arch: Architecture) -> Mapped:
+    """Return the quickest model that fits. Raises MappingError where none does.
 
-    def __init__(self, problem: ModelProblem, arch: Architecture) -> None:
-        self.problem, self.arch = problem, arch
+    Trees that leave work on weights to `setup` have the least left for a time step, but their
+    steps may fill the array worse in the layouts that a cell asks for: both kinds are tried.
+    """
+    searches = [ModelSearch(problem, arch, steady) for steady in (True, False)]
+    if searches[0].trees == searches[1].trees:
+        return searches[0].run()
+    found, errors = list[Mapped](), list[MappingError]()
+    for each in searches:
+        try:
+            found.append(each.run())
+        except MappingError as error:
+            errors.append(error)
+    if not found:
+        raise nearest(errors)
+    return min(found, key=lambda m: in_sequence(m, arch))
+
+
+class ModelSearch:
+    """The search for a model on a machine, with trees of one kind (`PhaseSearch`)."""
+
+    def __init__(self, problem: ModelProblem, arch: Architecture, steady: bool) -> None:
+        self.problem, self.arch, self.steady = problem, arch, steady
         self.searches: list[PhaseSearch] = []
         for asked in divide(problem):
-            self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0))
+            self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0, steady))
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
         self.failures: list[MappingError] = []
@@ -102,6 +122,11 @@ class ModelSearch:
             writers = [own] if asked.behind_in_loop else [*others, own]
             asked = replace(asked, flat_behind=not _fits(f"{first.name}.x", modes, writers))
         return asked
+
+    @property
+    def trees(self) -> list[list[str]]:
+        """The trees of every phase."""
+        return [search.trees for search in self.searches]
 
     def run(self) -> Mapped:
         """Return the quickest model that fits. Raises MappingError where none does."""

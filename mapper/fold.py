@@ -53,10 +53,16 @@ class Attempt:
 
 
 class PhaseSearch:
-    """The search for one phase on one machine."""
+    """The search for one phase on one machine.
 
-    def __init__(self, asked: Asked, arch: Architecture, sliceable: bool) -> None:
-        self.asked, self.arch = asked, arch
+    With `steady` trees are those that are quickest where steps on weights alone, which `setup`
+    runs, cost nothing; else those that are quickest where they cost what others do.
+    """
+
+    def __init__(
+        self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool = True
+    ) -> None:
+        self.asked, self.arch, self.steady = asked, arch, steady
         self.sliceable = sliceable and len(asked.operands) == 1
         self.shared = PhaseNetworks(asked, arch)
         self.networks, self.first_key = self.shared.networks, self.shared.first_key
@@ -65,10 +71,15 @@ class PhaseSearch:
 
     def _ready(self, key: str) -> _Ready:
         network = self.networks[key]
-        root = self._steady_tree(network, self._data(key))
+        root = self._steady_tree(network, self._data(key)) if self.steady else None
         if root is None:
             root = tree.search(network, *tree_costs(network, self.arch), keep=TREES)[0].node
         return _Ready(network, root, self.shared.fixed.get(key, {}))
+
+    @property
+    def trees(self) -> list[str]:
+        """The trees as text."""
+        return [ready.root.text() for ready in self.ready.values()]
 
     def _data(self, key: str) -> set[str]:
         """Return the tensors of a network that are no weights."""

@@ -192,8 +192,7 @@ class _Lanes(NamedTuple):
 
     def holding(self, passing: int) -> Iterator[tuple[Way, ...]]:
         """Yield the ways to hold values of m while values of n pass, and to hold none."""
-        yield self.m, self.n, self.k, self.b
-        for m in self.m.blocked:
+        for m in (self.m, *self.m.blocked):
             if m.n_blocks <= self.held:
                 for n in (self.n, *self.n.blocked):
                     if n.n_blocks <= passing:

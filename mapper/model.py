@@ -20,7 +20,7 @@ from typing import Any
 from einchip.arch import Architecture
 from einchip.mapper import report, tree
 from einchip.mapper.calibration import Evaluation, evaluations, same_scale
-from einchip.mapper.divide import ModelSearch
+from einchip.mapper.divide import search
 from einchip.mapper.memory import ModelMemory
 from einchip.mapper.nets import Net
 from einchip.mapper.problem import ModelProblem
@@ -181,7 +181,7 @@ def map_model(problem: ModelProblem, arch: Architecture) -> ModelMapping:
 
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     """
-    return ModelMapping(arch, ModelSearch(problem.batched, arch).run(), problem)
+    return ModelMapping(arch, search(problem.batched, arch), problem)
 
 
 __all__ = ["Evaluation", "ModelMapping", "map_model"]

@@ -148,7 +148,12 @@ def quickest(ways: Iterable[Mapped], arch: Architecture) -> Mapped:
             found.append(pipelined(cut, arch))
     if len(found) == 1:
         return found[0]
-    return min(found, key=lambda m: predict(m.programs(None, arch).run, arch, SEQUENCE))
+    return min(found, key=lambda m: in_sequence(m, arch))
+
+
+def in_sequence(mapped: Mapped, arch: Architecture) -> int:
+    """Return the predicted cycles of a sequence of SEQUENCE time steps."""
+    return predict(mapped.programs(None, arch).run, arch, SEQUENCE)
 
 
 def _is_busy(mapped: Mapped, arch: Architecture) -> bool:
@@ -170,10 +175,8 @@ def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
         trial[number] = replace(phase, ahead=True, order=())
         with contextlib.suppress(MappingError):
             found = reordered(placed(trial, arch), arch)
-            programs = [m.programs(None, arch).run for m in (mapped, found)]
-            check_words(programs[1], arch)
-            cycles = [predict(p, arch, SEQUENCE) for p in programs]
-            mapped = found if cycles[1] < cycles[0] else mapped
+            check_words(found.programs(None, arch).run, arch)
+            mapped = min(mapped, found, key=lambda m: in_sequence(m, arch))
     return mapped
 
 

@@ -5,7 +5,10 @@ and what differed; `make volume` does that for 700. `test_volume.py` checks the 
 """
 
 import json
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from einchip.arch import PRESETS, Architecture
@@ -50,8 +53,9 @@ def run(arch: Architecture, n: int) -> dict[str, object]:
 
 
 def main(n: int, target: Path) -> int:
-    """Run all presets; return 1 when something differed."""
-    results = [run(arch, n) for arch in PRESETS.values()]
+    """Run all presets side by side; return 1 when something differed."""
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(run, PRESETS.values(), repeat(n)))
     write_text(target, json.dumps(results, indent=1) + "\n")
     return int(any(r["differences"] for r in results))
 
