@@ -94,7 +94,7 @@ class ModelSearch:
     """The search for a model on a machine, with trees of one kind (`PhaseSearch`)."""
 
     def __init__(self, problem: ModelProblem, arch: Architecture, steady: bool) -> None:
-        self.problem, self.arch, self.steady = problem, arch, steady
+        self.problem, self.arch = problem, arch
         self.searches: list[PhaseSearch] = []
         for asked in divide(problem):
             self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0, steady))

@@ -59,9 +59,7 @@ class PhaseSearch:
     runs, cost nothing; else those that are quickest where they cost what others do.
     """
 
-    def __init__(
-        self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool = True
-    ) -> None:
+    def __init__(self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool) -> None:
         self.asked, self.arch, self.steady = asked, arch, steady
         self.sliceable = sliceable and len(asked.operands) == 1
         self.shared = PhaseNetworks(asked, arch)

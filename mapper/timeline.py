@@ -15,7 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from einchip.accesses import SOURCE_STREAMS
+from einchip.accesses import read_streams
 from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.mapper.timeline_units import ArrayCycles, VectorCycles
 from einchip.program import (
@@ -239,11 +239,9 @@ class _Machine:
 
     def _vector_ports(self, i: Vector) -> tuple[list[int], list[int]]:
         """Return the read ports of a vector's reads, and the scratchpads of its writes."""
-        planes, ports = self.arch.cell_planes, list[int]()
-        for read in i.READS:
-            port = self._port(i, SOURCE_STREAMS[read.source])
-            ports += [port] * (planes if read.source == "state" else 1)
-        return ports, [i.cell_space] * (planes * i.WRITES_STATE) + [i.dst_space]
+        ports = [self._port(i, stream) for stream in read_streams(i, self.arch)]
+        state = [i.cell_space] * (self.arch.cell_planes * i.WRITES_STATE)
+        return ports, [*state, i.dst_space]
 
     def _settle(self) -> None:
         """Complete the vector instruction in execution, and launch the next one."""

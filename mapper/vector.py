@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from einchip.accesses import SOURCE_STREAMS
+from einchip.accesses import read_streams
 from einchip.arch import Architecture
 from einchip.mapper.emit import Loop, merge, pad_loops, unroll
 from einchip.mapper.errors import MappingError
@@ -162,11 +162,9 @@ class Pointwise:
         """Return the reads of each operand's buffer."""
         operands = {"src": self.source, "aux": self.aux, "cell": self.cell}
         found = Counter[str]()
-        for read in self.kind.READS:
-            operand = operands[SOURCE_STREAMS[read.source]]
-            if operand:
-                planes = arch.cell_planes if read.source == "state" else 1
-                found[operand.name] += self.vectors * planes
+        for stream in read_streams(self.kind, arch):
+            if operand := operands[stream]:
+                found[operand.name] += self.vectors
         return found
 
     @property

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from einchip import reference
 from einchip.accesses import (
-    SOURCE_STREAMS,
     VECTORS,
     Access,
     first_addresses,
+    read_streams,
     streams,
     vector_accesses,
 )
@@ -144,17 +143,11 @@ class ContractWork(Work):
 
     def reads_within(self, space: int, start: int, stop: int) -> Iterator[Span]:
         """Yield the slots of start .. stop - 1 that read X (0) or Y (1)."""
-        if not self.first:
-            yield start, stop
-            return
-        each = self.passed if space else self.held
-        n = self.tiles * self.iterations
-        for k in range(max(0, (start - self.first) // self.period), n):
-            low = self.read_slot(space, k * each)
-            if low >= stop:
-                return
-            if low + each > start:
-                yield max(low, start), min(low + each, stop)
+        while start < stop:
+            reads, end = self.reading(space, start)
+            if reads:
+                yield start, min(end, stop)
+            start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,19 +285,13 @@ def _contract(i: Contract, step: reference.Step, arch: Architecture) -> Contract
 
 def _vector(i: Vector, step: reference.Step, arch: Architecture) -> VectorWork:
     reads, writes = vector_accesses(i, step.registers, arch)
+    bases = dict(zip(streams(i), first_addresses(i, step.registers), strict=True))
+    ports = tuple(arch.read_port(*bases[stream]) for stream in read_streams(i, arch))
     return VectorWork(
-        step.pc, i, i.vectors, i.n_lanes, tuple(_vector_ports(i, step, arch)) or (None,),
+        step.pc, i, i.vectors, i.n_lanes, ports or (None,),
         tuple(a.space for a in writes), i.LATENCY, i.ACTIVATIONS * i.n_lanes,
         _first_of(reads, arch), _first_of(writes, arch),
     )  # fmt: skip
-
-
-def _vector_ports(i: Vector, step: reference.Step, arch: Architecture) -> Iterator[int]:
-    """Yield the read port of each read of a vector."""
-    bases = dict(zip(streams(i), first_addresses(i, step.registers), strict=True))
-    for read in i.READS:
-        port = arch.read_port(*bases[SOURCE_STREAMS[read.source]])
-        yield from repeat(port, arch.cell_planes if read.source == "state" else 1)
 
 
 def _stream(a: Access) -> _Stream:

@@ -30,7 +30,7 @@ from einchip.program import (
 #: Accesses whose offsets are kept: the time steps of a sequence use the same ones.
 OFFSET_CACHE: Final = 512
 #: The stream (`streams`) in which each source of a `Read` lies.
-SOURCE_STREAMS: Final = {"src": "src", "aux": "aux", "packed": "aux", "state": "cell"}
+_SOURCE_STREAMS: Final = {"src": "src", "aux": "aux", "packed": "aux", "state": "cell"}
 #: The classes of `Vector`, for isinstance.
 VECTORS: Final = (Lstm, Peephole, Gru, GruReset, GruUpdate, Copy, Fill)
 _MASK: Final = (1 << REGISTER_BITS) - 1
@@ -115,6 +115,15 @@ def _first_of(i: UnitInstruction, name: str, registers: tuple[int, ...]) -> tupl
     if space is None:
         space = getattr(i, f"{name}_space")
     return space, first(getattr(i, f"{name}_base"), getattr(i, f"{name}_reg"), registers)
+
+
+def read_streams(kind: Vector | type[Vector], arch: Architecture) -> list[str]:
+    """Return the stream of each read of a vector, in order: the state's once for every plane."""
+    return [
+        _SOURCE_STREAMS[read.source]
+        for read in kind.READS
+        for _ in range(arch.cell_planes if read.source == "state" else 1)
+    ]
 
 
 class VectorAccesses(NamedTuple):

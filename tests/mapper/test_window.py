@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from einchip.accesses import SOURCE_STREAMS
+from einchip.accesses import read_streams
 from einchip.arch import PRESETS, WINDOW_PORT, Architecture
 from einchip.mapper import CellKind, ModelMapping, map_model
 from einchip.mapper.allocate import allocate
@@ -27,7 +27,7 @@ def ports(mapping: ModelMapping) -> Iterator[int]:
         if isinstance(i, Contract) and i.has_addend:
             yield mapping.arch.read_port(i.d_space, i.d_base)
         if isinstance(i, Vector) and not isinstance(i, Copy):
-            for stream in {SOURCE_STREAMS[r.source] for r in i.READS}:
+            for stream in set(read_streams(i, mapping.arch)):
                 space, base = getattr(i, f"{stream}_space"), getattr(i, f"{stream}_base")
                 yield mapping.arch.read_port(space, base)
 
