@@ -120,7 +120,6 @@ def bench(
     from einchip.workloads.bench import StreamFigures, Summary, with_port
     from einchip.workloads.bench_page import page
     from einchip.workloads.catalogue import Refused
-    from einchip.workloads.layers import LayerFigures
 
     machine = architecture(arch, [*(overrides or []), *([f"fold={fold}"] if fold else [])])
     table_file = json_file.with_suffix(".md")
@@ -129,6 +128,7 @@ def bench(
     require_writable(json_file)
     require_writable(table_file)
     entries = published() if file is None else read(file)
+    n_matrices = sum(len(entry.matrices) for entry in entries)
     processes = jobs or os.cpu_count() or 1
     runs: list[dict[str, Any]] = []
     refused: dict[str, Refused] = {}
@@ -139,8 +139,8 @@ def bench(
             refused |= {r.name: r for r in rows if isinstance(r, Refused)}
             run: dict[str, Any] = {
                 "arch": each.name, "fold": each.fold, "batch": n, "port_bytes": each.port_bytes,
-                "rows": [r.to_json() for r in rows if not isinstance(r, LayerFigures)],
-                "layers": [r.to_json() for r in rows if isinstance(r, LayerFigures)],
+                "rows": [r.to_json() for r in rows[:n_matrices]],
+                "layers": [r.to_json() for r in rows[n_matrices:]],
             }  # fmt: skip
             if found:
                 run["summary"] = vars(Summary.of([r.ratio for r in found]))

@@ -59,12 +59,15 @@ def summary(s: Mapping[str, Any]) -> str:
 
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the table of whole layers."""
-    causes = list(rows[0]["loss"])
+    """Yield the table of whole layers, and why others are not in it."""
+    refused = [r for r in rows if "error" in r]
+    rows = [r for r in rows if "error" not in r]
     yield ""
     yield "Whole layers: cycles of a time step in a long sequence, against the largest bound."
-    yield summary(vars(Summary.of([r["ratio"] for r in rows])))
+    if rows:
+        yield summary(vars(Summary.of([r["ratio"] for r in rows])))
     yield ""
+    causes = list(rows[0]["loss"]) if rows else []
     columns = ("compute", "port", "vector unit", "cycles per step", "ratio", *causes, "copies")
     yield f"| layer | {' | '.join(columns)} |"
     yield "|---|" + "---:|" * len(columns)
@@ -76,6 +79,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{r['cycles_per_step']:,.1f} | {r['ratio']:.2f} | "
             f"{' | '.join(f'{n:,.0f}' for n in lost)} |"
         )
+    yield from (f"| {r['name']} | {r['error']} |" for r in refused)
 
 
 def page(results: Mapping[str, Any]) -> str:
