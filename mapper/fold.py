@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -87,7 +87,8 @@ class PhaseSearch:
     def _steady_tree(self, network: Network, data: set[str]) -> tree.Node | None:
         """Return the quickest tree if steps on weights alone, which `setup` runs, cost nothing.
 
-        None where their results take too much room, or the network is too large to search with so
+        Each of these multiplies two weights, so that none is rounded more than once more. None
+        where their results take too much room, or the network is too large to search with so
         little known of what steps cost.
         """
         if len(network.tensors) > MAX_STEADY:
@@ -95,7 +96,10 @@ class PhaseSearch:
         whole, _ = tree_costs(network, self.arch)
 
         def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
-            return whole(a, b, out) if data & {*a.leaves(), *b.leaves()} else 0.0
+            leaves = {*a.leaves(), *b.leaves()}
+            if data & leaves:
+                return whole(a, b, out)
+            return 0.0 if len(leaves) == 2 else inf
 
         root = tree.search(network, cost, lambda *_: 0.0)[0].node
         constant = [s for s in root.steps() if not data & set(s.leaves())]
