@@ -4,6 +4,7 @@
 loop over cycles. It shares no code with the RTL.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from amaranth import Module
 from amaranth.lib import wiring
-from amaranth.sim import Simulator
 
 from einchip.accesses import first
 from einchip.arch import Architecture
@@ -19,10 +19,13 @@ from einchip.hw.array_unit import ArrayUnit
 from einchip.hw.scratchpad import Scratchpad
 from einchip.program import Act, Contract
 from einchip.reference import Memory
+from tests.hw.simulator import Bench
 
 #: Which tokens are positive in a cycle, and which scratchpads the vector unit reads, as bit masks.
 Schedule = Callable[[int], int]
 NO_REGISTERS = (0,) * 8
+#: Machines that stay compiled.
+KEPT = 6
 #: What counts as an activation.
 CURVED = (Act.SIGMOID, Act.TANH)
 
@@ -130,6 +133,12 @@ class Run:
     memory: Memory
 
 
+@functools.lru_cache(maxsize=KEPT)
+def bench_of(arch: Architecture) -> Bench[Machine]:
+    """Return the machine of an architecture, compiled once."""
+    return Bench(Machine(arch))
+
+
 def run(
     arch: Architecture,
     contracts: list[Contract],
@@ -140,7 +149,8 @@ def run(
     limit: int = 20_000,
 ) -> Run:
     """Run CONTRACTs on the RTL, offered in every cycle in which `pause` is 0."""
-    machine = Machine(arch)
+    simulated = bench_of(arch)
+    machine = simulated.dut
     cycles: list[Cycle] = []
     result = [memory]
 
@@ -164,10 +174,7 @@ def run(
         await ctx.tick().repeat(2)
         result[0] = dump(ctx, machine)
 
-    simulator: Any = Simulator(machine)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulated.run(bench)
     return Run(cycles, result[0])
 
 

@@ -1,5 +1,6 @@
 """hw.load and hw.store against einchip.reference (what they move) and docs/timing.md (when)."""
 
+import functools
 import operator
 import random
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from einchip.hw.load import LoadUnit
 from einchip.hw.store import StoreUnit
 from einchip.program import TOKENS, Error, Halt, Load, Program, Store
 from tests.hw.axi_memory import AxiMemory
+from tests.hw.simulator import Bench
 
 NANO = PRESETS["nano"]
 MACHINES = {
@@ -137,6 +139,11 @@ class Pads:
             cycle += 1
 
 
+@functools.cache
+def bench_of(arch: Architecture) -> Bench[Both]:
+    return Bench(Both(arch))
+
+
 def run(
     arch: Architecture,
     transfers: list[Transfer],
@@ -155,7 +162,8 @@ def run(
 
     A fault stops both units in the next cycle, as in the machine.
     """
-    dut = Both(arch)
+    machine = bench_of(arch)
+    dut = machine.dut
     units: tuple[Any, ...] = (dut.load, dut.store)
     memory = memory.copy()
     bus = AxiMemory(
@@ -204,14 +212,8 @@ def run(
             if ran.idle and ran.quiet and ended:
                 break
 
-    sim: Any = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(bus.run, background=True)
-    sim.add_testbench(Pads(dut, arch, memory, free).run, background=True)
-    sim.add_testbench(issue(Load), background=True)
-    sim.add_testbench(issue(Store), background=True)
-    sim.add_testbench(watch)
-    sim.run()
+    pads = Pads(dut, arch, memory, free)
+    machine.run(watch, bus.run, pads.run, issue(Load), issue(Store))
     return ran
 
 

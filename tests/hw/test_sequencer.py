@@ -1,5 +1,6 @@
 """hw.sequencer.Sequencer against einchip.reference (what it does) and docs/timing.md (when)."""
 
+import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ from einchip.program import (
     Unit,
     UnitInstruction,
 )
+from tests.hw.simulator import Bench
 
 NANO = PRESETS["nano"].override(program_words=128)
 FLAT = NANO.override(cols=16, lanes=16)
@@ -63,6 +65,11 @@ class Ran:
     stalls: int = 0
 
 
+@functools.cache
+def bench_of(arch: Architecture) -> Bench[Sequencer]:
+    return Bench(Sequencer(arch))
+
+
 def run(
     code: bytes,
     host: reference.Host | None = None,
@@ -74,7 +81,8 @@ def run(
 ) -> Ran:
     """Run a binary to HALT or its first fault; with a seed, slots are taken at random."""
     host = host or reference.Host()
-    dut = Sequencer(arch)
+    machine = bench_of(arch)
+    dut = machine.dut
     ran = Ran()
     rng = random.Random(seed)
 
@@ -120,10 +128,7 @@ def run(
             await ctx.tick()
         raise AssertionError("the sequencer does not end")
 
-    sim: Any = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(bench)
-    sim.run()
+    machine.run(bench)
     return ran
 
 

@@ -1,16 +1,16 @@
 """A bench for hw.vector: scratchpads with contention, and the rules of docs/timing.md."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from amaranth.sim import Simulator
 
 from einchip.accesses import vector_accesses
 from einchip.arch import READ_LATENCY, VECTOR_WRITES, Architecture
 from einchip.hw.vector import VectorUnit
 from einchip.program import REGISTERS, Vector
 from einchip.reference import Memory
+from tests.hw.simulator import Bench
 
 Outputs = dict[str, int | None]
 NO_REGISTERS = (0,) * REGISTERS
@@ -236,6 +236,12 @@ def offer(ctx: Any, dut: VectorUnit, i: Vector | None) -> None:
             ctx.set(payload[name], getattr(i, f"{name}_base"))
 
 
+@functools.cache
+def bench_of(arch: Architecture) -> Bench[VectorUnit]:
+    """Return the unit of a machine, compiled once."""
+    return Bench(VectorUnit(arch))
+
+
 def run(
     arch: Architecture,
     program: Sequence[Vector],
@@ -243,7 +249,8 @@ def run(
     pattern: Callable[[int], Inputs],
 ) -> list[Outputs]:
     """Run to the end on `memory`; assert in every cycle what the model says. Return the cycles."""
-    dut = VectorUnit(arch)
+    machine = bench_of(arch)
+    dut = machine.dut
     model, pads = Model(arch), Scratchpads(arch, memory)
     seen: list[Outputs] = []
     left = list(program)
@@ -267,8 +274,5 @@ def run(
             pads.cycle(ctx, dut, inputs)
             await ctx.tick()
 
-    sim: Any = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(bench)
-    sim.run()
+    machine.run(bench)
     return seen

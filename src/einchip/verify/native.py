@@ -171,7 +171,7 @@ def build(
     *,
     hook: Hook | None = None,
     traced: bool = False,
-    optimize: str = "-O2",
+    optimize: str = "-O1",
     jobs: int = 2,
 ) -> Harness:
     """Compile the machine, or find it compiled.
@@ -240,7 +240,7 @@ def _compile(
     arguments += ["--trace-vcd"] if traced else []
     arguments += ["hook.vlt"] if hooked else []
     tool.run([*arguments, f"{TOP}.v", SOURCES[0]], cwd=work)
-    flags = {"OPT_FAST": optimize, "OPT_GLOBAL": optimize, "OPT_SLOW": "-O1"}
+    flags = {"OPT_FAST": optimize, "OPT_GLOBAL": optimize, "OPT_SLOW": "-O0"}
     tool.make("Vtop.mk", work, flags, jobs)
 
 
