@@ -11,12 +11,12 @@ from einchip.arch import PRESETS, Architecture
 from einchip.models import MatrixSpec
 from einchip.network import Network
 from einchip.workloads import Workload, published
+from einchip.workloads.batches import divisors
 from einchip.workloads.bench import (
     CAUSES,
     StreamFigures,
     Summary,
     batched,
-    divisors,
     measure_stream,
     with_port,
 )

@@ -17,15 +17,23 @@ from einchip.program import Copy
 from einchip.reference import Host
 from einchip.sim import simulate
 from einchip.workloads import Refused, published, read
-from einchip.workloads.layers import Layer, LayerFigures, layers, measure_layer, measure_layers
+from einchip.workloads.layers import (
+    Layer,
+    LayerFigures,
+    layers,
+    measure_layer,
+    measure_layers,
+    per_step,
+)
 
 BASE = PRESETS["base"]
 #: A step's cycles less its bound are these causes and nothing else.
 CAUSES = {"fold", "drain", "port", "token", "setup", "idle"}
 
 
-def published_layers(part: str) -> list[Layer]:
-    found = [x for x in layers(published()) if isinstance(x, Layer) and part in x.name]
+def published_layers(part: str, batch: int = 1) -> list[Layer]:
+    every = layers(published(), batch)
+    found = [x for x in every if isinstance(x, Layer) and part in x.name]
     assert found
     return found
 
@@ -117,6 +125,19 @@ def test_bounds_of_a_batch_are_counted_by_hand(tmp_path: Path) -> None:
     assert f.vector_bound_cycles == 24 * 6
     assert f.port_cycles == 12
     assert f.ratio > 1
+
+
+def test_a_batch_is_divided_where_runs_one_after_the_other_are_quicker() -> None:
+    """Gates of 16 sequences of this layer are larger than the window, of fewer they are not."""
+    [layer] = published_layers("row-MNIST 28->256 2 cores rank 1", 16)
+    figures = measure_layer(layer, BASE)
+    assert isinstance(figures, LayerFigures)
+    assert 1 < figures.micro_batch < 16
+    mappings = [map_model(layer.problem(n), BASE) for n in (16, figures.micro_batch)]
+    whole, part = (per_step(m.emit().run, m)["cycles"] for m in mappings)
+    assert figures.cycles_per_step == part * 16 / figures.micro_batch < whole
+    told = figures.bound_cycles + sum(figures.loss.values())
+    assert told == pytest.approx(figures.cycles_per_step)
 
 
 def test_the_copy_of_a_plain_rnn_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from einchip.network import Network, NetworkError
 from einchip.program import TOKENS, Contract, ProgramError, Unit
 from einchip.roofline import roofline
 from einchip.sim import Run, simulate
+from einchip.workloads.batches import divisors
 from einchip.workloads.catalogue import Refused, Workload
 from einchip.workloads.figures import INPUT, network_of
 from einchip.workloads.layers import Layer, LayerFigures, measure_layer
@@ -88,11 +89,6 @@ def batched(network: Network, batch: int) -> Network:
         name += "_"
     tensors = {k: ((*v, name) if k == INPUT else v) for k, v in network.tensors.items()}
     return Network(tensors, {**network.sizes, name: batch}, (*network.output, name))
-
-
-def divisors(batch: int) -> list[int]:
-    """Return the divisors of a batch, the largest first."""
-    return [n for n in range(batch, 0, -1) if batch % n == 0]
 
 
 def map_batch(network: Network, arch: Architecture, batch: int, bound: int) -> tuple[int, Stream]:

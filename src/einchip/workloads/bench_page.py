@@ -63,16 +63,21 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     refused = [r for r in rows if "error" in r]
     rows = [r for r in rows if "error" not in r]
     yield ""
-    yield "Whole layers: cycles of a time step in a long sequence, against the largest bound."
+    yield (
+        "Whole layers: cycles of a time step in a long sequence, against the largest bound. Of a "
+        "batch so many sequences as the column says run side by side, the others after them."
+    )
     if rows:
         yield summary(vars(Summary.of([r["ratio"] for r in rows])))
     yield ""
     causes = list(rows[0]["loss"]) if rows else []
-    columns = ("compute", "port", "vector unit", "cycles per step", "ratio", *causes, "copies")
+    columns = ("compute", "port", "vector unit", "side by side", "cycles per step", "ratio")
+    columns = (*columns, *causes, "copies")
     yield f"| layer | {' | '.join(columns)} |"
     yield "|---|" + "---:|" * len(columns)
     for r in rows:
-        numbers = (r["compute_cycles"], r["port_cycles"], r["vector_bound_cycles"])
+        bounds = ("compute_cycles", "port_cycles", "vector_bound_cycles")
+        numbers = (*(r[name] for name in bounds), r["micro_batch"])
         lost = (*r["loss"].values(), r["copy_cycles"])
         yield (
             f"| {r['name']} | {' | '.join(f'{n:,.0f}' for n in numbers)} | "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,6 +22,7 @@ from einchip.network import NetworkError
 from einchip.program import Copy, Program, ProgramError
 from einchip.roofline import roofline, vector_cycles
 from einchip.sim import Run, simulate
+from einchip.workloads.batches import divisors
 from einchip.workloads.catalogue import Entry, Refused, Workload
 
 #: Time steps of the shorter sequence, and those by which the other one is longer.
@@ -43,16 +44,15 @@ class _Layer(BaseModel):
 
 @dataclass(frozen=True)
 class Layer:
-    """A recurrent layer with a name, for a number of sequences side by side."""
+    """A recurrent layer with a name, for a batch of sequences."""
 
     name: str
     spec: ModelSpec
     batch: int = 1
 
-    @property
-    def problem(self) -> ModelProblem:
-        """What the mapper is asked: the answer is the last state."""
-        return problem_of(self.spec, self.batch)
+    def problem(self, n: int) -> ModelProblem:
+        """Return what the mapper is asked for n sequences; the answer is the last state."""
+        return problem_of(self.spec, n)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class LayerFigures:
 
     Attributes
     ----------
-    batch : sequences side by side; all figures are of one step of all of them.
+    batch : sequences; all figures are of one step of all of them.
+    micro_batch : sequences side by side in one run; batch / micro_batch runs follow one another.
     weights_bytes : what `setup` loads, padding included.
-    cycles_per_step : of the simulator.
+    cycles_per_step : of the simulator, of all these runs.
     compute_cycles : the roofline's compute term of both matrices (`einchip.roofline`).
     port_cycles : bytes of the input over the port's width.
     vector_bound_cycles : reads of the cell's instructions (`einchip.roofline.vector_cycles`).
@@ -81,6 +82,7 @@ class LayerFigures:
     name: str
     cell: str
     batch: int
+    micro_batch: int
     weights_bytes: int
     cycles_per_step: float
     compute_cycles: float
@@ -170,24 +172,34 @@ def measure_layers(
 
 
 def measure_layer(layer: Layer | Refused, arch: Architecture) -> LayerFigures | Refused:
-    """Map and simulate a layer."""
+    """Map and simulate a layer, its batch divided into runs as is quickest."""
     if isinstance(layer, Refused):
         return layer
+    best: LayerFigures | None = None
+    error: Exception | None = None
     try:
-        return _figures(layer, arch)
-    except (MappingError, NetworkError, ProgramError) as error:
-        return Refused(layer.name, " ".join(str(error).split()))
+        bounds = {n: step_bounds(layer, arch, n) for n in divisors(layer.batch)}
+        for n, own in bounds.items():
+            if best is None or own.total * (layer.batch // n) < best.cycles_per_step:
+                try:
+                    found = _figures(layer, arch, n, bounds[layer.batch])
+                except (MappingError, ProgramError) as failed:
+                    error = failed
+                    continue
+                if best is None or found.cycles_per_step < best.cycles_per_step:
+                    best = found
+    except NetworkError as failed:
+        error = failed
+    return best or Refused(layer.name, " ".join(str(error).split()))
 
 
-def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
-    problem = layer.problem
-    mapping = map_model(problem, arch)
+def _figures(layer: Layer, arch: Architecture, n: int, bounds: StepBounds) -> LayerFigures:
+    """Return the figures where n sequences are side by side."""
+    mapping = map_model(layer.problem(n), arch)
     program = mapping.emit().run
-    steady = per_step(program, mapping)
-    compute, port = step_bounds(problem, mapping)
-    vector = vector_bound(problem, arch)
-    bound = ceil(max(compute, port, vector))
-    loss = {"fold": steady["array_issue"] - bound}
+    runs = layer.batch // n
+    steady = {name: runs * value for name, value in per_step(program, mapping).items()}
+    loss = {"fold": steady["array_issue"] - bounds.total}
     loss |= {cause: steady[f"array_stall_{cause}"] for cause in ARRAY}
     loss |= {"idle": steady["array_idle"]}
     recurrent = layer.spec.layers[0]
@@ -196,12 +208,13 @@ def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
         name=layer.name,
         cell=recurrent.cell,
         batch=layer.batch,
+        micro_batch=n,
         weights_bytes=mapping.weights_bytes,
         cycles_per_step=steady["cycles"],
-        compute_cycles=compute,
-        port_cycles=port,
-        vector_bound_cycles=vector,
-        bound_cycles=bound,
+        compute_cycles=bounds.compute,
+        port_cycles=bounds.port,
+        vector_bound_cycles=bounds.vector,
+        bound_cycles=bounds.total,
         loss=loss,
         dma_stall_cycles=sum(
             steady[f"{unit}_stall_{cause}"]
@@ -213,13 +226,29 @@ def _figures(layer: Layer, arch: Architecture) -> LayerFigures:
     )
 
 
-def step_bounds(problem: ModelProblem, mapping: ModelMapping) -> tuple[float, float]:
-    """Return compute and port cycles below which no time step of these networks is."""
-    arch = mapping.arch
+class StepBounds(NamedTuple):
+    """Cycles below which no time step is: of the array, the memory port and the vector unit."""
+
+    compute: float
+    port: float
+    vector: int
+
+    @property
+    def total(self) -> int:
+        """The largest of the three."""
+        return ceil(max(self))
+
+
+def step_bounds(layer: Layer, arch: Architecture, n: int) -> StepBounds:
+    """Return the bounds of a time step of n sequences side by side.
+
+    Raises NetworkError for networks whose least number of multiply-adds is not known.
+    """
+    problem = layer.problem(n)
     stages = problem.batched.per_step
-    lines = [roofline(n, arch, data, steady=True) for s in stages for n, data in s.matrices]
-    port = mapping.input_size * arch.element_bytes / arch.port_bytes
-    return sum(line.compute_cycles for line in lines), port
+    lines = [roofline(m, arch, data, steady=True) for s in stages for m, data in s.matrices]
+    port = n * layer.spec.input_size * arch.element_bytes / arch.port_bytes
+    return StepBounds(sum(r.compute_cycles for r in lines), port, vector_bound(problem, arch))
 
 
 def vector_bound(problem: ModelProblem, arch: Architecture) -> int:
