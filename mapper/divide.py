@@ -168,18 +168,21 @@ class ModelSearch:
 
     def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
         ways = (Window.ALL, Window.NONE) if self.arch.y_window else (Window.NONE,)
-        errors: list[MappingError] = []
         for window in ways:
             try:
                 return self._assembled(chosen, window)
             except MappingError as error:
-                errors.append(error)
-        self.failures.append(errors[-1])
+                failure = error
+        self.failures.append(failure)
         return None
 
     def _assembled(self, chosen: tuple[int, ...], window: Window) -> Mapped:
+        """Return a model placed; where it does not fit, network after network."""
         nets = [self._nets(p, k) for p, k in enumerate(chosen)]
-        found = assemble(nets, self.problem, self.arch, window)
+        try:
+            found = assemble(nets, self.problem, self.arch, window)
+        except MappingError:
+            found = assemble(nets, self.problem, self.arch, window, serial=True)
         check_words(found.programs(None, self.arch).run, self.arch)
         return found
 

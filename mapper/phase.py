@@ -44,6 +44,7 @@ class Phase:
     order: tuple[int, ...] = ()  # of the scheduled operations of the loop, as they stand if empty
     ahead: bool = False  # the input part runs a time step ahead, its first one before the loop
     shares: Shares | None = None  # of the hidden part and the cell
+    serial: bool = False  # network after network, so that the fewest intermediates live at a time
 
     # --- vectors -----------------------------------------------------------------------------
     @cached_property
@@ -238,7 +239,7 @@ class Phase:
                 target = replace(s.field.tensor, space=self.spaces[s.staging])
                 found.append(copy_piece(self.produced, target, s.piece, s.staging, self.arch))
             found.append(self._stage(s, op.store))
-        return schedule(self._whole(found), ready)
+        return self._whole(found) if self.serial else schedule(self._whole(found), ready)
 
     def _stage(self, s: Sink, transfer: Callable[..., op.Op]) -> op.Op:
         """Return the LOAD or STORE of the field that a sink puts together."""

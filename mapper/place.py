@@ -13,7 +13,7 @@ from typing import NamedTuple
 from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import shares
-from einchip.mapper.allocate import allocate
+from einchip.mapper.allocate import Span, allocate, peak
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region
 from einchip.mapper.nets import Nets
@@ -107,12 +107,20 @@ class Mapped:
 
 
 def assemble(
-    nets: Sequence[Nets], problem: ModelProblem, arch: Architecture, window: Window = Window.ALL
+    nets: Sequence[Nets],
+    problem: ModelProblem,
+    arch: Architecture,
+    window: Window = Window.ALL,
+    serial: bool = False,
 ) -> Mapped:
-    """Return the model's phases, placed. Raises MappingError when it does not fit."""
-    trial = _phases(nets, defaultdict(int), problem, arch)
-    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE)
-    return placed(_phases([n.in_spaces(spaces) for n in nets], spaces, problem, arch), arch)
+    """Return the model's phases, placed. Raises MappingError when it does not fit.
+
+    `serial`: networks follow one another, and intermediates of different ones share places.
+    """
+    trial = _phases(nets, defaultdict(int), problem, arch, serial)
+    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE, serial)
+    own = [n.in_spaces(spaces) for n in nets]
+    return placed(_phases(own, spaces, problem, arch, serial), arch)
 
 
 def placed(phases: Sequence[Phase], arch: Architecture) -> Mapped:
@@ -233,7 +241,11 @@ def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Ten
 
 # --- what phases hand to one another -----------------------------------------------------------
 def _phases(
-    nets: Sequence[Nets], spaces: Mapping[str, int], problem: ModelProblem, arch: Architecture
+    nets: Sequence[Nets],
+    spaces: Mapping[str, int],
+    problem: ModelProblem,
+    arch: Architecture,
+    serial: bool,
 ) -> list[Phase]:
     """Return the phases with what they read and write."""
     sources = _sources(nets, arch)
@@ -251,10 +263,10 @@ def _phases(
         sinks = tuple(Sink(f, piece) for f in readers)
         reverse = own.asked.direction > 0
         ports = Ports(sources[number], sinks, reverse=reverse)
-        phase = Phase(own, ports, spaces, arch, number)
+        phase = Phase(own, ports, spaces, arch, number, serial=serial)
         if own.asked.group == n_groups - 1:
             ports = _end(phase, group, problem)
-        found.append(Phase(own, ports, spaces, arch, number))
+        found.append(replace(phase, ports=ports))
     return found
 
 
@@ -322,7 +334,9 @@ class _Free(NamedTuple):
         return self.reads / self.size
 
 
-def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[str, int]:
+def _balanced(
+    phases: Sequence[Phase], arch: Architecture, use: Window, serial: bool
+) -> dict[str, int]:
     """Return the scratchpads of results, biases, states and staging.
 
     Y for those that are worth most in its window while that has room; X, which the array reads
@@ -342,7 +356,8 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
     for phase in phases:
         own = [b for b in phase.buffers() if b.name not in names and b.name not in kept]
         fixed = [*own, *kept.values()]
-        room.append([arch.capacity(s) - _total(fixed, s) for s in (0, 1)])
+        live = phase.lifetimes() if serial else {}
+        room.append([arch.capacity(s) - _most(fixed, live, s) for s in (0, 1)])
     window = [arch.y_window * arch.lanes for _ in phases]
     spaces: dict[str, int] = {}
     for f in sorted(free, key=lambda f: (-f.worth, -f.size)):
@@ -364,8 +379,11 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
     return spaces
 
 
-def _total(buffers: Iterable[op.Buffer], space: int) -> int:
-    return sum(b.elements * (1 + b.toggled) for b in buffers if b.space == space)
+def _most(
+    buffers: Iterable[op.Buffer], live: Mapping[str, tuple[int, int]], space: int
+) -> int:
+    """Return the most elements of a scratchpad at one time; who is not `live` is so for ever."""
+    return peak(Span(b, *live.get(b.name, (0, SPAN))) for b in buffers if b.space == space)
 
 
 def _lifetimes(
