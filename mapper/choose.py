@@ -17,8 +17,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from einchip.arch import Architecture
-from einchip.mapper.errors import MappingError
 from einchip.mapper.cost import Others
+from einchip.mapper.errors import MappingError
 from einchip.mapper.lanes import ALL_GROUPS, Candidate, Fold, Found, Shape, candidates
 from einchip.mapper.lanes import Lanes as Lanes
 from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve

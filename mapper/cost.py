@@ -19,6 +19,9 @@ class Others(NamedTuple):
     reads: float = 0.0
 
 
+NO_OTHERS = Others()
+
+
 def stalls(tiles: int, iterations: int, others: Others, held: int = 1) -> int:
     """Cycles for which a CONTRACT waits for the vector unit's reads, about."""
     return ceil(others.reads * tiles * iterations * held)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 from einchip.arch import Architecture
@@ -20,6 +21,8 @@ from einchip.mapper.wires import common_factors, modes_of
 
 #: Ways in which a model of several phases that does not fit is tried.
 MAX_TRIES = 200
+#: Phases up to which every set of them is tried whose weights every run loads.
+MAX_SUBSETS = 4
 
 
 def divide(problem: ModelProblem) -> list[Asked]:
@@ -101,6 +104,7 @@ class ModelSearch:
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
         self.failures: list[MappingError] = []
+        self.reloading: frozenset[int] = frozenset()
 
     def _laid(self, asked: Asked) -> Asked:
         """Return a phase that reads flat vectors where it has no factors in common with writers."""
@@ -129,12 +133,51 @@ class ModelSearch:
         return [search.trees for search in self.searches]
 
     def run(self) -> Mapped:
-        """Return the quickest model that fits. Raises MappingError where none does."""
-        for chosen in self._choices():
+        """Return the quickest model that fits. Raises MappingError where none does.
+
+        Weights of all phases stay in the scratchpads if that fits, in whatever way; else those of
+        some phases, the fewest elements, are loaded in every run.
+        """
+        found = self._quickest(self._choices())
+        sets = self._reloads() if found is None else iter(())
+        while found is None:
+            reloading = next(sets, None)
+            if reloading is None:
+                raise nearest(self.failures)
+            self.reloading = reloading
+            found = self._quickest(self._alike())
+        return found
+
+    def _quickest(self, choices: Iterable[tuple[int, ...]]) -> Mapped | None:
+        """Return the quickest model of the first choice that fits."""
+        for chosen in choices:
             found = self._try(chosen)
             if found:
                 return quickest(self._placements(found, chosen), self.arch)
-        raise nearest(self.failures)
+        return None
+
+    def _reloads(self) -> Iterator[frozenset[int]]:
+        """Yield sets of phases whose weights every run may load, the fewest elements first.
+
+        Two phases at least: one alone would have nobody's place to take.
+        """
+        n_phases = len(self.ways)
+        if n_phases == 1:
+            return
+        try:
+            sizes = [self._nets(p, 0).weight_elements for p in range(n_phases)]
+        except MappingError:
+            return  # a phase that fits in no other way
+        if n_phases <= MAX_SUBSETS:
+            subsets = [
+                frozenset(s)
+                for n in range(2, n_phases + 1)
+                for s in itertools.combinations(range(n_phases), n)
+            ]
+        else:
+            order = sorted(range(n_phases), key=lambda p: sizes[p])
+            subsets = [frozenset(order[:n]) for n in range(2, n_phases + 1)]
+        yield from sorted(subsets, key=lambda s: (sum(sizes[p] for p in s), len(s)))
 
     def _placements(self, found: Mapped, chosen: tuple[int, ...]) -> Iterator[Mapped]:
         """Yield a model that fits; of one with large cells also without weights in the window.
@@ -146,14 +189,19 @@ class ModelSearch:
             with contextlib.suppress(MappingError):
                 yield self._assembled(chosen, Window.RESULTS)
 
+    def _alike(self) -> Iterator[tuple[int, ...]]:
+        """Yield the attempts, the same one for each phase."""
+        lengths = [len(w) for w in self.ways]
+        for k in range(max(lengths)):
+            yield tuple(min(k, n - 1) for n in lengths)
+
     def _choices(self) -> Iterator[tuple[int, ...]]:
         """Yield an attempt for each phase: all alike, then one phase changed at a time.
 
         Of these changes those stay that miss by less.
         """
+        yield from self._alike()
         lengths = [len(w) for w in self.ways]
-        for k in range(max(lengths)):
-            yield tuple(min(k, n - 1) for n in lengths)
         if len(lengths) == 1:
             return
         chosen, least = (0,) * len(lengths), self.failures[0].excess
@@ -179,10 +227,11 @@ class ModelSearch:
     def _assembled(self, chosen: tuple[int, ...], window: Window) -> Mapped:
         """Return a model placed; where it does not fit, network after network."""
         nets = [self._nets(p, k) for p, k in enumerate(chosen)]
+        place = partial(assemble, nets, self.problem, self.arch, window, reloading=self.reloading)
         try:
-            found = assemble(nets, self.problem, self.arch, window)
+            found = place(serial=False)
         except MappingError:
-            found = assemble(nets, self.problem, self.arch, window, serial=True)
+            found = place(serial=True)
         check_words(found.programs(None, self.arch).run, self.arch)
         return found
 

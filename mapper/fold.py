@@ -103,14 +103,15 @@ class PhaseSearch:
     def _array_cycles(self, key: str) -> int:
         """Return the least cycles for which a network's steps on data hold the array."""
         ready, data = self.ready[key], self._data(key)
-        return sum(
-            min(
-                steady_cycles(Shape.of(x.indices, y.indices, s.indices, ready.network.sizes), self.arch)
-                for x, y in itertools.permutations(s.operands)
+
+        def cycles(step: tree.Node) -> int:
+            shapes = (
+                Shape.of(x.indices, y.indices, step.indices, ready.network.sizes)
+                for x, y in itertools.permutations(step.operands)
             )
-            for s in ready.root.steps()
-            if data & set(s.leaves())
-        )  # fmt: skip
+            return min(steady_cycles(shape, self.arch) for shape in shapes)
+
+        return sum(cycles(s) for s in ready.root.steps() if data & set(s.leaves()))
 
     def _data(self, key: str) -> set[str]:
         """Return the tensors of a network that are no weights."""
@@ -246,9 +247,8 @@ class PhaseSearch:
         self, task: Task, network: Network, operands: Mapping[str, str], addend: str, act: Act
     ) -> Net:
         """Fold a task; its result's indices come in the order of the network's output."""
-        key = (
-            task.naming.result, task.slicing, tuple(task.flips.items()), tuple(task.accesses.items())
-        )  # fmt: skip
+        varied = (*task.flips.items(), *task.accesses.items())
+        key = (task.naming.result, task.slicing, varied)
         if key not in self.parts:
             self.parts[key] = fold_tree(task)
         part = self.parts[key]

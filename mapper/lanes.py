@@ -17,7 +17,7 @@ from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture, clog2
-from einchip.mapper.cost import Others, issue_cycles, latency, stalls
+from einchip.mapper.cost import NO_OTHERS, Others, issue_cycles, latency, stalls
 from einchip.mapper.factors import Factor, Fold, Lanes, Run, Shape, Sized, runs
 from einchip.mapper.options import Chain, Limit, Option, Place, Way, laned, ways
 from einchip.program import HOLD_LOOPS
@@ -344,7 +344,7 @@ class Found(NamedTuple):
 def candidates(
     shape: Shape,
     arch: Architecture,
-    others: Others = Others(),
+    others: Others = NO_OTHERS,
     slack: int | None = None,
     keep: int = 48,
     groups: str = ALL_GROUPS,

@@ -136,6 +136,12 @@ class ModelMapping(ModelMemory):
         return predict(self.emit().run, self.arch, n_steps)
 
     @property
+    def reloaded_bytes(self) -> int:
+        """Bytes of weights that every run loads, since not all fit the scratchpads at one time."""
+        regions = [r for p in self.mapped.reloading for _, r in p.weights().values()]
+        return sum(r.n_bytes(self.arch) for r in regions)
+
+    @property
     def step_cycles(self) -> float:
         """Predicted cycles of one time step in the steady state."""
         return step_cycles(self.emit().run, self.arch)
@@ -151,12 +157,14 @@ class ModelMapping(ModelMemory):
             "macs_naive_per_step": self.macs_naive,
             "cycles_per_step": self.step_cycles,
             "bound_cycles_per_step": self.bound,
+            "reloaded_bytes_per_run": self.reloaded_bytes,
             "slices": self.mapped.phases[0].nets.first.part.slicing.count,
             "phases": [
                 {
                     "order": [o.name for o in p.body],
                     "after": [o.name for o in p.after],
                     "input_part_ahead": p.ahead,
+                    "weights_reloaded": p.reloads,
                 }
                 for p in self.mapped.phases
             ],

@@ -190,6 +190,12 @@ class Nets:
         chain, behind = (tuple(moved(n) for n in nets) for nets in (self.chain, self.behind))
         return Nets(self.asked, chain, cell, behind)
 
+    @property
+    def weight_elements(self) -> int:
+        """Elements of all stored tensors."""
+        stored = {n: net.part.tensors[n] for net in self.all for n in net.cuts} | self.biases
+        return sum(t.layout.extent for t in stored.values())
+
     @cached_property
     def biases(self) -> dict[str, Tensor]:
         """The stored tensors that are added, each laid out as what it is added to."""

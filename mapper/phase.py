@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from einchip.arch import Architecture
@@ -16,6 +16,7 @@ from einchip.mapper.plan import Step, Tensor
 from einchip.mapper.ports import (
     MODULUS,
     RECORD_REGISTERS,
+    WEIGHTS,
     Field,
     Piece,
     Ports,
@@ -45,6 +46,8 @@ class Phase:
     ahead: bool = False  # the input part runs a time step ahead, its first one before the loop
     shares: Shares | None = None  # of the hidden part and the cell
     serial: bool = False  # network after network, so that the fewest intermediates live at a time
+    reloads: bool = False  # its weights are loaded before its loop in every run, not by setup
+    offsets: Mapping[str, int] = field(default_factory=dict)  # of these, from BASE0
 
     # --- vectors -----------------------------------------------------------------------------
     @cached_property
@@ -115,7 +118,20 @@ class Phase:
 
     @property
     def kept(self) -> set[str]:
-        """Names of what setup loads or computes."""
+        """Names of what setup loads or computes, and what is never given up."""
+        if self.reloads:
+            return set()
+        return self.constant | {t.name for t in self.ones}
+
+    @property
+    def ones(self) -> list[Tensor]:
+        """The scalars 1 that steps with one operand multiply it with."""
+        tensors = (t for net in self.nets.all for t in net.part.tensors.values())
+        return list({t.name: t for t in tensors if t.name.startswith(ONE)}.values())
+
+    @property
+    def constant(self) -> set[str]:
+        """Names of weights, and of what depends on them alone."""
         weights = {n for net in self.nets.all for n in net.cuts}
         peepholes = {self.peepholes} if self.peepholes else set[str]()
         constant = {n for net in self.nets.all for n in net.constant}
@@ -136,8 +152,7 @@ class Phase:
         found: dict[str, op.Buffer] = {}
         for net in self.nets.all:
             for b in op.part_buffers(net.part, self.arch):
-                keep = b.name in self.kept or b.name.startswith(ONE)
-                found[b.name] = replace(b, permanent=keep)
+                found[b.name] = replace(b, permanent=b.name in self.kept)
         for name, size in self.extra_buffers.items():
             keep = name in self.kept
             whole = op.whole_vectors(size, self.arch)
@@ -158,7 +173,7 @@ class Phase:
 
     def lifetimes(self) -> dict[str, tuple[int, int]]:
         """Return for intermediates of the loop the first and last operation that touches them."""
-        alone = self._body_intermediates()
+        alone = self._body_intermediates() - self.constant
         return {n: span for n, span in op.touched(self.body).items() if n in alone}
 
     # --- operations --------------------------------------------------------------------------
@@ -178,8 +193,8 @@ class Phase:
 
     @cached_property
     def before(self) -> list[op.Op]:
-        """What runs before the loop: state 0, the first inputs."""
-        found: list[op.Op] = []
+        """What runs before the loop: weights of its own, state 0, the first inputs."""
+        found = list(self.fetches(self.offsets)) if self.reloads else list[op.Op]()
         if self.cell:
             h, arch = self.cell.h, self.arch
             found.append(op.fill(h.name, h.space, h.layout.extent, arch, 0))
@@ -331,15 +346,27 @@ class Phase:
         return self._whole(found)
 
     # --- weights -----------------------------------------------------------------------------
+    def fetches(self, offsets: Mapping[str, int]) -> Iterator[op.Op]:
+        """Yield what brings all that is constant: LOADs, FILLs of scalars 1, steps on weights.
+
+        `offsets`: of the weights from BASE0, in bytes.
+        """
+        for name, (tensor, _) in self.weights().items():
+            source = op.External(WEIGHTS, offsets[name])
+            yield op.load(name, tensor.space, tensor.layout.extent, self.arch, source)
+        for one in self.ones:
+            yield op.fill(one.name, one.space, 1, self.arch, 1)
+        yield from self.constants()
+
     def constants(self) -> Iterator[op.Op]:
-        """Yield the steps on weights alone, which setup runs once."""
+        """Yield the steps on weights alone."""
         for net in self.nets.all:
             for e in op.executions(net.part, self.arch, self._addend(net), net.act):
                 if e.step.name in net.constant:
                     yield e.op
 
     def weights(self) -> dict[str, tuple[Tensor, Region]]:
-        """Return what setup loads: tensors, and their places in external memory from 0 on."""
+        """Return the weights: tensors, and their places in external memory, each from 0 on."""
         found: dict[str, tuple[Tensor, Region]] = {}
         for net in self.nets.all:
             for name in net.cuts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property, partial
@@ -24,7 +24,6 @@ from einchip.mapper.plan import Tensor
 from einchip.mapper.ports import (
     INPUT,
     OUTPUT,
-    WEIGHTS,
     WORKSPACE,
     Field,
     Piece,
@@ -36,7 +35,6 @@ from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs, check_words, emitted
 from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.tokens import straight
-from einchip.mapper.tree import ONE
 from einchip.program import Halt, Instruction, Program, Unit
 
 
@@ -76,7 +74,7 @@ class Mapped:
         for loop in self._loops:
             registers |= loop.registers
         place = op.Place(self.bases, registers, fracs)
-        given = list(self._setup(arch))
+        given = self._setup()
         setup = emitted(given, straight(given), place)
         run: list[Instruction] = []
         for loop in self._loops:
@@ -88,22 +86,18 @@ class Mapped:
         """The programs of the phases, whose tokens are found once."""
         return [PhaseLoop(phase) for phase in self.phases]
 
-    def _setup(self, arch: Architecture) -> Iterator[op.Op]:
-        """Yield the LOADs of all weights, the FILLs of scalars 1, the steps on weights alone."""
-        for name, (tensor, place) in self.weights.items():
-            source = op.External(WEIGHTS, place.offset)
-            yield op.load(name, tensor.space, tensor.layout.extent, arch, source)
-        ones = {
-            t.name: t
-            for phase in self.phases
-            for net in phase.nets.all
-            for t in net.part.tensors.values()
-            if t.name.startswith(ONE)
-        }
-        for t in ones.values():
-            yield op.fill(t.name, t.space, 1, arch, 1)
-        constant = {o.name: o for phase in self.phases for o in phase.constants()}
-        yield from constant.values()
+    @property
+    def reloading(self) -> list[Phase]:
+        """The phases whose weights every run loads."""
+        return [phase for phase in self.phases if phase.reloads]
+
+    def _setup(self) -> list[op.Op]:
+        """Return what brings the weights that stay, those that phases share once."""
+        offsets = {name: place.offset for name, (_, place) in self.weights.items()}
+        staying = (phase for phase in self.phases if not phase.reloads)
+        every = [o for phase in staying for o in phase.fetches(offsets)]
+        order = (Unit.LOAD, Unit.VECTOR, Unit.ARRAY)
+        return sorted({o.name: o for o in every}.values(), key=lambda o: order.index(o.unit))
 
 
 def assemble(
@@ -112,25 +106,34 @@ def assemble(
     arch: Architecture,
     window: Window = Window.ALL,
     serial: bool = False,
+    reloading: Collection[int] = (),
 ) -> Mapped:
     """Return the model's phases, placed. Raises MappingError when it does not fit.
 
     `serial`: networks follow one another, and intermediates of different ones share places.
+    `reloading`: phases whose weights are loaded when they begin, and share places with others.
     """
-    trial = _phases(nets, defaultdict(int), problem, arch, serial)
+
+    def phases(nets: Sequence[Nets], spaces: Mapping[str, int]) -> list[Phase]:
+        found = _phases(nets, spaces, problem, arch)
+        return [replace(p, serial=serial, reloads=p.number in reloading) for p in found]
+
+    trial = phases(nets, defaultdict(int))
     spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE, serial)
-    own = [n.in_spaces(spaces) for n in nets]
-    return placed(_phases(own, spaces, problem, arch, serial), arch)
+    return placed(phases([n.in_spaces(spaces) for n in nets], spaces), arch)
 
 
 def placed(phases: Sequence[Phase], arch: Architecture) -> Mapped:
     """Return phases with addresses. Raises MappingError when they do not fit."""
     bases = allocate(*_lifetimes(phases), arch)
+    weights = _weights(phases, arch)
+    offsets = {name: place.offset for name, (_, place) in weights.items()}
+    phases = [replace(p, offsets=offsets) if p.reloads else p for p in phases]
     records: dict[int, int] = {}
     for loop in map(PhaseLoop, phases):
         bases |= loop.aliases(bases)
         records |= loop.records
-    return Mapped(tuple(phases), bases, _weights(phases, arch), records)
+    return Mapped(tuple(phases), bases, weights, records)
 
 
 def reordered(mapped: Mapped, arch: Architecture) -> Mapped:
@@ -245,7 +248,6 @@ def _phases(
     spaces: Mapping[str, int],
     problem: ModelProblem,
     arch: Architecture,
-    serial: bool,
 ) -> list[Phase]:
     """Return the phases with what they read and write."""
     sources = _sources(nets, arch)
@@ -263,7 +265,7 @@ def _phases(
         sinks = tuple(Sink(f, piece) for f in readers)
         reverse = own.asked.direction > 0
         ports = Ports(sources[number], sinks, reverse=reverse)
-        phase = Phase(own, ports, spaces, arch, number, serial=serial)
+        phase = Phase(own, ports, spaces, arch, number)
         if own.asked.group == n_groups - 1:
             ports = _end(phase, group, problem)
         found.append(replace(phase, ports=ports))
@@ -379,9 +381,7 @@ def _balanced(
     return spaces
 
 
-def _most(
-    buffers: Iterable[op.Buffer], live: Mapping[str, tuple[int, int]], space: int
-) -> int:
+def _most(buffers: Iterable[op.Buffer], live: Mapping[str, tuple[int, int]], space: int) -> int:
     """Return the most elements of a scratchpad at one time; who is not `live` is so for ever."""
     return peak(Span(b, *live.get(b.name, (0, SPAN))) for b in buffers if b.space == space)
 

@@ -8,9 +8,9 @@ from math import prod
 from typing import Any, NamedTuple
 
 from einchip.arch import Architecture
+from einchip.mapper.cost import Others
 from einchip.mapper.emit import axes
 from einchip.mapper.factors import Factor, Shape
-from einchip.mapper.cost import Others
 from einchip.mapper.lanes import candidates
 from einchip.mapper.plan import Part, Step
 

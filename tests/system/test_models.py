@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from einchip.arch import PRESETS, Architecture
 from einchip.compiler import folder
 from einchip.compiler.compiled import compile_model
-from einchip.models import Model, load_model, load_npz
+from einchip.models import Model, ModelSpec, load_model, load_npz, random_model
 from einchip.verify import compare
 from tests.compiler import cases
 from tests.system.compare import machine
@@ -70,6 +70,22 @@ def test_sequences_side_by_side_agree(
     made = folder.read(tmp_path / "out")
     rtl = machine(arch, native_cache)
     for c in compare.compare(made, 3, machine=rtl):
+        assert c.differences == ()
+        assert c.cycles[0] == c.cycles[1]
+
+
+def test_a_stack_whose_weights_every_run_loads_agrees(native_cache: Path, tmp_path: Path) -> None:
+    """Two layers of 12,800 weights on a machine that holds 16,384 elements."""
+    n = 40
+    layers = [cases.recurrent("lstm", "dense", n, n) for _ in range(2)]
+    spec = ModelSpec.model_validate({"name": "stack", "layers": layers})
+    rng = np.random.default_rng(1)
+    data = [rng.standard_normal((k, n)) for k in (3, 1)]
+    made = compile_model(random_model(spec, 3), MACHINES["nano"], data)
+    assert made.mapping.reloaded_bytes > 2 * 8 * n * n
+    folder.write(made, data, tmp_path / "out")
+    rtl = machine(MACHINES["nano"], native_cache)
+    for c in compare.compare(folder.read(tmp_path / "out"), 2, machine=rtl):
         assert c.differences == ()
         assert c.cycles[0] == c.cycles[1]
 

@@ -94,3 +94,9 @@ def compile(
         f"bound {manifest.bound_cycles_per_step:,.0f} cycles a step, "
         f"{made.programs.run.n_words} words, {len(made.image):,} bytes of weights"
     )
+    again = made.mapping.reloaded_bytes
+    if again:
+        say(
+            f"not all weights fit {machine.name} at one time: every run loads {again:,} bytes of "
+            f"them, {again // machine.port_bytes:,} cycles of the memory port"
+        )
