@@ -172,7 +172,10 @@ def measure_layers(
 
 
 def measure_layer(layer: Layer | Refused, arch: Architecture) -> LayerFigures | Refused:
-    """Map and simulate a layer, its batch divided into runs as is quickest."""
+    """Map and simulate a layer, its batch divided into runs as is quickest.
+
+    Runs of fewer sequences are tried while they are quicker, and while their bound allows it.
+    """
     if isinstance(layer, Refused):
         return layer
     best: LayerFigures | None = None
@@ -186,8 +189,9 @@ def measure_layer(layer: Layer | Refused, arch: Architecture) -> LayerFigures | 
                 except (MappingError, ProgramError) as failed:
                     error = failed
                     continue
-                if best is None or found.cycles_per_step < best.cycles_per_step:
-                    best = found
+                if best is not None and found.cycles_per_step > best.cycles_per_step:
+                    break
+                best = found
     except NetworkError as failed:
         error = failed
     return best or Refused(layer.name, " ".join(str(error).split()))
