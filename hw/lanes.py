@@ -102,7 +102,8 @@ class LaneOffsets(wiring.Component):
         base = [Signal(offset.shape(), name=f"base_{f}", reset_less=True) for f in range(n)]
         left = [Signal(COUNT_BITS, name=f"left_{f}", reset_less=True) for f in range(n)]
         alive = Signal(len(self.levels))
-        step, exhausted = self._step([count == 1 for count in left], alive)
+        last = Signal(n)  # left == 1
+        step, exhausted = self._step(list(last), alive)
 
         m.d.comb += offset.eq(
             one_hot(zip(step, base, strict=True))
@@ -121,13 +122,14 @@ class LaneOffsets(wiring.Component):
                 with m.If(Cat(step[f:]).any()):
                     m.d.sync += base[f].eq(offset)
                 with m.If(step[f]):
-                    m.d.sync += left[f].eq(left[f] - 1)
+                    m.d.sync += [left[f].eq(left[f] - 1), last[f].eq(left[f] == 2)]
                 with m.If(Cat(step[f + 1 :]).any()):
-                    m.d.sync += left[f].eq(self.count[f])
+                    m.d.sync += [left[f].eq(self.count[f]), last[f].eq(self.count[f] == 1)]
             with m.If(self.lane == 0):
                 m.d.sync += alive.eq(~0)
                 m.d.sync += [base[f].eq(0) for f in range(n)]
                 m.d.sync += [left[f].eq(self.count[f]) for f in range(n)]
+                m.d.sync += last.eq(Cat(count == 1 for count in self.count))
         return Mux(self.lane == 0, 0, offset), used
 
     def _step(self, last: list[Value], alive: Value) -> tuple[list[Value], list[Value]]:

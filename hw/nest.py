@@ -1,7 +1,5 @@
 """A temporal loop nest that steps addresses by additions only."""
 
-from functools import reduce
-from operator import and_
 from typing import Any
 
 from amaranth import Cat, Module, Signal, Value, unsigned
@@ -67,33 +65,46 @@ class Nest(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = [reduce(and_, [~self.last[i], *self.last[:i]]) for i in range(self.n_loops)]
-        self._count(m, step)
+        step = self._count(m)
         for o in range(self.n_operands):
             self._address(m, step, o)
         return m
 
-    def _count(self, m: Module, step: list[Value]) -> None:
-        """Count every loop down; `last` is kept in registers, since everything waits for it."""
+    def _count(self, m: Module) -> Signal:
+        """Count every loop down; return which one steps when the nest advances.
+
+        Everything waits for that, so it is kept in registers, like `last`, and likewise which loops
+        have two iterations left.
+        """
         count = Signal.like(self.count, reset_less=True)
         left = Signal.like(self.count, reset_less=True)
-        single = Signal(self.n_loops)
-        ones = Cat(c == 1 for c in self.count)
+        step, single, double, two_left = (Signal(self.n_loops) for _ in range(4))
+        ones, twos = Cat(c == 1 for c in self.count), Cat(c == 2 for c in self.count)
+        last = Signal(self.n_loops)  # in the next iteration
+        m.d.comb += last.eq(self.last)
+        for i in range(self.n_loops):
+            with m.If(step[i]):
+                m.d.comb += last[i].eq(two_left[i])
+            with m.If(step[i + 1 :].any()):
+                m.d.comb += last[i].eq(single[i])
         with m.If(self.advance):
+            m.d.sync += [self.last.eq(last), step.eq(_steps(last))]
             for i in range(self.n_loops):
                 with m.If(step[i]):
-                    m.d.sync += [left[i].eq(left[i] - 1), self.last[i].eq(left[i] == 2)]
-                with m.If(Cat(step[i + 1 :]).any()):
-                    m.d.sync += [left[i].eq(count[i]), self.last[i].eq(single[i])]
+                    m.d.sync += [left[i].eq(left[i] - 1), two_left[i].eq(left[i] == 3)]
+                with m.If(step[i + 1 :].any()):
+                    m.d.sync += [left[i].eq(count[i]), two_left[i].eq(double[i])]
         with m.If(self.load):
             m.d.sync += [
                 count.eq(self.count),
                 left.eq(self.count),
-                single.eq(ones),
-                self.last.eq(ones),
+                Cat(single, self.last).eq(ones.replicate(2)),
+                Cat(double, two_left).eq(twos.replicate(2)),
+                step.eq(_steps(ones)),
             ]
+        return step
 
-    def _address(self, m: Module, step: list[Value], operand: int) -> None:
+    def _address(self, m: Module, step: Signal, operand: int) -> None:
         """Step one operand's address."""
         stride = Signal.like(self.stride[operand], name=f"stride_{operand}", reset_less=True)
         base = [
@@ -108,9 +119,14 @@ class Nest(wiring.Component):
             self.address[operand].eq(base[0]),
         ]
         for i in range(self.n_loops):
-            with m.If(self.advance & Cat(step[i:]).any()):
+            with m.If(self.advance & step[i:].any()):
                 m.d.sync += base[i].eq(following)
             with m.If(self.load):
                 m.d.sync += base[i].eq(self.start[operand])
         with m.If(self.load):
             m.d.sync += stride.eq(self.stride[operand])
+
+
+def _steps(last: Value) -> Value:
+    """Return which loop steps: the innermost that is not in its last iteration."""
+    return Cat(~last[i] & last[:i].all() for i in range(len(last)))

@@ -5,7 +5,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth import Const, Module, Mux, Signal, Value, ValueLike
+from amaranth import Cat, Const, Module, Mux, Signal, Value, ValueLike
 
 
 def delays(m: Module, value: Any, cycles: int, name: str = "delayed") -> list[Any]:
@@ -39,18 +39,34 @@ def multiplex(values: Sequence[ValueLike], select: Value) -> Value:
 
 def product(a: Value, b: Value) -> Value:
     """Return a * b by shifts and adds: for small numbers, where no DSP block must be spent."""
-    total: Value = Const(0)
-    for k in range(len(a)):
-        total = total + Mux(a[k], b << k, 0)
-    return total
+    if len(a) == 1:
+        return Mux(a, b, 0)
+    half = len(a) // 2
+    return product(a[:half], b) + (product(a[half:], b) << half)
+
+
+def thermometer(value: Value) -> Value:
+    """Return 2**len(value) bits, of which bit k says whether the value is at least k."""
+    if len(value) == 0:
+        return Const(1, 1)
+    rest, half = thermometer(value[:-1]), 1 << (len(value) - 1)
+    high = value[-1]
+    return Cat(rest | high.replicate(half), rest & high.replicate(half))
 
 
 def ceil_log2(value: Value) -> Value:
     """Return ceil(log2(value)) for value >= 1."""
-    total: Value = Const(0)
-    for k in range(len(value)):
-        total = total + (value > (1 << k))
-    return total
+    # above[k]: whether the value is above 2**k; how many of them are, in binary
+    above: list[Value] = [
+        value[k + 1 :].any() | (value[k] & value[:k].any()) for k in range(len(value))
+    ]
+    bits = len(above).bit_length()
+    above += [Const(0)] * ((1 << bits) - len(above))
+    digits = []
+    for size in (1 << j for j in range(bits)):
+        odd = range(size, 1 << bits, 2 * size)
+        digits.append(Cat(above[k - 1] & ~above[k + size - 1] for k in odd).any())
+    return Cat(digits)
 
 
 def popcount(bits: Sequence[Value] | Value) -> Value:

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import REQUANTISE_LATENCY
+from einchip.hw.pipeline import thermometer
 from einchip.numeric import limits
 
 
@@ -48,10 +49,7 @@ class Requantise(wiring.Component):
         # cycle 1: the quotient, with the most significant bit shifted out below it; was any other?
         with_half = Signal(signed(self._in_bits + 1))
         sticky = Signal()
-        below = Cat(
-            self.value[i] & (self.shift > i + 1)
-            for i in range(min(self._in_bits, (1 << self._shift_bits) - 2))
-        )
+        below = self.value.as_unsigned() & thermometer(self.shift)[2 : len(self.value) + 2]
         m.d.sync += [
             with_half.eq(Cat(0, self.value).as_signed() >> self.shift),
             sticky.eq(below.any()),
