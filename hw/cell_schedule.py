@@ -303,7 +303,10 @@ class CellSchedule(wiring.Component):
         """Load registers, and announce writes, by the time since a vector's last read."""
 
         def at(times: dict[Any, int]) -> Value:
-            return Cat(self.kind[CELLS.index(kind)] & line[t] for kind, t in times.items()).any()
+            before = (
+                self.kind[CELLS.index(kind)] & line[t - 1] for kind, t in times.items()
+            )  # no read decides in its own cycle
+            return self._delay(m, Cat(before).any(), 1, "at")[-1]
 
         when = {kind: strobes(kind) for kind in CELLS}
         enters = {kind: entries(kind) for kind in CELLS}
@@ -313,23 +316,29 @@ class CellSchedule(wiring.Component):
         for gate in range(N_PRE):
             times = {kind: its[gate] for kind, its in enters.items() if gate in its}
             m.d.comb += self.control.enter[gate].eq(at(times))
-        for k, kind in enumerate(CELLS):
-            first = kind.LATENCY
-            ready = line[first : first + n_writes(kind, self._planes)]
-            with m.If(self.kind[k]):
-                m.d.comb += self.ready[-len(ready) :].eq(Cat(ready))
+        for k in range(len(self.ready)):
+            # write number k, but the destination's has the last place whatever is before it
+            late = len(self.ready) - k
+            writes = {kind: n_writes(kind, self._planes) - late for kind in CELLS}
+            m.d.comb += self.ready[k].eq(
+                at({kind: kind.LATENCY + n for kind, n in writes.items() if n >= 0})
+            )
 
     def _shift(self, m: Module) -> None:
-        """Derive the lanes' shifts from the formats."""
+        """Derive the lanes' shifts from the formats, which stand before the first read."""
         f, shift, kind = self.formats, self.control.shift, self.control.kind
         one = ACT_OUT_FRAC
         from_state = kind.Gru | kind.GruReset | kind.GruUpdate
-        m.d.comb += [
-            shift.element.eq(Mux(self.control.from_aux, f.aux_frac, f.gate_frac)),
-            shift.seen.eq(f.aux_frac + f.cell_frac),
-            shift.inner.eq(Mux(kind.Peephole, shift.seen, C(ACT_IN_FRAC + one))),
-            shift.aged.eq(one - f.cell_frac),
-            shift.total.eq(2 * one - f.cell_frac),
-            shift.wide.eq(f.cell_frac),
-            shift.hidden.eq(one + Mux(from_state, f.cell_frac, C(one)) - f.hidden_frac),
+        m.d.comb += shift.element.eq(Mux(self.control.from_aux, f.aux_frac, f.gate_frac))
+        own: Any = Signal(SHIFTS)
+        for name in (name for name, _ in SHIFTS if name != "element"):
+            m.d.comb += shift[name].eq(own[name])
+        seen = f.aux_frac + f.cell_frac
+        m.d.sync += [
+            own.seen.eq(seen),
+            own.inner.eq(Mux(kind.Peephole, seen, C(ACT_IN_FRAC + one))),
+            own.aged.eq(one - f.cell_frac),
+            own.total.eq(2 * one - f.cell_frac),
+            own.wide.eq(f.cell_frac),
+            own.hidden.eq(one + Mux(from_state, f.cell_frac, C(one)) - f.hidden_frac),
         ]

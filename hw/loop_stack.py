@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,12 +13,14 @@ from einchip.program import LOOP_DEPTH, REGISTER_BITS
 class LoopStack(wiring.Component):
     """Up to LOOP_DEPTH loops, the innermost on top: where its body begins, and iterations left.
 
-    Outputs describe the stack before what happens in the cycle.
+    What happens in cycle t is seen at the outputs from t + 2, and nothing may happen in t + 1.
 
     Parameters
     ----------
     target_bits
         Width of a word index.
+    left_bits
+        Width of `left`.
 
     Members
     -------
@@ -30,7 +32,8 @@ class LoopStack(wiring.Component):
     target, again : out
         Where the innermost loop's body begins; whether another iteration follows this one.
     left : out
-        Iterations left of the innermost loop, this one included; 0 while `empty`.
+        Iterations left of the innermost loop, this one included. Its highest bit says that there
+        are at least as many as that bit counts.
     empty, full : out
     clear : in
         No loops.
@@ -47,8 +50,8 @@ class LoopStack(wiring.Component):
     full: Signal
     clear: Signal
 
-    def __init__(self, target_bits: int) -> None:
-        self._target_bits = target_bits
+    def __init__(self, target_bits: int, left_bits: int) -> None:
+        self._target_bits, self._left_bits = target_bits, left_bits
         super().__init__(
             {
                 "push": In(1),
@@ -57,7 +60,7 @@ class LoopStack(wiring.Component):
                 "step": In(1),
                 "target": Out(target_bits),
                 "again": Out(1),
-                "left": Out(REGISTER_BITS),
+                "left": Out(left_bits),
                 "empty": Out(1),
                 "full": Out(1),
                 "clear": In(1),
@@ -69,26 +72,31 @@ class LoopStack(wiring.Component):
         targets: Any = Signal(data.ArrayLayout(self._target_bits, LOOP_DEPTH))
         counts: Any = Signal(data.ArrayLayout(REGISTER_BITS, LOOP_DEPTH))
         depth = Signal(range(LOOP_DEPTH + 1))
-        top = Signal(range(LOOP_DEPTH))
+        top = Signal(range(LOOP_DEPTH))  # depth - 1
+        count, fewer = Signal(REGISTER_BITS), Signal(REGISTER_BITS)  # of the innermost loop
         m.d.comb += [
-            top.eq(depth - 1),
-            self.target.eq(multiplex([targets[k] for k in range(LOOP_DEPTH)], top)),
-            self.again.eq(counts[top] != 1),
-            self.left.eq(Mux(self.empty, 0, counts[top])),
+            count.eq(multiplex([counts[k] for k in range(LOOP_DEPTH)], top)),
             self.empty.eq(depth == 0),
             self.full.eq(depth == LOOP_DEPTH),
         ]
+        m.d.sync += [
+            self.target.eq(multiplex([targets[k] for k in range(LOOP_DEPTH)], top)),
+            self.again.eq(count != 1),
+            self.left.eq(Cat(count[: self._left_bits - 1], count[self._left_bits - 1 :].any())),
+            fewer.eq(count - 1),
+        ]
         with m.If(self.clear):
-            m.d.sync += depth.eq(0)
+            m.d.sync += [depth.eq(0), top.eq(LOOP_DEPTH - 1)]
         with m.Elif(self.push):
             free = depth[: len(top)]
             m.d.sync += [
                 depth.eq(depth + 1),
+                top.eq(free),
                 targets[free].eq(self.push_target),
                 counts[free].eq(self.push_count),
             ]
         with m.Elif(self.step):
-            m.d.sync += counts[top].eq(counts[top] - 1)
+            m.d.sync += counts[top].eq(fewer)
             with m.If(~self.again):
-                m.d.sync += depth.eq(top)
+                m.d.sync += [depth.eq(top), top.eq(top - 1)]
         return m

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -60,7 +60,7 @@ class ProgramWriteSignature(wiring.Signature):
 class ProgramMemory(wiring.Component):
     """arch.program_words words of WORD_BITS bits; survives a start.
 
-    A word whose `address` is given in t is there in t + 1.
+    A word whose `address` is given in t is there in t + 2, as it stands from t + 1.
 
     Members
     -------
@@ -93,9 +93,19 @@ class ProgramMemory(wiring.Component):
         part = self.write.index[: clog2(beats)]
         m.d.comb += [
             read.addr.eq(self.address),
-            self.word.eq(read.data),
             write.addr.eq(self.write.index[clog2(beats) :]),
             write.data.eq(self.write.data.replicate(beats)),
             write.en.eq(self.write.valid << part),
         ]
+        # The data of a block RAM come late in the cycle, and without what was written meanwhile.
+        # (A port that Amaranth makes transparent has no register behind the block RAM.)
+        at, parts = Signal.like(read.addr), Signal(beats)
+        changed, written = Signal.like(write.addr), Signal.like(self.write.data)
+        m.d.sync += [at.eq(read.addr), changed.eq(write.addr)]
+        m.d.sync += [parts.eq(write.en), written.eq(self.write.data)]
+        missed = Mux(at == changed, parts, 0)
+        for k in range(beats):
+            bits = len(written)
+            old = read.data.word_select(k, bits)
+            m.d.sync += self.word.word_select(k, bits).eq(Mux(missed[k], written, old))
         return m

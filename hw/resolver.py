@@ -15,8 +15,8 @@ from einchip.hw.interfaces import (
     instruction_layout,
 )
 from einchip.hw.lanes import COUNT_BITS
-from einchip.hw.pipeline import product
-from einchip.hw.vector_kinds import KINDS, is_any, reads
+from einchip.hw.pipeline import multiplex, product
+from einchip.hw.vector_kinds import KINDS, decode, is_any, reads
 from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
     ADDRESS_BITS,
@@ -29,6 +29,7 @@ from einchip.program import (
     WORD_BITS,
     Contract,
     Error,
+    Instruction,
     Load,
     Lstm,
     Space,
@@ -39,8 +40,11 @@ from einchip.program import (
 MAX_WORDS: Final = max(kind.WORDS for kind in INSTRUCTIONS)
 #: The most first addresses that an instruction has in the scratchpads.
 FIRSTS: Final = 4
-#: Cycles for which an instruction's counts of lanes and loops must have stood.
-FIELD_CYCLES: Final = 2
+#: Cycles for which an instruction's counts of lanes and loops must have stood, by its unit.
+FIELD_CYCLES: Final = {Unit.ARRAY: 4, Unit.VECTOR: 3}
+
+#: The scratchpads of a CONTRACT's operands.
+_OPERANDS: Final = {"x": Space.X, "y": Space.Y}
 
 
 class First(NamedTuple):
@@ -49,8 +53,8 @@ class First(NamedTuple):
     `space` is its scratchpad; without `used` the instruction has no such address.
     """
 
-    base: Value
-    register: Value
+    register: ValueLike
+    base: ValueLike
     space: ValueLike
     used: ValueLike
 
@@ -58,9 +62,10 @@ class First(NamedTuple):
 class Resolver(wiring.Component):
     """Add registers to an instruction's address fields, and check it as `einchip.reference` does.
 
-    All outputs are functions of the inputs in the same cycle, but for the counts of lanes, and of
-    loops that hold, whose products are taken in two steps: the words that hold them must have stood
-    for FIELD_CYCLES cycles.
+    In cycle t `words` are the whole instruction, and the outputs are valid. What an address is
+    summed up from is chosen in t - 1, from `word` where it lies in the instruction's last word, else
+    from `words`. The counts of lanes and loops are checked in FIELD_CYCLES cycles, and must have
+    stood in `words` for as long; they are not in the last word.
     Of several faults the first counts: FIELD, ADDRESS (in the order of the addresses), ALIGNMENT.
 
     Parameters
@@ -72,8 +77,12 @@ class Resolver(wiring.Component):
     -------
     words : MAX_WORDS * WORD_BITS, in
         The instruction; words that it does not have are ignored.
+    word, arrives : WORD_BITS and 1, in
+        A word of the instruction, until t - 1, where it is the last one.
+    is_first : in
+        `word` is an instruction's only one, if any: that of a transfer.
     unit : Unit, in
-        Who executes it.
+        Who executes it; known in t - 1 where it has several words.
     pc : REGISTER_BITS, in
         Its word index.
     registers, bases : in
@@ -84,6 +93,9 @@ class Resolver(wiring.Component):
     """
 
     words: Signal
+    word: Signal
+    arrives: Signal
+    is_first: Signal
     unit: Signal
     pc: Signal
     registers: Any
@@ -98,6 +110,9 @@ class Resolver(wiring.Component):
         super().__init__(
             {
                 "words": In(MAX_WORDS * WORD_BITS),
+                "word": In(WORD_BITS),
+                "arrives": In(1),
+                "is_first": In(1),
                 "unit": In(Unit),
                 "pc": In(REGISTER_BITS),
                 "registers": In(data.ArrayLayout(REGISTER_BITS, REGISTERS)),
@@ -130,7 +145,8 @@ class Resolver(wiring.Component):
             with m.Case(Unit.LOAD, Unit.STORE):
                 m.d.comb += bad.eq(self.transfer.raw.beats == 0)
             with m.Case(Unit.ARRAY):
-                m.d.comb += bad.eq(self._contract_field(m))
+                late = self.array.raw.act_shift > ACT_OUT_FRAC
+                m.d.comb += bad.eq(self._contract_field(m) | late)
             with m.Case(Unit.VECTOR):
                 m.d.comb += bad.eq(self._vector_field(m))
         return bad
@@ -144,14 +160,15 @@ class Resolver(wiring.Component):
         elif fold == "ip":
             none = tuple(raw[n] != 1 for n in ("nm0", "nm1", "nn0", "nn1", "nb"))
         tile_loops = raw.n_reduce + (raw.n_hold if self._arch.holds else 0)
-        return (
+        bad = Signal(name="bad_contract")
+        m.d.sync += bad.eq(
             _any_zero(*lanes, *raw.loop_count)
             | Cat(none).any()
             | (tile_loops > ARRAY_LOOPS)
-            | (raw.act_shift > ACT_OUT_FRAC)
             | ~self._contract_fits(m)
             | (self._holds_too_much(m) if self._arch.holds else 0)
         )
+        return bad
 
     def _contract_fits(self, m: Module) -> Value:
         """Return whether the lanes of a CONTRACT that folds the array as it may fit it."""
@@ -167,9 +184,9 @@ class Resolver(wiring.Component):
             return fits
         blocks_log2, groups_log2 = Signal(range(COUNT_BITS * 3)), Signal(range(COUNT_BITS + 1))
         if arch.blocks:
-            m.d.comb += blocks_log2.eq(_clog2(lanes("nk")) + _clog2(raw.nb))
+            m.d.sync += blocks_log2.eq(_clog2(lanes("nk")) + _clog2(raw.nb))
         if arch.holds:
-            m.d.comb += groups_log2.eq(_clog2(raw.nh))
+            m.d.sync += groups_log2.eq(_clog2(raw.nh))
         rows, cols = arch.rows >> blocks_log2, arch.cols >> (blocks_log2 + groups_log2)
         m.d.sync += fits.eq((lanes("nm") <= rows) & (lanes("nn") <= cols))
         return fits
@@ -186,7 +203,9 @@ class Resolver(wiring.Component):
         raw = self.vector.raw
         fits, most = Signal(name="vector_fits"), self._arch.lanes
         m.d.sync += fits.eq(self._product(m, "nl", raw.nl0, raw.nl1, most) <= most)
-        return _any_zero(raw.nl0, raw.nl1, *raw.loop_count) | ~fits
+        bad = Signal(name="bad_vector")
+        m.d.sync += bad.eq(_any_zero(raw.nl0, raw.nl1, *raw.loop_count) | ~fits)
+        return bad
 
     def _product(self, m: Module, name: str, a: Value, b: Value, most: int) -> Signal:
         """Return a register of a * b, or of all ones where a or b is above `most`.
@@ -199,52 +218,61 @@ class Resolver(wiring.Component):
         m.d.sync += register.eq(Mux(beyond, ~0, product(a[:bits], b[:bits])))
         return register
 
-    def _firsts(self) -> dict[Unit, list[First]]:
-        raw, array, vector = self.transfer.raw, self.array.raw, self.vector.raw
-        transfer = [First(raw.addr, raw.addr_reg, raw.space, 1)]
+    def _coming(self, kind: type[Instruction], name: str) -> Value:
+        """Return a field of an instruction in the cycle before it is complete."""
+        field, last = instruction_layout(kind)[name], (kind.WORDS - 1) * WORD_BITS
+        if field.offset >= last:
+            return self.word[field.offset - last :][: field.width]
+        if field.offset + field.width > last:
+            raise AssertionError(f"{kind.__name__}: {name} lies partly in the last word")
+        return self.words[field.offset :][: field.width]
+
+    def _firsts(self) -> list[list[First]]:
+        """Return the first addresses of transfers, CONTRACTs and vector instructions."""
+        opcode = self._coming(Lstm, "opcode")
+
+        def first(kind: type[Instruction], name: str, used: ValueLike = 1) -> First:
+            space = _OPERANDS[name] if name in _OPERANDS else self._coming(kind, f"{name}_space")
+            register, base = (self._coming(kind, f"{name}_{part}") for part in ("reg", "base"))
+            return First(register, base, space, used)
 
         def reading(*sources: str) -> Value:
-            return is_any(vector.opcode, [kind for kind in KINDS if reads(kind, *sources)])
+            return is_any(decode(opcode), [kind for kind in KINDS if reads(kind, *sources)])
 
-        return {
-            Unit.LOAD: transfer,
-            Unit.STORE: transfer,
-            Unit.ARRAY: [
-                First(array.x_base, array.x_reg, Space.X, 1),
-                First(array.y_base, array.y_reg, Space.Y, 1),
-                First(array.z_base, array.z_reg, array.z_space, 1),
-                First(array.d_base, array.d_reg, array.d_space, array.has_addend),
+        register, base, space = (self._coming(Load, n) for n in ("addr_reg", "addr", "space"))
+        addr = First(register, base, space, 1)
+        addend = self._coming(Contract, "has_addend")
+        return [
+            [addr],
+            [*(first(Contract, name) for name in "xyz"), first(Contract, "d", addend)],
+            [
+                first(Lstm, "src", reading("src")),
+                first(Lstm, "dst"),
+                first(Lstm, "cell", reading("state")),
+                first(Lstm, "aux", reading("aux", "packed")),
             ],
-            Unit.VECTOR: [
-                First(vector.src_base, vector.src_reg, vector.src_space, reading("src")),
-                First(vector.dst_base, vector.dst_reg, vector.dst_space, 1),
-                First(vector.cell_base, vector.cell_reg, vector.cell_space, reading("state")),
-                First(vector.aux_base, vector.aux_reg, vector.aux_space, reading("aux", "packed")),
-            ],
-        }
+        ]
 
     def _addresses(self, m: Module) -> list[tuple[Value, Value]]:
         """Sum up the first addresses; return of each if it is out of range, and what to report."""
-        firsts = self._firsts()
+        transfer, array, vector = self._firsts()
         faults = []
         sums = []
         for k in range(FIRSTS):
             base = Signal(ADDRESS_BITS, name=f"base_{k}")
-            register = Signal(range(REGISTERS), name=f"register_{k}")
+            added = Signal(REGISTER_BITS, name=f"added_{k}")
             space, used = Signal(name=f"space_{k}"), Signal(name=f"used_{k}")
-            with m.Switch(self.unit):
-                for unit, its in firsts.items():
-                    if k < len(its):
-                        with m.Case(unit):
-                            m.d.comb += [
-                                base.eq(its[k].base),
-                                register.eq(its[k].register),
-                                space.eq(its[k].space),
-                                used.eq(its[k].used),
-                            ]
+            only = transfer[k] if k < len(transfer) else First(0, 0, 0, 0)
+            register, *others = (
+                Mux(self.is_first, one, Mux(self.unit == Unit.ARRAY, a, b))
+                for one, a, b in zip(only, array[k], vector[k], strict=True)
+            )
+            with m.If(self.arrives):
+                m.d.sync += added.eq(multiplex(list(self.registers), register))
+                m.d.sync += [s.eq(v) for s, v in zip((base, space, used), others, strict=True)]
             total = Signal(REGISTER_BITS, name=f"first_{k}")
-            m.d.comb += total.eq(base + self.registers[register])
-            beyond = [total[self._arch.address_bits(s) :].any() for s in Space]
+            m.d.comb += total.eq(base + added)
+            beyond = [~_is_below(base, added, self._arch.address_bits(s)) for s in Space]
             faults.append(
                 (used & Mux(space, beyond[Space.Y], beyond[Space.X]), _report(total, space))
             )
@@ -253,11 +281,16 @@ class Resolver(wiring.Component):
         return faults
 
     def _hand_over(self, m: Module, sums: list[Signal]) -> None:
-        raw = self.transfer.raw
-        m.d.comb += self.transfer.addr.eq(sums[0])
-        m.d.comb += self.transfer.ext.eq(
-            self.bases[raw.ext_base] + self.registers[raw.ext_reg] + raw.ext_offset
+        base, register, offset = (
+            self._coming(Load, name) for name in ("ext_base", "ext_reg", "ext_offset")
         )
+        ext, added = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
+        with m.If(self.arrives):
+            m.d.sync += [
+                ext.eq(multiplex(list(self.bases), base) + offset),
+                added.eq(multiplex(list(self.registers), register)),
+            ]
+        m.d.comb += [self.transfer.addr.eq(sums[0]), self.transfer.ext.eq(ext + added)]
         for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell aux")):
             for name, total in zip(names.split(), sums, strict=False):
                 m.d.comb += issue[name].eq(total)
@@ -269,6 +302,17 @@ class Resolver(wiring.Component):
             | self.transfer.addr[: clog2(self._arch.port_elements)].any()
         )
         return ((self.unit == Unit.LOAD) | (self.unit == Unit.STORE)) & odd
+
+
+def _is_below(a: Value, b: Value, bits: int) -> Value:
+    """Return whether a + b, with as many bits as b has, is less than 2**bits.
+
+    The high bits of the sum are 0 where the carry c into them and their high bits A, B sum up to 0.
+    A + B = 2 (A | B) - (A ^ B), so no sum that long need be awaited.
+    """
+    carry = (a[:bits] + b[:bits])[bits]
+    differ, either = a[bits:] ^ b[bits:], a[bits:] | b[bits:]
+    return Mux(carry, differ.all(), differ == (either << 1)[: len(differ)])
 
 
 def _clog2(count: Value) -> Value:

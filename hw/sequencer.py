@@ -16,6 +16,7 @@ from einchip.hw.interfaces import (
     instruction_layout,
 )
 from einchip.hw.loop_stack import LoopStack
+from einchip.hw.pipeline import multiplex
 from einchip.hw.program_memory import FetchSignature, ProgramMemory, ProgramWriteSignature
 from einchip.hw.resolver import MAX_WORDS, Resolver
 from einchip.program import (
@@ -160,18 +161,33 @@ class Sequencer(wiring.Component):
         # Word indices reach from 0 to one past the end.
         self._pc = Signal(range(arch.program_words + 1))
         self._cursor = Signal.like(self._pc)  # next word to read
+        self._after = Signal.like(self._pc)  # the word behind it
+        self._following = Signal.like(self._pc)  # the cursor in the next cycle
         self._registers: Any = Signal(data.ArrayLayout(REGISTER_BITS, REGISTERS))
+        self._is_set = Signal()  # a register is set or changed in this cycle
+        # of what the host set: no program, or one longer than program memory; arguments that are 0
+        self._no_words, self._too_long, self._no_args = Signal(), Signal(), Signal(HOST_ARGS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = ProgramMemory(self._arch)
-        m.submodules.loops = loops = LoopStack(len(self._pc))
+        skip_bits = instruction_layout(Load)["skip_last"].width
+        m.submodules.loops = loops = LoopStack(len(self._pc), skip_bits + 1)
         m.submodules.resolver = resolver = Resolver(self._arch)
         wiring.connect(m, wiring.flipped(self.program), memory.write)
         previous = Signal(State)
-        m.d.sync += previous.eq(self._state)
+        m.d.sync += [
+            previous.eq(self._state),
+            self._cursor.eq(self._following),
+            self._no_words.eq(self.host.program_words == 0),
+            self._too_long.eq(self.host.program_words > self._arch.program_words),
+            self._no_args.eq(Cat(arg == 0 for arg in self.host.args)),
+        ]
+        # so that the word at the cursor is there in the cycle after the cursor points to it
         m.d.comb += [
-            memory.address.eq(self._cursor),
+            self._after.eq(self._cursor + 1),
+            self._following.eq(self._cursor),
+            memory.address.eq(self._following),
             self.pc.eq(self._pc),
             self.busy.eq(self._state != previous),
         ]
@@ -188,6 +204,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.halted.eq(self.units_idle)
             with m.Case(State.SYNC):
                 self._sync(m)
+        self._change_register(m, memory.word)
         self._assemble(m, memory.word, resolver)
         self._resolve(m, resolver)
         self._begin_and_end(m, loops)
@@ -197,11 +214,10 @@ class Sequencer(wiring.Component):
         with m.If(self.stop | self.halted):
             m.d.sync += self._state.eq(State.IDLE)
         with m.If(self.start):
-            m.d.comb += loops.clear.eq(1)
+            m.d.comb += [loops.clear.eq(1), self._following.eq(0)]
             m.d.sync += [
                 self._state.eq(Mux(self.fetch, State.LAUNCH, State.FETCH)),
                 self._pc.eq(0),
-                self._cursor.eq(0),
                 self._registers.eq(0),
             ]
 
@@ -215,7 +231,7 @@ class Sequencer(wiring.Component):
     def _launch(self, m: Module) -> None:
         port, host = self.fetch_port, self.host
         m.d.comb += [port.address.eq(host.program_address), port.words.eq(host.program_words)]
-        with m.If((host.program_words == 0) | (host.program_words > self._arch.program_words)):
+        with m.If(self._no_words | self._too_long):
             m.d.sync += self._state.eq(State.FETCH)  # which reports it
         with m.Elif(host.program_address % WORD_BYTES != 0):
             self._raise(m, Error.ALIGNMENT)
@@ -226,16 +242,14 @@ class Sequencer(wiring.Component):
 
     def _fetch(self, m: Module) -> None:
         """Read the first word of an instruction."""
-        with m.If(self.host.program_words > self._arch.program_words):
+        m.d.comb += self._following.eq(self._after)
+        m.d.sync += [self._pc.eq(self._cursor), self._state.eq(State.IDLE)]
+        with m.If(self._too_long):
             self._raise(m, Error.FIELD)
-        with m.Elif(self._cursor == self.host.program_words):
+        with m.Elif(self._cursor == self.host.program_words[: len(self._cursor)]):
             self._raise(m, Error.NO_HALT, self._cursor)
         with m.Else():
-            m.d.sync += [
-                self._pc.eq(self._cursor),
-                self._cursor.eq(self._cursor + 1),
-                self._state.eq(State.DECODE),
-            ]
+            m.d.sync += self._state.eq(State.DECODE)
 
     def _decode(self, m: Module, word: Value, loops: LoopStack) -> None:
         """Act on an instruction of the sequencer; let the others be completed."""
@@ -261,7 +275,8 @@ class Sequencer(wiring.Component):
                 skipped = ~loops.empty & (loops.left <= transfer.skip_last)
                 m.d.sync += self._state.eq(Mux(skipped, State.FETCH, State.RESOLVE))
             with m.Case(*(kind.OPCODE for kind in UNIT_KINDS if kind.WORDS > 1)):
-                m.d.sync += [self._state.eq(State.COPY), self._cursor.eq(self._cursor + 1)]
+                m.d.comb += self._following.eq(self._after)
+                m.d.sync += self._state.eq(State.COPY)
             with m.Default():
                 self._raise(m, Error.OPCODE)
 
@@ -275,16 +290,16 @@ class Sequencer(wiring.Component):
 
     def _loop(self, m: Module, loop: Any, loops: LoopStack) -> None:
         args, choice = self.host.args, (loop.arg - 1)[: clog2(HOST_ARGS)]
-        count = Mux(loop.arg == 0, loop.count, args[choice])
-        # arguments are compared before the word that chooses one is known, which is late
-        no_arg = Cat(args[k] == 0 for k in range(HOST_ARGS)).bit_select(choice, 1)
-        m.d.comb += [loops.push_target.eq(self._cursor), loops.push_count.eq(count)]
+        no_arg = self._no_args.bit_select(choice, 1)
+        m.d.comb += [
+            loops.push_target.eq(self._cursor),
+            loops.push_count.eq(Mux(loop.arg == 0, loop.count, args[choice])),
+        ]
         with m.If((loop.arg > HOST_ARGS) | Mux(loop.arg == 0, loop.count == 0, no_arg)):
             self._raise(m, Error.FIELD)
         with m.Elif(loops.full):
             self._raise(m, Error.LOOP)
-        with m.Else():
-            m.d.comb += loops.push.eq(1)
+        m.d.comb += loops.push.eq(~loops.full)  # after a fault, too: then it does not matter
 
     def _end_loop(self, m: Module, _: Any, loops: LoopStack) -> None:
         with m.If(loops.empty):
@@ -292,20 +307,33 @@ class Sequencer(wiring.Component):
         with m.Else():
             m.d.comb += loops.step.eq(1)
             with m.If(loops.again):
-                m.d.sync += self._cursor.eq(loops.target)
+                m.d.comb += self._following.eq(loops.target)
 
     def _set_register(self, m: Module, instruction: Any, _: LoopStack) -> None:
-        register = self._registers[instruction.reg]
-        value = instruction.value
         with m.If((instruction.reg == 0) | (instruction.mode > max(SetMode))):
             self._raise(m, Error.FIELD)
-        with m.Else(), m.Switch(instruction.mode):
-            with m.Case(SetMode.SET):
-                m.d.sync += register.eq(value)
-            with m.Case(SetMode.ADD):
-                m.d.sync += register.eq(register + value)
-            with m.Case(SetMode.TOGGLE):
-                m.d.sync += register.eq(value - register)
+        with m.Else():
+            m.d.sync += self._is_set.eq(1)
+
+    def _change_register(self, m: Module, word: Value) -> None:
+        """Do what SETR says, in the cycle after its DECODE."""
+        layout = instruction_layout(SetRegister)
+        decoded: Any = data.View(layout, word)
+        reg, mode = Signal(layout["reg"].width), Signal(layout["mode"].width)
+        value, old = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
+        m.d.sync += [
+            Cat(reg, mode, value).eq(Cat(decoded.reg, decoded.mode, decoded.value)),
+            old.eq(multiplex(list(self._registers), decoded.reg)),
+        ]
+        with m.If(self._is_set):
+            m.d.sync += self._is_set.eq(0)
+            with m.Switch(mode):
+                with m.Case(SetMode.SET):
+                    m.d.sync += self._registers[reg].eq(value)
+                with m.Case(SetMode.ADD):
+                    m.d.sync += self._registers[reg].eq(old + value)
+                with m.Case(SetMode.TOGGLE):
+                    m.d.sync += self._registers[reg].eq(value - old)
 
     def _assemble(self, m: Module, word: Value, resolver: Resolver) -> None:
         """Gather the words of a unit's instruction: the first in DECODE, the others in COPY."""
@@ -314,7 +342,13 @@ class Sequencer(wiring.Component):
         unit = Signal(Unit)
         beyond = Signal()  # the word that arrives lies past the program's end
         m.d.sync += beyond.eq(self._cursor == self.host.program_words)
-        m.d.comb += [resolver.words.eq(words), resolver.unit.eq(unit)]
+        m.d.comb += [
+            resolver.words.eq(words),
+            resolver.word.eq(word),
+            resolver.arrives.eq((self._state == State.DECODE) | (self._state == State.COPY)),
+            resolver.is_first.eq(self._state == State.DECODE),
+            resolver.unit.eq(unit),
+        ]
         with m.If(self._state == State.DECODE):
             m.d.sync += [words[0].eq(word), number.eq(1)]
             with m.Switch(_opcode(word)):
@@ -328,18 +362,20 @@ class Sequencer(wiring.Component):
             with m.Elif(number == last):
                 m.d.sync += self._state.eq(State.RESOLVE)
             with m.Else():
-                m.d.sync += self._cursor.eq(self._cursor + 1)
+                m.d.comb += self._following.eq(self._after)
 
     def _resolve(self, m: Module, resolver: Resolver) -> None:
-        """Hand the instruction to its unit as soon as the unit's slot is empty."""
+        """Hand the instruction to its unit as soon as the unit's slot is empty.
+
+        A faulty one may be handed over, too: the fault stops the unit before it can launch it.
+        """
         m.d.comb += [
             resolver.pc.eq(self._pc),
             resolver.registers.eq(self._registers),
             resolver.bases.eq(self.host.bases),
         ]
         taken = Signal()
-        resolving = Signal()
-        m.d.comb += resolving.eq((self._state == State.RESOLVE) & ~resolver.fault.code.any())
+        resolving = self._state == State.RESOLVE
         payloads = {
             "load": resolver.transfer,
             "store": resolver.transfer,
@@ -355,11 +391,11 @@ class Sequencer(wiring.Component):
             ]
             with m.If(chosen):
                 m.d.comb += taken.eq(~port.ready)
-        with m.If(resolving & taken):
+        with m.If(resolving & taken & ~resolver.fault.code.any()):
             m.d.comb += self.events.sequencer_stall.eq(1)
         with m.If(resolving & ~taken):
             m.d.sync += self._state.eq(State.FETCH)
-        with m.If(self._state == State.RESOLVE):
+        with m.If(resolving):
             self._raise(m, resolver.fault.code, resolver.fault.address)
 
 

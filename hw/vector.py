@@ -20,7 +20,14 @@ from einchip.hw.interfaces import (
 from einchip.hw.pipeline import product
 from einchip.hw.unit import FrontEnd
 from einchip.hw.vector_issue import VectorIssue
-from einchip.hw.vector_kinds import KINDS, MOST_ACTIVATIONS, by_kind, n_writes
+from einchip.hw.vector_kinds import (
+    KINDS,
+    MOST_ACTIVATIONS,
+    by_kind,
+    decode,
+    is_kind,
+    n_writes,
+)
 from einchip.hw.vector_lanes import VectorLanes
 from einchip.hw.vector_offsets import VectorOffsets
 from einchip.hw.vector_write import VectorWrite, WriteQueue
@@ -102,9 +109,10 @@ class VectorUnit(wiring.Component):
         m.submodules.queue = queue = WriteQueue(self._arch)
         m.submodules.writes = writes = VectorWrite(self._arch)
         desc = Signal(VECTOR_ISSUE)  # of the instruction that is executed
+        kinds = Signal(len(KINDS))  # which it is
         ports: Any = Signal(stream_ports(self._arch))
         with m.If(front.launch):
-            m.d.sync += desc.eq(front.desc)
+            m.d.sync += [desc.eq(front.desc), kinds.eq(decode(front.desc.raw.opcode))]
             for name, _ in ports.shape():
                 space, address = front.desc.raw[f"{name}_space"], front.desc[name]
                 m.d.sync += ports[name].eq(chosen_port(self._arch, space, address))
@@ -112,6 +120,8 @@ class VectorUnit(wiring.Component):
             m.d.comb += stop.eq(self.stop)
         for current in (reads.desc, lanes.desc, writes.desc):
             m.d.comb += current.eq(desc)
+        for current in (reads.kinds, lanes.kinds, writes.kinds):
+            m.d.comb += current.eq(kinds)
         for streams in (reads.ports, lanes.ports):
             m.d.comb += streams.eq(ports)
         for coming in (offsets.desc, reads.first, writes.first):
@@ -130,10 +140,10 @@ class VectorUnit(wiring.Component):
             queue.take.eq(writes.writes),
             writes.ready.eq(queue.valid),
         ]
-        self._count_pending(m, desc, reads, writes)
+        self._count_pending(m, kinds, reads, writes)
         active = self._execution(m, desc, front, writes.ends)
         self._ports(m, offsets, reads, writes, queue.head)
-        self._count_events(m, desc, front, reads, active, offsets.n_lanes)
+        self._count_events(m, kinds, front, reads, active, offsets.n_lanes)
         m.d.comb += [
             taken.eq(port.data) for taken, port in zip(lanes.read, self._reads, strict=True)
         ]
@@ -156,11 +166,13 @@ class VectorUnit(wiring.Component):
         ]
         return active
 
-    def _count_pending(self, m: Module, desc: Any, reads: VectorIssue, writes: VectorWrite) -> None:
+    def _count_pending(
+        self, m: Module, kinds: Signal, reads: VectorIssue, writes: VectorWrite
+    ) -> None:
         """Count the writes of started vectors that were not granted before this cycle."""
         pending = Signal.like(reads.pending)
         writes_of = {kind: n_writes(kind, self._arch.cell_planes) for kind in KINDS}
-        joining = Mux(reads.starts, by_kind(desc.raw.opcode, writes_of), 0)
+        joining = Mux(reads.starts, by_kind(kinds, writes_of), 0)
         m.d.comb += reads.pending.eq(pending)
         m.d.sync += pending.eq(pending + joining - writes.writes)
         with m.If(self.stop):
@@ -194,7 +206,7 @@ class VectorUnit(wiring.Component):
     def _count_events(
         self,
         m: Module,
-        desc: Any,
+        kinds: Signal,
         front: FrontEnd,
         reads: VectorIssue,
         active: Signal,
@@ -217,5 +229,5 @@ class VectorUnit(wiring.Component):
         with m.If(reads.ends):
             m.d.comb += events.vector_ops.eq(n_lanes)
         for kind in (kind for kind in KINDS if kind.ACTIVATIONS):
-            with m.If(reads.ends & (desc.raw.opcode == kind.OPCODE)):
+            with m.If(reads.ends & is_kind(kinds, kind)):
                 m.d.comb += events.activations.eq(product(Const(kind.ACTIVATIONS), n_lanes))

@@ -14,8 +14,8 @@ from einchip.hw.pipeline import one_hot
 from einchip.hw.vector_kinds import (
     CELLS,
     KINDS,
-    by_kind,
     is_any,
+    is_kind,
     most_operations,
     n_writes,
     operations,
@@ -63,6 +63,8 @@ class VectorIssue(wiring.Component):
         Begin the instruction `first` (a VECTOR_ISSUE).
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
+    kinds : len(KINDS), in
+        Its decoded opcode, likewise.
     ports : stream_ports(arch), in
         The read ports of its streams, likewise.
     pending : in
@@ -86,6 +88,7 @@ class VectorIssue(wiring.Component):
     load: Signal
     first: Any
     desc: Any
+    kinds: Signal
     ports: Any
     pending: Signal
     stop: Signal
@@ -107,6 +110,7 @@ class VectorIssue(wiring.Component):
                 "load": In(1),
                 "first": In(VECTOR_ISSUE),
                 "desc": In(VECTOR_ISSUE),
+                "kinds": In(len(KINDS)),
                 "ports": In(stream_ports(arch)),
                 "pending": In(range(VECTOR_WRITES + 1)),
                 "stop": In(1),
@@ -125,12 +129,12 @@ class VectorIssue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.nest = nest = self._nest(m)
-        planes, opcode = self._arch.cell_planes, self.desc.raw.opcode
+        planes, kinds = self._arch.cell_planes, self.kinds
         # the next operation of a cell's vector, one bit each; COPY and FILL stay at the first
         at = Signal(most_operations(planes))
-        is_cell = is_any(opcode, CELLS)
+        is_cell = is_any(kinds, CELLS)
         lengths = {kind: len(operations(kind, planes)) for kind in CELLS}
-        is_last = Cat(at[n - 1] & (opcode == kind.OPCODE) for kind, n in lengths.items()).any()
+        is_last = Cat(at[n - 1] & is_kind(kinds, kind) for kind, n in lengths.items()).any()
         m.d.comb += [
             self.starts.eq(self.issue & at[0]),
             self.ends.eq(self.issue & (is_last | ~is_cell)),
@@ -146,9 +150,11 @@ class VectorIssue(wiring.Component):
             m.d.sync += issuing.eq(1)
         with m.If((self.ends & nest.last.all()) | self.stop):
             m.d.sync += issuing.eq(0)
-        room = self.pending <= by_kind(
-            opcode, {kind: VECTOR_WRITES - n_writes(kind, planes) for kind in KINDS}
-        )
+        writes = {kind: n_writes(kind, planes) for kind in KINDS}
+        room = Cat(
+            (self.pending <= VECTOR_WRITES - n) & is_any(kinds, [k for k in KINDS if writes[k] == n])
+            for n in sorted(set(writes.values()))
+        ).any()
         self._address(m, at, nest.address)
         self._request(m, at, issuing & ~self.stop & (room | ~at[0]))
         return m
@@ -166,8 +172,7 @@ class VectorIssue(wiring.Component):
 
     def _at(self, at: Signal, steps: Iterable[_Step]) -> Value:
         """Return whether the next operation, of a cell, is one of these."""
-        opcode = self.desc.raw.opcode
-        return Cat(at[step.number] & (opcode == step.kind.OPCODE) for step in steps).any()
+        return Cat(at[step.number] & is_kind(self.kinds, step.kind) for step in steps).any()
 
     def _reading(self, at: Signal, *sources: str) -> Value:
         """Return whether the next operation, of a cell, reads one of these sources."""
@@ -175,7 +180,7 @@ class VectorIssue(wiring.Component):
 
     def _request(self, m: Module, at: Signal, has_room: Value) -> None:
         """Request what may be issued, and issue what is granted."""
-        is_fill, ports = self.desc.raw.opcode == Fill.OPCODE, self.ports
+        is_fill, ports = is_kind(self.kinds, Fill), self.ports
         of_state, of_aux = self._reading(at, "state"), self._reading(at, "aux", "packed")
         port = Mux(of_state, ports.cell, Mux(of_aux, ports.aux, ports.src))
         m.d.comb += [
@@ -186,7 +191,7 @@ class VectorIssue(wiring.Component):
 
     def _address(self, m: Module, at: Signal, vector: Any) -> None:
         """Choose the address: of the vector, of a later gate, or the next consecutive one."""
-        moves = ~is_any(self.desc.raw.opcode, CELLS)  # COPY; FILL needs no address
+        moves = ~is_any(self.kinds, CELLS)  # COPY; FILL needs no address
         choices: list[tuple[Value, Value]] = [(moves, vector[0])]
         for k, source in enumerate(_STRIDED):
             first = self._at(at, [s for s in self._steps if s.source == source and s.first])

@@ -47,11 +47,21 @@ def n_writes(kind: Any, planes: int) -> int:
     return planes + 1 if kind.WRITES_STATE else 1
 
 
-def is_any(opcode: Value, kinds: Iterable[Any]) -> Value:
-    """Return whether an opcode is that of one of these classes."""
-    return Cat(opcode == kind.OPCODE for kind in kinds).any()
+def decode(opcode: Value) -> Value:
+    """Return which of KINDS an opcode stands for, one bit each."""
+    return Cat(opcode == kind.OPCODE for kind in KINDS)
 
 
-def by_kind(opcode: Value, values: dict[Any, int]) -> Value:
+def is_kind(decoded: Value, kind: Any) -> Value:
+    """Return whether a decoded opcode is that of a class."""
+    return decoded[KINDS.index(kind)]
+
+
+def is_any(decoded: Value, kinds: Iterable[Any]) -> Value:
+    """Return whether a decoded opcode is that of one of these classes."""
+    return Cat(is_kind(decoded, kind) for kind in kinds).any()
+
+
+def by_kind(decoded: Value, values: dict[Any, int]) -> Value:
     """Return values[kind] of the instruction's kind, 0 where it is not among them."""
-    return one_hot((opcode == kind.OPCODE, value) for kind, value in values.items())
+    return one_hot((is_kind(decoded, kind), value) for kind, value in values.items())

@@ -11,7 +11,7 @@ from einchip.hw.cell import CellLane
 from einchip.hw.cell_schedule import CellSchedule
 from einchip.hw.interfaces import VECTOR_ISSUE, elements, read_ports, stream_ports
 from einchip.hw.pipeline import one_hot
-from einchip.hw.vector_kinds import CELLS, is_any, most_operations
+from einchip.hw.vector_kinds import CELLS, KINDS, is_any, is_kind, most_operations
 from einchip.program import Fill
 
 if COPY_LATENCY != READ_LATENCY:
@@ -30,6 +30,8 @@ class VectorLanes(wiring.Component):
         Begin an instruction; the one before has left all its writes.
     desc : VECTOR_ISSUE, in
         That instruction, from the next cycle on.
+    kinds : len(KINDS), in
+        Its decoded opcode, likewise.
     granted : most_operations(planes), in
         Which operation of a cell's vector is issued in this cycle, one bit each.
     ends : in
@@ -46,6 +48,7 @@ class VectorLanes(wiring.Component):
 
     load: Signal
     desc: Any
+    kinds: Signal
     granted: Signal
     ends: Signal
     ports: Any
@@ -60,6 +63,7 @@ class VectorLanes(wiring.Component):
             {
                 "load": In(1),
                 "desc": In(VECTOR_ISSUE),
+                "kinds": In(len(KINDS)),
                 "granted": In(most_operations(arch.cell_planes)),
                 "ends": In(1),
                 "ports": In(stream_ports(arch)),
@@ -75,7 +79,7 @@ class VectorLanes(wiring.Component):
         raw, planes, bits = self.desc.raw, self._arch.cell_planes, self._arch.data_bits
         m.submodules.schedule = schedule = CellSchedule(planes)
         m.d.comb += [
-            schedule.kind.eq(Cat(raw.opcode == kind.OPCODE for kind in CELLS)),
+            schedule.kind.eq(Cat(is_kind(self.kinds, kind) for kind in CELLS)),
             schedule.granted.eq(self.granted),
             schedule.clear.eq(self.stop | self.load),
             *(schedule.formats[name].eq(raw[name]) for name, _ in schedule.formats.shape()),
@@ -83,7 +87,7 @@ class VectorLanes(wiring.Component):
         control = schedule.control
         ports = self.ports
         port = Mux(control.plane.any(), ports.cell, Mux(control.from_aux, ports.aux, ports.src))
-        moved, fills = self._moved(m), raw.opcode == Fill.OPCODE
+        moved, fills = self._moved(m), is_kind(self.kinds, Fill)
         m.d.comb += self.valid.eq(schedule.ready.any() | moved)
         for p in range(self._arch.lanes):
             given = [read[p] for read in self.read]
@@ -107,6 +111,6 @@ class VectorLanes(wiring.Component):
     def _moved(self, m: Module) -> Value:
         """Return whether a vector of COPY or FILL leaves in this cycle."""
         line = Signal(COPY_LATENCY)
-        enters = self.ends & ~is_any(self.desc.raw.opcode, CELLS)
+        enters = self.ends & ~is_any(self.kinds, CELLS)
         m.d.sync += line.eq(Mux(self.stop, 0, (line << 1) | enters))
         return line[-1]

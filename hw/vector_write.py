@@ -88,6 +88,8 @@ class VectorWrite(wiring.Component):
         Begin the instruction `first` (a VECTOR_ISSUE).
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
+    kinds : len(KINDS), in
+        Its decoded opcode, likewise.
     ready : in
         The next write's data are there.
     stop : in
@@ -105,6 +107,7 @@ class VectorWrite(wiring.Component):
     load: Signal
     first: Any
     desc: Any
+    kinds: Signal
     ready: Signal
     stop: Signal
     valid: Signal
@@ -121,6 +124,7 @@ class VectorWrite(wiring.Component):
                 "load": In(1),
                 "first": In(VECTOR_ISSUE),
                 "desc": In(VECTOR_ISSUE),
+                "kinds": In(len(KINDS)),
                 "ready": In(1),
                 "stop": In(1),
                 "valid": Out(2),
@@ -142,7 +146,7 @@ class VectorWrite(wiring.Component):
         request = self.ready & ~self.stop
         m.d.comb += [
             self.consecutive.eq(
-                is_any(raw.opcode, [kind for kind in KINDS if kind.WRITES_STATE])
+                is_any(self.kinds, [kind for kind in KINDS if kind.WRITES_STATE])
                 & (plane != self._arch.cell_planes)
             ),
             self.base.eq(Mux(self.consecutive, cell, nest.address[0])),

@@ -64,7 +64,7 @@ def in_hardware(contracts: list[Contract], arch: Architecture) -> list[Error]:
         ctx.set(dut.unit, Unit.ARRAY)
         for i in contracts:
             ctx.set(dut.words, int.from_bytes(i.encode(), "little"))
-            await ctx.tick().repeat(FIELD_CYCLES)
+            await ctx.tick().repeat(FIELD_CYCLES[Unit.ARRAY])
             found.append(Error(ctx.get(dut.fault.code)))
 
     sim: Any = Simulator(dut)

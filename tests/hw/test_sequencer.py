@@ -113,6 +113,9 @@ def run(
             ran.stalls += ctx.get(dut.events.sequencer_stall)
             if ctx.get(dut.give):
                 ran.given.append(ctx.get(dut.give))
+            if ctx.get(dut.fault.code):
+                ran.error = (ctx.get(dut.fault.code), ctx.get(dut.fault.address))
+                return
             for name in ISSUES:
                 port = getattr(dut, name)
                 if ctx.get(port.valid) and ctx.get(port.ready):
@@ -120,9 +123,6 @@ def run(
                         n: ctx.get(port.payload[n]) for n, _ in port.payload.shape() if n != "raw"
                     }
                     ran.issued.append((cycle, ctx.get(port.payload.raw.as_value()), firsts))
-            if ctx.get(dut.fault.code):
-                ran.error = (ctx.get(dut.fault.code), ctx.get(dut.fault.address))
-                return
             if ctx.get(dut.halted):
                 return
             await ctx.tick()
@@ -250,7 +250,7 @@ def test_sync_stalls_until_every_unit_is_idle_and_then_clears_the_tokens() -> No
         assert ctx.get(dut.clear) == (cycle == 7)
         assert ctx.get(dut.events.sequencer_stall) == (2 <= cycle < 7)
         # FETCH follows: the program has no HALT
-        assert ctx.get(dut.fault.code) == (Error.NO_HALT if cycle >= 8 else Error.NONE)
+        assert ctx.get(dut.fault.code) == (Error.NO_HALT if cycle == 8 else Error.NONE)
 
     waiting(Sync, expect)
 
