@@ -1,13 +1,15 @@
 """Sigmoid and tanh by one interpolated table."""
 
 import itertools
+from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import ACTIVATION_LATENCY
+from einchip.hw.pipeline import delay, delays, multiplex
 from einchip.numeric import (
     ACT_OUT_FRAC,
     INTERPOLATION_BITS,
@@ -24,6 +26,7 @@ _SEGMENT = data.StructLayout(
     {
         "start": unsigned((max(_TABLE) - _HALF).bit_length()),  # above sigmoid(0)
         "rise": unsigned(max(_RISES).bit_length()),
+        "thrice": unsigned((3 * max(_RISES)).bit_length()),  # the rise, too
     }
 )
 _MAGNITUDE_BITS = WIDE_BITS - 1
@@ -33,7 +36,8 @@ class Activation(wiring.Component):
     """`result` = numeric.sigmoid(value) or numeric.tanh(value), as `function` says.
 
     Latency ACTIVATION_LATENCY (table address, table, interpolation, sign), one value a cycle, no
-    back pressure. Each value has its own function.
+    back pressure. Each value has its own function. The table's address register is the memory's
+    own, and a register takes what the memory reads, which comes late.
 
     Members
     -------
@@ -65,34 +69,42 @@ class Activation(wiring.Component):
             shape=_SEGMENT,
             depth=SEGMENTS,
             init=[
-                {"start": start - _HALF, "rise": rise}
+                {"start": start - _HALF, "rise": rise, "thrice": 3 * rise}
                 for start, rise in zip(_TABLE, _RISES, strict=False)
             ],
         )
         segment = table.read_port()
         # cycle 1: the table holds sigmoid of positive numbers, and tanh(x) = 2 sigmoid(2x) - 1
         magnitude = self._magnitude(m)
-        is_tanh, negative = self._delayed(m)
-        # cycle 2: the segment
-        rest = Signal(INTERPOLATION_BITS)
+        kinds = self._delayed(m)
+        is_tanh, negative = kinds[2]
         m.d.comb += segment.addr.eq(magnitude[INTERPOLATION_BITS:])
-        m.d.sync += rest.eq(magnitude[:INTERPOLATION_BITS])
-        # cycle 3: how far into it
-        start = Signal.like(segment.data.start)
-        product = Signal(len(segment.data.rise) + INTERPOLATION_BITS)
-        m.d.sync += [start.eq(segment.data.start), product.eq(segment.data.rise * rest)]
-        # cycle 4: half to even, then the sign
-        quotient, remainder = product[INTERPOLATION_BITS:], product[:INTERPOLATION_BITS]
+        # cycle 2: the segment
+        rest = delay(m, magnitude[:INTERPOLATION_BITS], 2, "rest")
+        read: Any = delay(m, segment.data, 1, "segment")
+        # cycle 3: how far into it; it is added to the start, or taken away
+        start = Signal(signed(WIDE_BITS))
+        interpolated = Signal(len(read.rise) + INTERPOLATION_BITS)
+        multiples = [Const(0), read.rise, read.rise << 1, read.thrice]
+        digits = [multiplex(multiples, rest[k : k + 2]) for k in range(0, INTERPOLATION_BITS, 2)]
+        middle = Mux(is_tanh, 0, _HALF)
+        m.d.sync += [
+            start.eq(Mux(negative, middle - read.start, middle + read.start)),
+            interpolated.eq(_in_base_4(digits)),
+        ]
+        # cycle 4: half to even; of a negative number -(q + up) = ~q + ~up, as one addition
+        is_tanh, negative = kinds[3]
+        quotient = interpolated[INTERPOLATION_BITS:]
+        remainder = interpolated[:INTERPOLATION_BITS]
         up = remainder[-1] & (remainder[:-1].any() | quotient[0])
-        height = Signal(_SEGMENT["start"].width + 1)  # sigmoid's, above sigmoid(0)
-        m.d.comb += height.eq(start + quotient + up)
-        scaled = Mux(is_tanh, Cat(0, height), height)
-        signed_height = Mux(negative, -scaled, scaled)
-        m.d.sync += self.result.eq(Mux(is_tanh, 0, _HALF) + signed_height)
+        signed_quotient = Cat(quotient, 0).as_signed() ^ negative.replicate(len(start)).as_signed()
+        height = Signal(signed(WIDE_BITS))
+        m.d.comb += height.eq(start + signed_quotient + (up ^ negative))
+        m.d.sync += self.result.eq(Mux(is_tanh, Cat(0, height[:-1]), height))
         return m
 
     def _magnitude(self, m: Module) -> Signal:
-        """Return |value|, doubled for tanh and clipped to the table, one cycle later."""
+        """Return |value|, doubled for tanh and clipped to the table."""
         size = Signal(WIDE_BITS)
         doubled = Signal(WIDE_BITS + 1)
         magnitude = Signal(_MAGNITUDE_BITS)
@@ -100,15 +112,20 @@ class Activation(wiring.Component):
             size.eq(abs(self.value)),
             doubled.eq(Mux(self.function == Act.TANH, Cat(0, size), size)),
         ]
-        m.d.sync += magnitude.eq(
+        m.d.comb += magnitude.eq(
             Mux(doubled[_MAGNITUDE_BITS:].any(), (1 << _MAGNITUDE_BITS) - 1, doubled)
         )
         return magnitude
 
-    def _delayed(self, m: Module) -> tuple[Value, Value]:
-        """Return whether the value is for tanh, and whether it is negative, three cycles later."""
-        stages = [Signal(2, name=f"kind_{k}") for k in range(ACTIVATION_LATENCY - 1)]
-        m.d.sync += stages[0].eq(Cat(self.function == Act.TANH, self.value[-1]))
-        for before, after in itertools.pairwise(stages):
-            m.d.sync += after.eq(before)
-        return stages[-1][0], stages[-1][1]
+    def _delayed(self, m: Module) -> list[Value]:
+        """Return whether the value is for tanh, and whether it is negative; each cycle later, too."""
+        kind = Cat(self.function == Act.TANH, self.value[-1])
+        return delays(m, kind, ACTIVATION_LATENCY - 1, "kind")
+
+
+def _in_base_4(digits: list[Value]) -> Value:
+    """Return the sum of digits[k] * 4**k, by a tree of adders."""
+    if len(digits) == 1:
+        return digits[0]
+    half = len(digits) // 2
+    return _in_base_4(digits[:half]) + (_in_base_4(digits[half:]) << (2 * half))
