@@ -15,15 +15,14 @@ from einchip.program import Load
 BEATS_BITS: Final = instruction_layout(Load)["beats"].width
 
 
-def burst_beats(address: Value, left: Value, arch: Architecture) -> Value:
-    """Return the beats of the burst at `address` when `left` beats (at least 1) are to be moved.
+def longest_burst(place: Value, arch: Architecture) -> Value:
+    """Return the beats of the longest burst that begins `place` beats behind a 4 KiB boundary.
 
-    The least of: beats left, arch.burst_beats, beats to the next 4 KiB boundary.
+    The lesser of arch.burst_beats and the beats to the next boundary.
     """
-    first = address[clog2(arch.port_bytes) : clog2(BOUNDARY_BYTES)]
-    room = Const(BOUNDARY_BYTES // arch.port_bytes) - first
-    longest = Mux(room < arch.burst_beats, room, arch.burst_beats)[: clog2(arch.burst_beats) + 1]
-    return Mux(left < longest, left, longest)[: len(longest)]
+    bits = clog2(arch.burst_beats)
+    near = place[bits:].all() & place[:bits].any()
+    return Mux(near, (-place[:bits])[:bits], arch.burst_beats)
 
 
 def bytes_of(beats: Value, arch: Architecture) -> Value:
@@ -44,6 +43,8 @@ class BurstAddresses(wiring.Component):
         Gives the width of the port and the longest burst.
     most
         Bursts that may be under way, a power of two.
+
+    What depends on the number of beats left is kept in registers beside it.
 
     Members
     -------
@@ -112,18 +113,16 @@ class BurstAddresses(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         address, halt = self.address, self.halt
-        left = Signal(BEATS_BITS)
+        left, some = Signal(BEATS_BITS), Signal()  # beats that no accepted burst has; are there any?
         under_way = Signal(range(self._most + 1))
         held = Signal()  # offered in the previous cycle, so it must stay
         dropping = Signal()
         m.d.comb += [
             halt.eq(self.stop | dropping),
-            address.valid.eq(held | (left.any() & (under_way < self._most) & ~halt)),
-            self.burst_beats.eq(burst_beats(address.payload, left, self._arch)),
-            self.last.eq(left == self.burst_beats),
+            address.valid.eq(held | (some & (under_way < self._most) & ~halt)),
             self.sent.eq(address.valid & address.ready),
-            self.free.eq(~left.any() & ~halt),
-            self.active.eq(left.any() | under_way.any()),
+            self.free.eq(~some & ~halt),
+            self.active.eq(some | under_way.any()),
             self.quiet.eq(~held & ~under_way.any()),
         ]
         m.d.sync += [
@@ -134,11 +133,24 @@ class BurstAddresses(wiring.Component):
         with m.If(self.sent):
             m.d.sync += [
                 address.payload.eq(address.payload + bytes_of(self.burst_beats, self._arch)),
-                left.eq(left - self.burst_beats),
+                some.eq(~self.last),
                 self.number.eq(self.number + 1),
             ]
+            self._keep(m, left, address.payload, left - self.burst_beats, self.burst_beats)
         with m.If(self.start):
-            m.d.sync += [address.payload.eq(self.at), left.eq(self.beats)]
+            m.d.sync += [address.payload.eq(self.at), some.eq(1)]
+            self._keep(m, left, self.at, self.beats, Const(0))
         with m.Elif(halt & ~address.valid):
-            m.d.sync += left.eq(0)
+            m.d.sync += some.eq(0)
         return m
+
+    def _keep(self, m: Module, left: Signal, address: Value, beats: Value, after: Value) -> None:
+        """Keep what follows when `beats` are left, from `after` beats behind an address on."""
+        first = address[clog2(self._arch.port_bytes) : clog2(BOUNDARY_BYTES)]
+        longest = longest_burst((first + after)[: len(first)], self._arch)
+        is_last = Value.cast(beats)[:BEATS_BITS] <= longest
+        m.d.sync += [
+            left.eq(beats),
+            self.last.eq(is_last),
+            self.burst_beats.eq(Mux(is_last, Value.cast(beats)[: len(longest)], longest)),
+        ]

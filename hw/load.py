@@ -150,9 +150,9 @@ class LoadUnit(wiring.Component):
             self.fetch.ready.eq(addresses.free),
             fetch.eq(self.fetch.valid & addresses.free),
             addresses.start.eq(fetch | front.launch),
-            addresses.at.eq(Mux(fetch, self.fetch.address, desc.ext)),
+            addresses.at.eq(Mux(self.fetch.valid, self.fetch.address, desc.ext)),
             addresses.beats.eq(
-                Mux(fetch, self.fetch.words * beats_per_word(self._arch), desc.raw.beats)
+                Mux(self.fetch.valid, self.fetch.words * beats_per_word(self._arch), desc.raw.beats)
             ),
             sending.eq(running),
             sending.address.eq(addresses.address.payload),

@@ -170,7 +170,7 @@ class StoreUnit(wiring.Component):
                 "address": ADDRESS_BITS,
                 "element": offset_bits(arch),
                 "port": len(self._reads),
-                "beats": range(arch.burst_beats + 1),
+                "last_beat": range(arch.burst_beats),  # its number
                 "last": 1,
                 "signal": TOKENS,
             }
@@ -226,7 +226,7 @@ class StoreUnit(wiring.Component):
             bursts.number.eq(addresses.number),
             bursts.write.eq(running),
             bursts.write.address.eq(addresses.address.payload),
-            bursts.write.beats.eq(addresses.burst_beats),
+            bursts.write.last_beat.eq(addresses.burst_beats - 1),
             bursts.write.last.eq(addresses.last),
         ]
         with m.If(addresses.sent):
@@ -248,7 +248,7 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             wanted.eq(bursts.may_read & room & ~halt),
             granted.eq(wanted & (burst.port & ready).any()),
-            bursts.read.eq(granted & (moved == burst.beats - 1)),
+            bursts.read.eq(granted & (moved == burst.last_beat)),
             self.events.store_stall_port.eq(wanted & ~granted),
         ]
         for port, here in zip(self._reads, burst.port, strict=True):
@@ -295,7 +295,7 @@ class StoreUnit(wiring.Component):
             axi.wvalid.eq(bursts.may_send & ((filled != sent) | ~real)),
             axi.wdata.eq(Mux(real, read.data, 0)),
             axi.wstrb.eq(real.replicate(self._arch.port_bytes)),
-            axi.wlast.eq(moved == bursts.sending.beats - 1),
+            axi.wlast.eq(moved == bursts.sending.last_beat),
             accepted.eq(axi.wvalid & axi.wready),
             bursts.send.eq(accepted & axi.wlast),
             self.events.dma_write_beats.eq(accepted),
