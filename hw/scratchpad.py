@@ -19,7 +19,7 @@ from einchip.hw.interfaces import (
     WriteSignature,
     offset_bits,
 )
-from einchip.hw.pipeline import delay, multiplex, one_hot, popcount
+from einchip.hw.pipeline import delay, one_hot, popcount
 from einchip.program import Error, Space
 
 
@@ -28,7 +28,6 @@ class _Access(NamedTuple):
 
     address: list[Signal]
     enable: Value
-    bank: list[Value]
     row: list[Value]
     hits: list[Signal]
 
@@ -72,7 +71,7 @@ class Scratchpad(wiring.Component):
         Error.ADDRESS and space << 31 | the address of the lowest offending lane. That of a read
         of the window comes before another one.
     read_count, write_count : range(2 * lanes + 1), range(lanes + 1), out
-        Lanes enabled in this cycle's grants.
+        Lanes enabled in the grants of the cycle before.
 
     `banks` are the memories, for benches to look into.
     """
@@ -132,14 +131,14 @@ class Scratchpad(wiring.Component):
         for bank, hits in zip(banks, access.hits, strict=True):
             port = bank.read_port()
             row = one_hot(zip(hits, access.row, strict=True))
-            m.d.comb += [port.en.eq(hits.any()), port.addr.eq(row[: len(port.addr)])]
+            m.d.comb += [port.en.eq(1), port.addr.eq(row[: len(port.addr)])]
             outputs.append(port.data)
-        # the cycle after that: banks to lanes
-        for p, bank_of_lane in enumerate(access.bank):
-            select = delay(m, bank_of_lane, 1, f"bank_of_{p}")
-            enable = delay(m, access.enable[p], 1, f"enable_{p}")
+        # the cycle after that: banks to lanes, by few gates, since the banks' data come late
+        for p in range(self.arch.lanes):
+            banks_of_lane = Cat(hits[p] for hits in access.hits)
+            select = delay(m, banks_of_lane, 1, f"banks_of_{p}")
             data = Signal(self.arch.data_bits, name=f"data_{p}", reset_less=True)
-            m.d.sync += data.eq(Mux(enable, multiplex(outputs, select), 0))
+            m.d.sync += data.eq(one_hot(zip(select, outputs, strict=True)))
             m.d.comb += [client.data[p].eq(data) for client in clients]
         return count
 
@@ -201,7 +200,7 @@ class Scratchpad(wiring.Component):
         hits = [Signal(lanes, name=f"hits_{b}") for b in range(lanes)]
         for b, hit in enumerate(hits):
             m.d.comb += hit.eq(Cat(e & (bank == b) for e, bank in zip(enabled, banks, strict=True)))
-        return _Access(addresses, enabled, banks, rows, hits), popcount(enable)
+        return _Access(addresses, enabled, rows, hits), popcount(enabled)
 
     def _check(self, m: Module, access: _Access, fault: Any) -> Value:
         """Raise the fault of an access that leaves the scratchpad; return whether it does."""
@@ -210,14 +209,24 @@ class Scratchpad(wiring.Component):
         m.d.comb += outside.eq(
             Cat(e & a[high:].any() for e, a in zip(access.enable, access.address, strict=True))
         )
-        lowest = outside & (~outside + 1)
-        address = one_hot(zip(lowest[: self.arch.lanes], access.address, strict=True))
         with m.If(outside.any()):
             m.d.comb += [
                 fault.code.eq(Error.ADDRESS),
-                fault.address.eq(Const(self.space << 31, 32) | address),
+                fault.address.eq(Const(self.space << 31, 32) | _lowest(outside, access.address)),
             ]
         if self.check_conflicts:
             for hits in access.hits:
                 m.d.sync += Assert(popcount(hits) <= 1, "two lanes of an access in one bank")
         return outside.any()
+
+
+def _lowest(conditions: Value, values: Sequence[Value]) -> Value:
+    """Return the value with the lowest number whose condition is 1, any if there is none."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return Mux(
+        conditions[:half].any(),
+        _lowest(conditions[:half], values[:half]),
+        _lowest(conditions[half:], values[half:]),
+    )

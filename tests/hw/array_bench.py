@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 from einchip.accesses import first
 from einchip.arch import Architecture
 from einchip.hw.array_unit import ArrayUnit
+from einchip.hw.interfaces import READ_CLIENTS
 from einchip.hw.scratchpad import Scratchpad
 from einchip.program import Act, Contract
 from einchip.reference import Memory
@@ -109,7 +110,11 @@ def sample(ctx: Any, machine: Machine) -> Cycle:
             int(ctx.get(p.write_drain.valid & p.write_drain.ready)) << s
             for s, p in enumerate(machine.pads)
         ),
-        reads=ctx.get(machine.pads[0].read_count),
+        reads=sum(
+            ctx.get(port.enable).bit_count()
+            for port in (getattr(machine.pads[0], f"read_{c}") for c in READ_CLIENTS)
+            if ctx.get(port.valid & port.ready)
+        ),
     )
 
 
