@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,6 +39,7 @@ class Watchdog(wiring.Component):
     Members
     -------
     limit : REGISTER_BITS, in
+        Does not change but while `clear`.
     progress, clear : in
     expired : out
     """
@@ -61,11 +62,14 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         waited = Signal(REGISTER_BITS)
-        m.d.comb += self.expired.eq(~self.progress & (waited >= self.limit))
+        # `limit` is stable while it matters, so that what it is compared with is known a cycle before
+        reached, before, none = Signal(), Signal(REGISTER_BITS), Signal()
+        m.d.comb += self.expired.eq(~self.progress & reached)
+        m.d.sync += [before.eq(self.limit - 1), none.eq(self.limit == 0)]
         with m.If(self.progress | self.clear):
-            m.d.sync += waited.eq(0)
+            m.d.sync += [waited.eq(0), reached.eq(none)]
         with m.Elif(~self.expired):
-            m.d.sync += waited.eq(waited + 1)
+            m.d.sync += [waited.eq(waited + 1), reached.eq(waited >= before)]
         return m
 
 
@@ -87,7 +91,8 @@ class RunState(wiring.Component):
         Where the sequencer is.
     faults : FaultSignature, in, one of each name in FAULTS
     running, done, stop, code, address : out
-        The registers STATUS (`stop` is ERROR), ERROR_CODE, ERROR_ADDRESS.
+        The registers STATUS (`stop` is ERROR), ERROR_CODE, ERROR_ADDRESS; the last one stands a
+        cycle after the others.
     ends : out
         This is the last running cycle.
     """
@@ -125,18 +130,28 @@ class RunState(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        code, address = Signal(4), Signal(32)
+        faults = [getattr(self.faults, name) for name in FAULTS]
+        code, stopped = Signal(4), Signal()
+        raised, addresses = Signal(len(FAULTS)), [Signal(32, name=f"of_{f}") for f in FAULTS]
+        pc = Signal.like(self.pc)
+        m.d.sync += [stopped.eq(0), pc.eq(self.pc), raised.eq(Cat(f.code.any() for f in faults))]
+        m.d.sync += [own.eq(f.address) for own, f in zip(addresses, faults, strict=True)]
         with m.If(self.expired):
-            m.d.comb += [code.eq(Error.TIMEOUT), address.eq(self.pc)]
-        for name in reversed(FAULTS):
-            fault = getattr(self.faults, name)
+            m.d.comb += code.eq(Error.TIMEOUT)
+        for fault in reversed(faults):
             with m.If(fault.code.any()):
-                m.d.comb += [code.eq(fault.code), address.eq(fault.address)]
+                m.d.comb += code.eq(fault.code)
+        with m.If(stopped):  # in the cycle before
+            m.d.sync += self.address.eq(pc)
+            for k, address in reversed(list(enumerate(addresses))):
+                with m.If(raised[k]):
+                    m.d.sync += self.address.eq(address)
+        faulty = Cat(self.expired, *(fault.code for fault in faults)).any()
         with m.If(self.running):
             with m.If(self.stop):
                 m.d.comb += self.ends.eq(self.quiet | self.expired)
-            with m.Elif(code.any()):
-                m.d.sync += [self.stop.eq(1), self.code.eq(code), self.address.eq(address)]
+            with m.Elif(faulty):
+                m.d.sync += [self.stop.eq(1), self.code.eq(code), stopped.eq(1)]
             with m.Else():
                 m.d.comb += self.ends.eq(self.halted)
         with m.If(self.ends):

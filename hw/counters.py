@@ -32,7 +32,8 @@ class Counters(wiring.Component):
     events : increments(arch), in
     running : in
     clear : in
-        Every counter becomes 0, and what is counted in this cycle is lost.
+        Every counter becomes 0 in the cycle after the next, and what is counted in this cycle is
+        lost.
     values : COUNTER_BITS for each counter, in the order of `registers.COUNTERS`, out
     """
 
@@ -53,14 +54,15 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rise = Signal.like(self.events)
+        rise, cleared = Signal.like(self.events), Signal()
+        m.d.sync += cleared.eq(self.clear)
         with m.If(self.running & ~self.clear):
             m.d.sync += rise.eq(self.events)
         with m.Else():
             m.d.sync += rise.eq(0)
         for number, counter in enumerate(COUNTERS):
             value = self.values[number]
-            with m.If(self.clear):
+            with m.If(cleared):
                 m.d.sync += value.eq(0)
             with m.Else():
                 m.d.sync += value.eq(value + rise[counter.name])
