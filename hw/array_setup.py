@@ -69,12 +69,14 @@ class ArraySetup(wiring.Component):
 
     Members
     -------
-    desc, active, lane : in
-        The setup stage of FrontEnd.
+    desc, coming, moves, active, lane : in
+        The slot and the setup stage of FrontEnd.
     plan : plan_layout, out
     """
 
     desc: Any
+    coming: Any
+    moves: Signal
     active: Signal
     lane: Signal
     plan: Any
@@ -84,6 +86,8 @@ class ArraySetup(wiring.Component):
         super().__init__(
             {
                 "desc": In(ARRAY_ISSUE),
+                "coming": In(ARRAY_ISSUE),
+                "moves": In(1),
                 "active": In(1),
                 "lane": In(range(arch.lanes)),
                 "plan": Out(plan_layout(arch)),
@@ -128,8 +132,10 @@ class ArraySetup(wiring.Component):
     def _count(self, m: Module) -> Signal:
         """Count a tile's rows; return the columns that do useful work in each block."""
         raw, arch = self.desc.raw, self.arch
-        n_m, n_n = Signal(COUNT_BITS), Signal(COUNT_BITS)
-        m.d.sync += [n_m.eq(product(raw.nm0, raw.nm1)), n_n.eq(product(raw.nn0, raw.nn1))]
+        n_m, n_n = Signal(range(arch.rows + 1)), Signal(range(arch.cols + 1))
+        for count, *factors in ((n_m, raw.nm0, raw.nm1), (n_n, raw.nn0, raw.nn1)):
+            # of factors that fit
+            m.d.sync += count.eq(product(*(factor[: len(count)] for factor in factors)))
         if not arch.holds:
             m.d.comb += self.plan.rows.eq(n_m)
             return n_n
@@ -147,15 +153,19 @@ class ArraySetup(wiring.Component):
     def _spans(self, m: Module) -> dict[str, list[Value]]:
         """Derive the blocks; return the spans of lanes, of a block and of all blocks of one k.
 
-        All less one. One register separates the instruction from everything that follows.
+        All less one. A register separates the instruction from everything that follows, another one
+        its count of k and of blocks.
         """
-        raw, plan = self.desc.raw, self.plan
+        raw, coming, plan = self.desc.raw, self.coming.raw, self.plan
         rows, cols = self.arch.rows - 1, self.arch.cols - 1
-        of_k, of_blocks = Signal(3), Signal(3)
-        m.d.comb += [
-            of_k.eq(ceil_log2(product(raw.nk0, raw.nk1)[:COUNT_BITS])),
-            of_blocks.eq(of_k + ceil_log2(raw.nb)),
-        ]
+        of_k, of_b, of_blocks = Signal(3), Signal(3), Signal(3)
+        n_k = product(*(factor[: self.arch.rows.bit_length()] for factor in (coming.nk0, coming.nk1)))
+        with m.If(self.moves):
+            m.d.sync += [
+                of_k.eq(ceil_log2(n_k[: self.arch.rows.bit_length()])),
+                of_b.eq(ceil_log2(coming.nb)),
+            ]
+        m.d.comb += of_blocks.eq(of_k + of_b)
         m.d.sync += plan.levels.eq(Cat(of_k > j for j in range(clog2(self.arch.cols))))
         shifts: dict[str, list[Value]] = {
             "x": [rows >> of_blocks, rows >> of_k],

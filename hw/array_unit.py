@@ -290,6 +290,8 @@ class ArrayUnit(wiring.Component):
         m.d.comb += [
             front.can_take.eq(~iterations.active | iterations.ends),
             setup.desc.eq(front.desc),
+            setup.coming.eq(front.coming),
+            setup.moves.eq(front.moves),
             setup.active.eq(front.setup_active),
             setup.lane.eq(front.setup_lane),
             Cat(array.x).eq(Cat(list(self.read_x.data)[: len(array.x)])),

@@ -40,6 +40,8 @@ class FrontEnd(wiring.Component):
         Nothing launches, and slot and stage are emptied.
     setup_active, setup_lane : out
         In this cycle the offsets of this lane are generated.
+    coming, moves : layout and 1, out
+        The instruction in the slot; it moves to the setup stage in this cycle.
     taken, ready, missing_token, launch : out
         The stage holds an instruction; it is set up; it is set up and a token of its mask is not
         positive; it starts.
@@ -55,6 +57,8 @@ class FrontEnd(wiring.Component):
     stop: Signal
     setup_active: Signal
     setup_lane: Signal
+    coming: Any
+    moves: Signal
     taken: Signal
     ready: Signal
     missing_token: Signal
@@ -74,6 +78,8 @@ class FrontEnd(wiring.Component):
                 "desc": Out(layout),
                 "setup_active": Out(1),
                 "setup_lane": Out(range(max(2, setup_cycles))),
+                "coming": Out(layout),
+                "moves": Out(1),
                 "taken": Out(1),
                 "ready": Out(1),
                 "missing_token": Out(1),
@@ -89,25 +95,25 @@ class FrontEnd(wiring.Component):
         m.d.comb += [
             self.issue.ready.eq(~slot_taken),
             self.idle.eq(~slot_taken & ~self.taken),
+            self.coming.eq(slot),
+            self.moves.eq(slot_taken & ~self.taken),
         ]
-        move = Signal()
-        m.d.comb += move.eq(slot_taken & ~self.taken)
         with m.If(self.issue.valid & ~slot_taken):
             m.d.sync += [slot.eq(self.issue.payload), slot_taken.eq(1)]
-        with m.If(move):
+        with m.If(self.moves):
             m.d.sync += [self.desc.eq(slot), slot_taken.eq(0), self.taken.eq(1)]
-        self._count_setup(m, move)
+        self._count_setup(m)
         self._launch(m)
         with m.If(self.stop):
             m.d.sync += [slot_taken.eq(0), self.taken.eq(0), self.setup_active.eq(0)]
         return m
 
-    def _count_setup(self, m: Module, move: Signal) -> None:
+    def _count_setup(self, m: Module) -> None:
         """Step `setup_lane` through the lanes after a move."""
         m.d.comb += self.ready.eq(self.taken & ~self.setup_active)
         if self._setup_cycles == 0:
             return
-        with m.If(move):
+        with m.If(self.moves):
             m.d.sync += [self.setup_active.eq(1), self.setup_lane.eq(0)]
         with m.Elif(self.setup_active):
             m.d.sync += [
