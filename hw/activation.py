@@ -118,7 +118,7 @@ class Activation(wiring.Component):
         return magnitude
 
     def _delayed(self, m: Module) -> list[Value]:
-        """Return whether the value is for tanh, and whether it is negative; each cycle later, too."""
+        """Return whether the value is for tanh, whether it is negative; each cycle later, too."""
         kind = Cat(self.function == Act.TANH, self.value[-1])
         return delays(m, kind, ACTIVATION_LATENCY - 1, "kind")
 

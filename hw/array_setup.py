@@ -159,7 +159,8 @@ class ArraySetup(wiring.Component):
         raw, coming, plan = self.desc.raw, self.coming.raw, self.plan
         rows, cols = self.arch.rows - 1, self.arch.cols - 1
         of_k, of_b, of_blocks = Signal(3), Signal(3), Signal(3)
-        n_k = product(*(factor[: self.arch.rows.bit_length()] for factor in (coming.nk0, coming.nk1)))
+        n_bits = self.arch.rows.bit_length()
+        n_k = product(coming.nk0[:n_bits], coming.nk1[:n_bits])
         with m.If(self.moves):
             m.d.sync += [
                 of_k.eq(ceil_log2(n_k[: self.arch.rows.bit_length()])),

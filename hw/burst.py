@@ -113,7 +113,7 @@ class BurstAddresses(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         address, halt = self.address, self.halt
-        left, some = Signal(BEATS_BITS), Signal()  # beats that no accepted burst has; are there any?
+        left, some = Signal(BEATS_BITS), Signal()  # beats that no accepted burst has; any?
         under_way = Signal(range(self._most + 1))
         held = Signal()  # offered in the previous cycle, so it must stay
         dropping = Signal()

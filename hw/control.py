@@ -62,7 +62,7 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         waited = Signal(REGISTER_BITS)
-        # `limit` is stable while it matters, so that what it is compared with is known a cycle before
+        # `limit` is stable while it matters: what it is compared with is known a cycle before
         reached, before, none = Signal(), Signal(REGISTER_BITS), Signal()
         m.d.comb += self.expired.eq(~self.progress & reached)
         m.d.sync += [before.eq(self.limit - 1), none.eq(self.limit == 0)]

@@ -151,9 +151,10 @@ class VectorIssue(wiring.Component):
         with m.If((self.ends & nest.last.all()) | self.stop):
             m.d.sync += issuing.eq(0)
         writes = {kind: n_writes(kind, planes) for kind in KINDS}
+        of_count = {n: [k for k in KINDS if writes[k] == n] for n in sorted(set(writes.values()))}
         room = Cat(
-            (self.pending <= VECTOR_WRITES - n) & is_any(kinds, [k for k in KINDS if writes[k] == n])
-            for n in sorted(set(writes.values()))
+            (self.pending <= VECTOR_WRITES - n) & is_any(kinds, some)
+            for n, some in of_count.items()
         ).any()
         self._address(m, at, nest.address)
         self._request(m, at, issuing & ~self.stop & (room | ~at[0]))
