@@ -64,8 +64,8 @@ class Resolver(wiring.Component):
 
     In cycle t `words` are the whole instruction, and the outputs are valid. What an address is
     summed up from is chosen in t - 1, from `word` where it lies in the instruction's last word,
-    else from `words`. The counts of lanes and loops are checked in FIELD_CYCLES cycles, and must have
-    stood in `words` for as long; they are not in the last word.
+    else from `words`. The counts of lanes and loops are checked in FIELD_CYCLES cycles, and must
+    have stood in `words` for as long; they are not in the last word.
     Of several faults the first counts: FIELD, ADDRESS (in the order of the addresses), ALIGNMENT.
 
     Parameters
