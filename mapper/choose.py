@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from operator import attrgetter
 from typing import NamedTuple
 
 from einchip.arch import Architecture
-from einchip.mapper.cost import Others
 from einchip.mapper.errors import MappingError
 from einchip.mapper.lanes import ALL_GROUPS, Candidate, Fold, Found, Shape, candidates
 from einchip.mapper.lanes import Lanes as Lanes
@@ -27,7 +25,6 @@ from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
 PADDING_WEIGHT = 0.1
-_X_LANES, _Y_LANES, _Z_LANES = map(attrgetter, ("x_lanes", "y_lanes", "z_lanes"))
 #: Price of a step by its operands in X and Y, its shape, cycles and fold.
 Price = Callable[[Node, Node, Shape, int, Fold], float]
 #: Orders of a tensor's indices that are tried while folds are not chosen yet.
@@ -63,8 +60,7 @@ class Task:
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
     which the result is a part: its layout is that tensor's. `price` is what an execution of a step
     counts for, its cycles if not given. `modes` are the groups of indices that may be on lanes
-    together (`lanes.ALL_GROUPS`), one of them in each step. `reads` is the part of the cycles in
-    which the vector unit reads X (`cost.Others`).
+    together (`lanes.ALL_GROUPS`), one of them in each step.
     """
 
     root: Node
@@ -80,19 +76,10 @@ class Task:
     frame: Mapping[str, int] = field(default_factory=dict)
     price: Price | None = None
     modes: tuple[str, ...] = (ALL_GROUPS,)
-    reads: float = 0.0
 
-    def folds(
-        self,
-        shape: Shape,
-        addend: bool,
-        slack: int | None,
-        keep: int,
-        serves: Callable[[Fold], bool] | None = None,
-    ) -> Found:
+    def folds(self, shape: Shape, addend: bool, slack: int | None, keep: int) -> Found:
         """Return the folds that a step may have, each mode's best first, and what is left out."""
-        others = Others(addend, self.reads)
-        found = [candidates(shape, self.arch, others, slack, keep, g, serves) for g in self.modes]
+        found = [candidates(shape, self.arch, addend, slack, keep, g) for g in self.modes]
         return Found([c for f in found for c in f.candidates], min(f.cut for f in found))
 
 
@@ -257,8 +244,7 @@ class _Folder:
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
             slack = None if self.slack is None else self.slack // executions
-            serves = self._serving(step, x, y)
-            folds, cut = task.folds(shape, addend, slack, self.keep, serves)
+            folds, cut = task.folds(shape, addend, slack, self.keep)
             found += [
                 (flip, task.price(x, y, shape, *c) if task.price else c.cycles, c)
                 for c in folds
@@ -270,21 +256,6 @@ class _Folder:
         self.tally.least += min(least) * executions
         self.tally.cuts.append((min(cuts) - min(least)) * executions)
         return found
-
-    def _serving(self, step: Node, x: Node, y: Node) -> Callable[[Fold], bool] | None:
-        """Return what tells whether the layouts that are given serve a fold; None without any."""
-        task = self.task
-        given: list[tuple[Callable[[Fold], Lanes], Layout]] = [
-            (lanes, task.fixed[node.tensor])
-            for node, lanes in ((x, _X_LANES), (y, _Y_LANES))
-            if node.tensor and node.tensor in task.fixed
-        ]
-        if step is task.root and "" in task.fixed:
-            given.append((_Z_LANES, task.fixed[""]))
-        if not given:
-            return None
-        n = task.arch.lanes
-        return lambda fold: all(conflict_free(layout, at(fold), n) for at, layout in given)
 
     def _allowed(self, fold: Fold) -> bool:
         """Tell whether no index lies outside one of which some tensors hold fewer values."""

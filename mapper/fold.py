@@ -6,32 +6,27 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper import tree
-from einchip.mapper.cells import cell_instructions
 from einchip.mapper.choose import Lanes, Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Shape, steady_cycles
 from einchip.mapper.layout import Layout, restrict, solve
 from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
 from einchip.mapper.network_search import TREES, slicings, tree_costs
 from einchip.mapper.phase_networks import CANDIDATE_GATE, PhaseNetworks
-from einchip.mapper.plan import Part, Slicing
+from einchip.mapper.plan import Slicing
 from einchip.mapper.problem import BATCH, CellKind, Linear
 from einchip.mapper.wires import GATE
 from einchip.network import Network
 from einchip.program import Act
-from einchip.roofline import vector_cycles
 
 #: Slicings of the sequence that are tried, those with the fewest slices first.
 SLICES_TRIED = 24
 #: Tensors of a network up to which steps on weights alone are taken to cost nothing, and which part
 #: of the scratchpads their results may take.
 MAX_STEADY, CONSTANT_SHARE = 8, 8
-#: Vectors as large as the pre-activations that are added in a time step: biases, the input part.
-ADDED = 2
 #: Steps of a phase's first network up to which all ways to swap X and Y are tried.
 MAX_FLIPS = 4
 
@@ -71,8 +66,6 @@ class PhaseSearch:
         self.networks, self.first_key = self.shared.networks, self.shared.first_key
         self.units, self.lanes = self.shared.units, self.shared.lanes
         self.ready = {k: self._ready(k) for k in self.networks}
-        self.reads = self._reads()
-        self.parts: dict[tuple[Any, ...], Part] = {}  # by what differs between attempts
 
     def _ready(self, key: str) -> _Ready:
         network = self.networks[key]
@@ -85,33 +78,6 @@ class PhaseSearch:
     def trees(self) -> list[str]:
         """The trees as text."""
         return [ready.root.text() for ready in self.ready.values()]
-
-    def _reads(self) -> float:
-        """Return the part of a time step in which the vector unit reads X, about.
-
-        What it reads, and what is added, lies in X where Y's window has no room for it.
-        """
-        layer, arch = self.asked.layer, self.arch
-        if layer is None:
-            return 0.0
-        reads = vector_cycles(cell_instructions(layer.cell), self.units.size, arch)
-        rows = reads + ADDED * self.units.n_gates * self.units.size / arch.lanes
-        outside = max(0.0, 1 - arch.y_window / rows)
-        cycles = sum(self._array_cycles(k) for k in self.networks)
-        return min(1.0, outside * reads / max(1, cycles))
-
-    def _array_cycles(self, key: str) -> int:
-        """Return the least cycles for which a network's steps on data hold the array."""
-        ready, data = self.ready[key], self._data(key)
-
-        def cycles(step: tree.Node) -> int:
-            shapes = (
-                Shape.of(x.indices, y.indices, step.indices, ready.network.sizes)
-                for x, y in itertools.permutations(step.operands)
-            )
-            return min(steady_cycles(shape, self.arch) for shape in shapes)
-
-        return sum(cycles(s) for s in ready.root.steps() if data & set(s.leaves()))
 
     def _data(self, key: str) -> set[str]:
         """Return the tensors of a network that are no weights."""
@@ -235,7 +201,7 @@ class PhaseSearch:
         addend = f"{stage.name}.bias" if stage.bias else ""
         task = Task(
             ready.root, ready.network.sizes, self.arch, Naming(result, f"{stage.name}.", names),
-            slicing, streamed, flips, accesses, addend, ready.fixed, reads=self.reads,
+            slicing, streamed, flips, accesses, addend, ready.fixed,
         )  # fmt: skip
         operands = {names[o]: own[o] for o in names}
         net = self._net(task, ready.network, operands, addend, stage.act)
@@ -247,11 +213,7 @@ class PhaseSearch:
         self, task: Task, network: Network, operands: Mapping[str, str], addend: str, act: Act
     ) -> Net:
         """Fold a task; its result's indices come in the order of the network's output."""
-        varied = (*task.flips.items(), *task.accesses.items())
-        key = (task.naming.result, task.slicing, varied)
-        if key not in self.parts:
-            self.parts[key] = fold_tree(task)
-        part = self.parts[key]
+        part = fold_tree(task)
         result = replace(part.tensors[part.result], indices=network.output)
         part = replace(part, tensors={**part.tensors, part.result: result})
         cuts = {
@@ -271,7 +233,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates_input", f"{d}.input.", {"x": x}),
             a.slicing if first else Slicing(), "x", a.flips if first else {},
-            accesses, f"{d}.bias", ready.fixed, reads=self.reads,
+            accesses, f"{d}.bias", ready.fixed,
         )  # fmt: skip
         return self._net(task, ready.network, {x: f"{d}.x"}, f"{d}.bias", Act.NONE)
 
@@ -332,7 +294,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates", f"{d}.hidden.", {"h": f"{d}.h"}),
             flips=_flip_of(ready.root, "h", a.h_space), accesses=accesses, addend=addend,
-            fixed=ready.fixed, frame=self.frame() if cut else {}, reads=self.reads,
+            fixed=ready.fixed, frame=self.frame() if cut else {},
         )  # fmt: skip
         acts = {CellKind.RNN_TANH: Act.TANH, CellKind.RNN_RELU: Act.RELU}
         act = acts.get(kind, Act.NONE)
@@ -359,7 +321,6 @@ class PhaseSearch:
             Naming(f"{d}.candidate", prefix, {"h": reset}, f"{d}.candidate."), flips=flips,
             accesses=accesses, addend=addend,
             fixed=ready.fixed, frame={} if self.units.flat_gates else self.frame(),
-            reads=self.reads,
         )  # fmt: skip
         net = self._net(task, ready.network, {reset: reset}, addend, Act.NONE)
         if not own:

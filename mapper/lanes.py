@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 from einchip.arch import Architecture, clog2
-from einchip.mapper.cost import NO_OTHERS, Others, issue_cycles, latency, stalls
+from einchip.mapper.cost import issue_cycles, latency
 from einchip.mapper.factors import Factor, Fold, Lanes, Run, Shape, Sized, runs
 from einchip.mapper.options import Chain, Limit, Option, Place, Way, laned, ways
 from einchip.program import HOLD_LOOPS
@@ -51,8 +51,6 @@ SETUP_MARGIN = 2
 ALTERNATIVES = 8
 #: Of the folds that are kept, those that fuse the same indices are this part at most.
 BUCKETS = 8
-#: How many times the slack is tried where no fold serves.
-WIDER = (1, 8, 32)
 #: Part of the least cycles by which folds may exceed them where nothing else is said.
 USUAL_SLACK = 1 / 8
 
@@ -171,14 +169,12 @@ class _Choice(NamedTuple):
         return tuple(p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1)
 
 
-def _evaluate(machine: Machine, alone: int, others: Others, ways: tuple[Way, ...]) -> _Ways:
+def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...]) -> _Ways:
     m, n, k, b = ways
     iterations, floor = k.steps * alone, machine.floor
     cycles = contracts = 0
     for (tm, n_m, nh), (tn, _, q), (tb, _, _) in itertools.product(m.parts, n.parts, b.parts):
-        tiles = tm * tn * tb
-        issue = issue_cycles(tiles, iterations, n_m, others.addend, nh, q)
-        cycles += max(floor, issue + stalls(tiles, iterations, others, nh))
+        cycles += max(floor, issue_cycles(tm * tn * tb, iterations, n_m, addend, nh, q))
         contracts += 1
     rows = m.lanes * n.n_blocks
     return _Ways(cycles + rows, contracts, rows, m, n, k, b)
@@ -227,7 +223,7 @@ def _blocks(s: _Sizes, machine: Machine, fuse: bool, few: int) -> list[_Blocks]:
 
 
 def _lanes(
-    s: _Sizes, machine: Machine, others: Others, fuse: bool, few: int, cut: _Blocks
+    s: _Sizes, machine: Machine, addend: bool, fuse: bool, few: int, cut: _Blocks
 ) -> Iterator[_Lanes]:
     """Yield all choices of lanes that fit the blocks of an array."""
     k, b = cut.k, cut.b
@@ -241,24 +237,22 @@ def _lanes(
         both = max(1, min(most, machine.passing, n.steps))
         slots = m.steps * n.steps * b.steps * k.steps * s.alone // both
         rows = prod(s.m) * n.steps * b.steps // most
-        least = max(slots, rows)
-        if others.addend:
-            least = slots + rows // max(1, min(machine.passing, n.steps))
+        least = slots + rows if addend else max(slots, rows)
         yield _Lanes(max(least, floor) + m.lanes, most, m, n, k, b)
 
 
 @lru_cache(maxsize=262144)
-def _least(s: _Sizes, machine: Machine, others: Others) -> int:
+def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
     """Return the cycles of the cheapest fold, with the rows that its last tile drains."""
     best: int | None = None
     for cut in _blocks(s, machine, False, 1):
         if best is not None and cut.least >= best:
             break
-        for lanes in sorted(_lanes(s, machine, others, False, 1, cut), key=lambda p: p.least):
+        for lanes in sorted(_lanes(s, machine, addend, False, 1, cut), key=lambda p: p.least):
             if best is not None and lanes.least >= best:
                 break
             for held in lanes.holding(machine.passing):
-                total = _evaluate(machine, s.alone, others, held).total
+                total = _evaluate(machine, s.alone, addend, held).total
                 best = total if best is None else min(best, total)
     assert best is not None
     return best
@@ -272,7 +266,7 @@ def best_cycles(
     Only `groups` are on lanes.
     """
     machine = Machine.of(arch, groups)
-    return _least(_sizes_of(shape, machine), machine, Others(addend)) + latency(0, arch)
+    return _least(_sizes_of(shape, machine), machine, addend) + latency(0, arch)
 
 
 def _sizes_of(shape: Shape, machine: Machine) -> _Sizes:
@@ -281,41 +275,27 @@ def _sizes_of(shape: Shape, machine: Machine) -> _Sizes:
     return sizes.fused() if machine.fuses else sizes
 
 
-@lru_cache(maxsize=1024)
-def _within(
-    s: _Sizes, machine: Machine, others: Others, slack: int | None, times: int = 1
-) -> tuple[tuple[_Ways, ...], int]:
-    """Return the folds that take `times` slack more than the least, best first, and that limit."""
-    limit = _least(s.fused() if machine.fuses else s, machine, others)
-    limit += int(limit * USUAL_SLACK * times) if slack is None else slack * times
+@lru_cache(maxsize=16384)
+def _choices(
+    s: _Sizes, machine: Machine, addend: bool, slack: int | None, keep: int
+) -> tuple[tuple[_Choice, ...], int]:
+    """Return the cheapest folds, and the cycles of the cheapest that was left out."""
+    limit = _least(s.fused() if machine.fuses else s, machine, addend)
+    limit += int(limit * USUAL_SLACK) if slack is None else slack
     found: list[_Ways] = []
     for cut in _blocks(s, machine, machine.fuses, ALTERNATIVES):
-        for lanes in _lanes(s, machine, others, machine.fuses, ALTERNATIVES, cut):
+        for lanes in _lanes(s, machine, addend, machine.fuses, ALTERNATIVES, cut):
             if max(cut.least, lanes.least) > limit:
                 continue
             evaluated = (
-                _evaluate(machine, s.alone, others, held) for held in lanes.holding(machine.passing)
+                _evaluate(machine, s.alone, addend, held) for held in lanes.holding(machine.passing)
             )
             found += [w for w in evaluated if w.total <= limit]
-    return tuple(sorted(found, key=lambda w: w[:3])), limit
-
-
-@lru_cache(maxsize=16384)
-def _choices(
-    s: _Sizes, machine: Machine, others: Others, slack: int | None, keep: int
-) -> tuple[tuple[_Choice, ...], int]:
-    """Return the cheapest folds, and the cycles of the cheapest that was left out."""
-    return _chosen(*_within(s, machine, others, slack), keep, lambda _: True)
-
-
-def _chosen(
-    found: Iterable[_Ways], limit: int, keep: int, serves: Callable[[_Choice], bool]
-) -> tuple[tuple[_Choice, ...], int]:
-    """Return the first folds that serve, and the cycles of the cheapest that was left out."""
+    found.sort(key=lambda w: w[:3])
     kept: list[_Choice] = []
     buckets: Counter[tuple[Chain, ...]] = Counter()
     for way in found:
-        for choice in filter(serves, way.choices()):
+        for choice in way.choices():
             if len(kept) == keep:
                 return tuple(kept), way.total
             fused = choice.fused
@@ -344,49 +324,26 @@ class Found(NamedTuple):
 def candidates(
     shape: Shape,
     arch: Architecture,
-    others: Others = NO_OTHERS,
+    addend: bool = False,
     slack: int | None = None,
     keep: int = 48,
     groups: str = ALL_GROUPS,
-    serves: Callable[[Fold], bool] | None = None,
 ) -> Found:
     """Return the best `keep` folds of a step that take up to `slack` cycles more than the least.
 
     `slack` None stands for `USUAL_SLACK` of the least. The plainest fold (no lanes at all) is
-    always among them. Only `groups` are on lanes. With `serves` those that do not serve count for
-    nothing: where none is found, ever larger slacks are tried.
+    always among them. Only `groups` are on lanes.
     """
     key, machine = _Sizes.of(shape), Machine.of(arch, groups)
     nothing = Limit(1, 0)
     plain = _evaluate(
-        machine, key.alone, others,
+        machine, key.alone, addend,
         tuple(ways(g, nothing, nothing, False, False, 1)[0] for g in key[:4]),
     )  # fmt: skip
-    if serves is None:
-        chosen, cut = _choices(key, machine, others, slack, keep)
-    else:
-        chosen, cut = _serving(shape, machine, others, slack, keep, serves)
+    chosen, cut = _choices(key, machine, addend, slack, keep)
     fixed = latency(0, arch)
     every = dict.fromkeys((*chosen, *plain.choices()))
     return Found([Candidate(c.total + fixed, _named(shape, c)) for c in every], cut + fixed)
-
-
-def _serving(
-    shape: Shape,
-    machine: Machine,
-    others: Others,
-    slack: int | None,
-    keep: int,
-    serves: Callable[[Fold], bool],
-) -> tuple[tuple[_Choice, ...], int]:
-    """Return the cheapest folds that serve, and the cycles of the cheapest that was left out."""
-    chosen, cut = tuple[_Choice, ...](), 0
-    for times in WIDER:
-        found, limit = _within(_Sizes.of(shape), machine, others, slack, times)
-        chosen, cut = _chosen(found, limit, keep, lambda c: serves(_named(shape, c)))
-        if chosen:
-            break
-    return chosen, cut
 
 
 def _named(shape: Shape, c: _Choice) -> Fold:
@@ -423,4 +380,4 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
 def steady_cycles(shape: Shape, arch: Architecture, groups: str = ALL_GROUPS) -> int:
     """Return the cycles for which a step holds the array: those of `best_cycles`, no latency."""
     machine = Machine.of(arch, groups)
-    return _least(_sizes_of(shape, machine), machine, Others())
+    return _least(_sizes_of(shape, machine), machine, False)

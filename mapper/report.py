@@ -8,7 +8,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 from einchip.arch import Architecture
-from einchip.mapper.cost import Others
 from einchip.mapper.emit import axes
 from einchip.mapper.factors import Factor, Shape
 from einchip.mapper.lanes import candidates
@@ -50,8 +49,7 @@ def utilisation(part: Part, step: Step, arch: Architecture) -> float:
 def n_folds(part: Part, step: Step, arch: Architecture) -> int:
     """Return how many folds of a step were weighed, in the orientation that it was given."""
     x, y, z = (part.tensors[n].indices for n in (step.x, step.y, step.name))
-    others = Others(bool(step.addend))
-    return len(candidates(Shape.of(x, y, z, step.extents), arch, others).candidates)
+    return len(candidates(Shape.of(x, y, z, step.extents), arch, bool(step.addend)).candidates)
 
 
 def describe(part: Part, arch: Architecture) -> list[dict[str, Any]]:

@@ -192,12 +192,8 @@ class Units:
     def lanes(self, arch: Architecture) -> tuple[tuple[int, int], ...]:
         """Return which units go on the vector unit's lanes, by position: fewest vectors first.
 
-        Lanes are in different banks of what is flat. Where sequences side by side fill them, they
-        are sequences, the fastest index of every vector.
+        Lanes are in different banks of what is flat.
         """
-        *_, last = self.gates or self.hidden or ("",)
-        if last == BATCH and self.sizes[-1] % arch.lanes == 0:
-            return ((len(self.sizes) - 1, arch.lanes),)
         flat = self.flat_gates or self.flat_hidden
         return vector_lanes(self.sizes, [self.flat_strides] if flat else [], arch.lanes)
 
