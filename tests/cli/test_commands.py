@@ -139,6 +139,21 @@ def test_compile_without_data_says_what_stands_in(here: Path) -> None:
     assert [n for n, _ in folder.read(here / "out").sequences] == [5]
 
 
+def test_compile_says_which_weights_every_run_loads(here: Path) -> None:
+    (here / "data.npz").unlink()
+    layers = [cases.recurrent("lstm", "dense", 40, 40) for _ in range(2)]
+    spec = {"version": 2, "name": "stack", "layers": layers, "weights": {"random": 1}}
+    (here / "stack.yaml").write_text(json.dumps(spec))
+    out = " ".join(
+        succeeded(invoke("compile", "stack.yaml", "--arch", "nano", "-o", "out")).split()
+    )
+    mapping = json.loads((here / "out" / "mapping.json").read_text())
+    n_bytes = mapping["reloaded_bytes_per_run"]
+    assert n_bytes > 2 * 8 * 40 * 40
+    assert f"every run loads {n_bytes:,} bytes" in out
+    assert f"{n_bytes // PRESETS['nano'].port_bytes:,} cycles" in out
+
+
 def test_compile_takes_a_yaml_model_and_a_yaml_machine(here: Path) -> None:
     spec = load_model(here / "model.safetensors").spec.model_dump_json()
     (here / "model.yaml").write_text(json.dumps({**json.loads(spec), "weights": {"random": 1}}))
