@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError, nearest
@@ -93,6 +94,13 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     return min(found, key=lambda m: in_sequence(m, arch))
 
 
+class _Fits(NamedTuple):
+    """A model that fits, and the attempts of its phases."""
+
+    found: Mapped
+    chosen: tuple[int, ...]
+
+
 class ModelSearch:
     """The search for a model on a machine, with trees of one kind (`PhaseSearch`)."""
 
@@ -138,23 +146,39 @@ class ModelSearch:
         Weights of all phases stay in the scratchpads if that fits, in whatever way; else those of
         some phases, the fewest elements, are loaded in every run.
         """
-        found = self._quickest(self._choices())
-        sets = self._reloads() if found is None else iter(())
-        while found is None:
-            reloading = next(sets, None)
-            if reloading is None:
-                raise nearest(self.failures)
-            self.reloading = reloading
-            found = self._quickest(self._alike())
-        return found
+        found = self._first(self._choices()) or self._reloaded()
+        if found is None:
+            raise nearest(self.failures)
+        return quickest(self._placements(*found), self.arch)
 
-    def _quickest(self, choices: Iterable[tuple[int, ...]]) -> Mapped | None:
-        """Return the quickest model of the first choice that fits."""
+    def _first(self, choices: Iterable[tuple[int, ...]]) -> _Fits | None:
+        """Return the first choice that fits."""
         for chosen in choices:
             found = self._try(chosen)
             if found:
-                return quickest(self._placements(found, chosen), self.arch)
+                return _Fits(found, chosen)
         return None
+
+    def _reloaded(self) -> _Fits | None:
+        """Return the first that fits where weights of some phases are loaded in every run.
+
+        What does not fit with those of all phases does not fit with those of some.
+        """
+        sets = list(self._reloads())
+        if not sets:
+            return None
+        found = self._reloading(sets[-1])
+        for each in sets[:-1] if found else ():
+            fewer = self._reloading(each)
+            if fewer:
+                return fewer
+        self.reloading = sets[-1]
+        return found
+
+    def _reloading(self, phases: frozenset[int]) -> _Fits | None:
+        """Return the first that fits where the weights of these phases are loaded in every run."""
+        self.reloading = phases
+        return self._first(self._alike())
 
     def _reloads(self) -> Iterator[frozenset[int]]:
         """Yield sets of phases whose weights every run may load, the fewest elements first.
@@ -231,6 +255,8 @@ class ModelSearch:
         try:
             found = place(serial=False)
         except MappingError:
+            if not any(len(net.part.steps) > 1 for each in nets for net in each.all):
+                raise  # there are no intermediates
             found = place(serial=True)
         check_words(found.programs(None, self.arch).run, self.arch)
         return found

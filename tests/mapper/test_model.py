@@ -147,8 +147,8 @@ def test_a_model_that_does_not_fit_names_the_scratchpad() -> None:
         map_model(problem, WIDE["nano"])
 
 
-def test_a_stack_that_does_not_fit_is_refused_in_seconds() -> None:
-    stages = [dense_layer(f"layers.{k}", CellKind.LSTM, 64, 64) for k in range(4)]
+def test_a_stack_of_layers_that_do_not_fit_is_refused_in_seconds() -> None:
+    stages = [dense_layer(f"layers.{k}", CellKind.LSTM, 160, 160) for k in range(4)]
     before = time.perf_counter()
     with pytest.raises(MappingError, match="scratchpad"):
         map_model(last(*stages), WIDE["small"])

@@ -160,7 +160,7 @@ CELL = Lstm(
 LONG = {"nano": (NANO, (BLOCKS, CELL)), "flex": (NANO.override(fold="flex"), (HELD, CELL))}
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", ["nano", pytest.param("flex", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("kind", [Load, Store])
 def test_a_stop_in_any_cycle_leaves_nothing_behind(
     kind: type[Load | Store], name: str, native_cache: Path

@@ -26,12 +26,11 @@ BUILT = pytest.mark.parametrize(
         pytest.param(PRESETS["base"], 36, id="base"),
         pytest.param(MACHINES["least"], 72, id="least"),
         pytest.param(MACHINES["flex"], 72, id="flex"),
-        pytest.param(MACHINES["flex4"], 36, id="flex4"),
         pytest.param(MACHINES["inner"], 36, id="inner"),
         pytest.param(MACHINES["outer"], 24, id="outer"),
         *(
             pytest.param(MACHINES[name], 72, id=name, marks=pytest.mark.nightly)
-            for name in ("wide", "tall", "wordy", "low", "flex2", "dots")
+            for name in ("wide", "tall", "wordy", "low", "flex2", "flex4", "dots")
         ),
     ],
 )
