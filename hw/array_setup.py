@@ -163,7 +163,7 @@ class ArraySetup(wiring.Component):
         n_k = product(coming.nk0[:n_bits], coming.nk1[:n_bits])
         with m.If(self.moves):
             m.d.sync += [
-                of_k.eq(ceil_log2(n_k[: self.arch.rows.bit_length()])),
+                of_k.eq(ceil_log2(n_k[:n_bits])),
                 of_b.eq(ceil_log2(coming.nb)),
             ]
         m.d.comb += of_blocks.eq(of_k + of_b)

@@ -24,6 +24,8 @@ from einchip.mapper.wires import common_factors, modes_of
 MAX_TRIES = 200
 #: Phases up to which every set of them is tried whose weights every run loads.
 MAX_SUBSETS = 4
+#: No phase.
+NONE: frozenset[int] = frozenset()
 
 
 def divide(problem: ModelProblem) -> list[Asked]:
@@ -95,10 +97,11 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
 
 
 class _Fits(NamedTuple):
-    """A model that fits, and the attempts of its phases."""
+    """A model that fits, the attempts of its phases, and those that every run loads weights of."""
 
     found: Mapped
     chosen: tuple[int, ...]
+    reloading: frozenset[int]
 
 
 class ModelSearch:
@@ -112,7 +115,6 @@ class ModelSearch:
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
         self.failures: list[MappingError] = []
-        self.reloading: frozenset[int] = frozenset()
 
     def _laid(self, asked: Asked) -> Asked:
         """Return a phase that reads flat vectors where it has no factors in common with writers."""
@@ -149,14 +151,16 @@ class ModelSearch:
         found = self._first(self._choices()) or self._reloaded()
         if found is None:
             raise nearest(self.failures)
-        return quickest(self._placements(*found), self.arch)
+        return quickest(self._placements(found), self.arch)
 
-    def _first(self, choices: Iterable[tuple[int, ...]]) -> _Fits | None:
-        """Return the first choice that fits."""
+    def _first(
+        self, choices: Iterable[tuple[int, ...]], reloading: frozenset[int] = NONE
+    ) -> _Fits | None:
+        """Return the first choice that fits where every run loads the weights of some phases."""
         for chosen in choices:
-            found = self._try(chosen)
+            found = self._try(chosen, reloading)
             if found:
-                return _Fits(found, chosen)
+                return _Fits(found, chosen, reloading)
         return None
 
     def _reloaded(self) -> _Fits | None:
@@ -167,18 +171,12 @@ class ModelSearch:
         sets = list(self._reloads())
         if not sets:
             return None
-        found = self._reloading(sets[-1])
+        found = self._first(self._alike(), sets[-1])
         for each in sets[:-1] if found else ():
-            fewer = self._reloading(each)
+            fewer = self._first(self._alike(), each)
             if fewer:
                 return fewer
-        self.reloading = sets[-1]
         return found
-
-    def _reloading(self, phases: frozenset[int]) -> _Fits | None:
-        """Return the first that fits where the weights of these phases are loaded in every run."""
-        self.reloading = phases
-        return self._first(self._alike())
 
     def _reloads(self) -> Iterator[frozenset[int]]:
         """Yield sets of phases whose weights every run may load, the fewest elements first.
@@ -203,15 +201,15 @@ class ModelSearch:
             subsets = [frozenset(order[:n]) for n in range(2, n_phases + 1)]
         yield from sorted(subsets, key=lambda s: (sum(sizes[p] for p in s), len(s)))
 
-    def _placements(self, found: Mapped, chosen: tuple[int, ...]) -> Iterator[Mapped]:
+    def _placements(self, fits: _Fits) -> Iterator[Mapped]:
         """Yield a model that fits; of one with large cells also without weights in the window.
 
         Addends from there hold up the vector unit, from elsewhere the array.
         """
-        yield found
-        if self.arch.y_window and any(is_large(p) for p in found.phases):
+        yield fits.found
+        if self.arch.y_window and any(is_large(p) for p in fits.found.phases):
             with contextlib.suppress(MappingError):
-                yield self._assembled(chosen, Window.RESULTS)
+                yield self._assembled(fits.chosen, Window.RESULTS, fits.reloading)
 
     def _alike(self) -> Iterator[tuple[int, ...]]:
         """Yield the attempts, the same one for each phase."""
@@ -238,27 +236,29 @@ class ModelSearch:
                 if self.failures[-1].excess < least:
                     chosen, least = trial, self.failures[-1].excess
 
-    def _try(self, chosen: tuple[int, ...]) -> Mapped | None:
+    def _try(self, chosen: tuple[int, ...], reloading: frozenset[int]) -> Mapped | None:
         ways = (Window.ALL, Window.NONE) if self.arch.y_window else (Window.NONE,)
         for window in ways:
             try:
-                return self._assembled(chosen, window)
+                return self._assembled(chosen, window, reloading)
             except MappingError as error:
                 failure = error
         self.failures.append(failure)
         return None
 
-    def _assembled(self, chosen: tuple[int, ...], window: Window) -> Mapped:
+    def _assembled(
+        self, chosen: tuple[int, ...], window: Window, reloading: frozenset[int]
+    ) -> Mapped:
         """Return a model placed; where it does not fit, network after network."""
         nets = [self._nets(p, k) for p, k in enumerate(chosen)]
-        place = partial(assemble, nets, self.problem, self.arch, window, reloading=self.reloading)
+        place = partial(assemble, nets, self.problem, self.arch, window, reloading=reloading)
         try:
             found = place(serial=False)
         except MappingError:
             if not any(len(net.part.steps) > 1 for each in nets for net in each.all):
                 raise  # there are no intermediates
             found = place(serial=True)
-        check_words(found.programs(None, self.arch).run, self.arch)
+        check_words(found.run(), self.arch)
         return found
 
     def _nets(self, p: int, k: int) -> Nets:

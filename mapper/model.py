@@ -51,7 +51,7 @@ class ModelMapping(ModelMemory):
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        return self.mapped.programs(fracs, self.arch)
+        return self.mapped.programs(fracs)
 
     def host(
         self, n_steps: int, weights: int, sequence: int, output: int, workspace: int = 0
@@ -138,8 +138,8 @@ class ModelMapping(ModelMemory):
     @property
     def reloaded_bytes(self) -> int:
         """Bytes of weights that every run loads, since not all fit the scratchpads at one time."""
-        regions = [r for p in self.mapped.reloading for _, r in p.weights().values()]
-        return sum(r.n_bytes(self.arch) for r in regions)
+        names = {name for phase in self.mapped.reloading for name in phase.weights()}
+        return sum(self.mapped.weights[name][1].n_bytes(self.arch) for name in names)
 
     @property
     def step_cycles(self) -> float:

@@ -65,21 +65,31 @@ class Mapped:
     weights: Mapping[str, tuple[Tensor, Region]]
     records: Mapping[int, int]  # bytes of a record of each host register
 
-    def programs(self, fracs: Mapping[str, int] | None, arch: Architecture) -> Programs:
+    def programs(self, fracs: Mapping[str, int] | None) -> Programs:
         """Return the programs of setup and run.
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        registers: dict[str, int] = {}
-        for loop in self._loops:
-            registers |= loop.registers
-        place = op.Place(self.bases, registers, fracs)
         given = self._setup()
-        setup = emitted(given, straight(given), place)
+        setup = emitted(given, straight(given), self._place(fracs))
+        return Programs(Program((*setup, Halt())), self.run(fracs))
+
+    def run(self, fracs: Mapping[str, int] | None = None) -> Program:
+        """Return the program of a run, whose cycles do not depend on scales.
+
+        Raises MappingError for scales that a shift cannot reach.
+        """
+        place = self._place(fracs)
         run: list[Instruction] = []
         for loop in self._loops:
             run += loop.instructions(place)
-        return Programs(Program((*setup, Halt())), Program((*run, Halt())))
+        return Program((*run, Halt()))
+
+    def _place(self, fracs: Mapping[str, int] | None) -> op.Place:
+        registers: dict[str, int] = {}
+        for loop in self._loops:
+            registers |= loop.registers
+        return op.Place(self.bases, registers, fracs)
 
     @cached_property
     def _loops(self) -> list[PhaseLoop]:
@@ -119,16 +129,16 @@ def assemble(
         return [replace(p, serial=serial, reloads=p.number in reloading) for p in found]
 
     trial = phases(nets, defaultdict(int))
-    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE, serial)
+    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE)
     return placed(phases([n.in_spaces(spaces) for n in nets], spaces), arch)
 
 
 def placed(phases: Sequence[Phase], arch: Architecture) -> Mapped:
     """Return phases with addresses. Raises MappingError when they do not fit."""
-    bases = allocate(*_lifetimes(phases), arch)
     weights = _weights(phases, arch)
     offsets = {name: place.offset for name, (_, place) in weights.items()}
     phases = [replace(p, offsets=offsets) if p.reloads else p for p in phases]
+    bases = allocate(*_lifetimes(phases), arch)
     records: dict[int, int] = {}
     for loop in map(PhaseLoop, phases):
         bases |= loop.aliases(bases)
@@ -164,7 +174,7 @@ def quickest(ways: Iterable[Mapped], arch: Architecture) -> Mapped:
 
 def in_sequence(mapped: Mapped, arch: Architecture) -> int:
     """Return the predicted cycles of a sequence of SEQUENCE time steps."""
-    return predict(mapped.programs(None, arch).run, arch, SEQUENCE)
+    return predict(mapped.run(), arch, SEQUENCE)
 
 
 def _is_busy(mapped: Mapped, arch: Architecture) -> bool:
@@ -186,7 +196,7 @@ def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
         trial[number] = replace(phase, ahead=True, order=())
         with contextlib.suppress(MappingError):
             found = reordered(placed(trial, arch), arch)
-            check_words(found.programs(None, arch).run, arch)
+            check_words(found.run(), arch)
             mapped = min(mapped, found, key=lambda m: in_sequence(m, arch))
     return mapped
 
@@ -216,7 +226,7 @@ def is_large(phase: Phase) -> bool:
 
 def _step_cycles(mapped: Mapped, arch: Architecture) -> float:
     """Return the predicted cycles of a time step. Raises MappingError for too many words."""
-    program = mapped.programs(None, arch).run
+    program = mapped.run()
     check_words(program, arch)
     return step_cycles(program, arch)
 
@@ -224,7 +234,7 @@ def _step_cycles(mapped: Mapped, arch: Architecture) -> float:
 def _order_cycles(mapped: Mapped, number: int, arch: Architecture, order: Order) -> float:
     """Return the predicted cycles of a time step with another order of one phase's loop."""
     phases = tuple(_with_order(mapped, number, order))
-    return step_cycles(replace(mapped, phases=phases).programs(None, arch).run, arch)
+    return step_cycles(replace(mapped, phases=phases).run(), arch)
 
 
 def _with_order(mapped: Mapped, number: int, order: Order) -> list[Phase]:
@@ -244,10 +254,7 @@ def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Ten
 
 # --- what phases hand to one another -----------------------------------------------------------
 def _phases(
-    nets: Sequence[Nets],
-    spaces: Mapping[str, int],
-    problem: ModelProblem,
-    arch: Architecture,
+    nets: Sequence[Nets], spaces: Mapping[str, int], problem: ModelProblem, arch: Architecture
 ) -> list[Phase]:
     """Return the phases with what they read and write."""
     sources = _sources(nets, arch)
@@ -336,9 +343,7 @@ class _Free(NamedTuple):
         return self.reads / self.size
 
 
-def _balanced(
-    phases: Sequence[Phase], arch: Architecture, use: Window, serial: bool
-) -> dict[str, int]:
+def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[str, int]:
     """Return the scratchpads of results, biases, states and staging.
 
     Y for those that are worth most in its window while that has room; X, which the array reads
@@ -358,7 +363,7 @@ def _balanced(
     for phase in phases:
         own = [b for b in phase.buffers() if b.name not in names and b.name not in kept]
         fixed = [*own, *kept.values()]
-        live = phase.lifetimes() if serial else {}
+        live = phase.lifetimes() if phase.serial else {}
         room.append([arch.capacity(s) - _most(fixed, live, s) for s in (0, 1)])
     window = [arch.y_window * arch.lanes for _ in phases]
     spaces: dict[str, int] = {}

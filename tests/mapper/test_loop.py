@@ -85,7 +85,7 @@ def test_steps_of_published_layers_keep_their_cycles(name: str, most: int) -> No
 def test_the_chosen_order_is_no_slower_than_list_scheduling(name: str) -> None:
     mapping = map_model(PROBLEMS[name], BASE)
     plain = placed([replace(p, order=(), ahead=False) for p in mapping.mapped.phases], BASE)
-    scheduled = step_cycles(plain.programs(None, BASE).run, BASE)
+    scheduled = step_cycles(plain.programs(None).run, BASE)
     assert mapping.step_cycles <= scheduled
     assert steady(mapping, PROBLEMS[name]) <= steady(replace(mapping, mapped=plain), PROBLEMS[name])
 
@@ -118,9 +118,7 @@ def test_an_input_part_runs_ahead_where_a_sequence_gains() -> None:
     [phase] = mapping.mapped.phases
     assert phase.ahead
     plain = placed([replace(phase, ahead=False, order=())], BASE)
-    assert mapping.cycles(place.SEQUENCE) < predict(
-        plain.programs(None, BASE).run, BASE, place.SEQUENCE
-    )
+    assert mapping.cycles(place.SEQUENCE) < predict(plain.programs(None).run, BASE, place.SEQUENCE)
     step = mapping.sequence_bytes(2) - mapping.sequence_bytes(1)
     assert mapping.sequence_bytes(1) == 2 * step  # and the record behind the last one
 
