@@ -58,6 +58,13 @@ def summary(s: Mapping[str, Any]) -> str:
     )
 
 
+#: The first columns of the table of layers.
+_LAYER = {
+    "compute": "compute_cycles", "port": "port_cycles", "vector unit": "vector_bound_cycles",
+    "side by side": "micro_batch",
+}  # fmt: skip
+
+
 def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the table of whole layers, and why others are not in it."""
     refused = [r for r in rows if "error" in r]
@@ -71,13 +78,11 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield summary(vars(Summary.of([r["ratio"] for r in rows])))
     yield ""
     causes = list(rows[0]["loss"]) if rows else []
-    columns = ("compute", "port", "vector unit", "side by side", "cycles per step", "ratio")
-    columns = (*columns, *causes, "copies")
+    columns = (*_LAYER, "cycles per step", "ratio", *causes, "copies")
     yield f"| layer | {' | '.join(columns)} |"
     yield "|---|" + "---:|" * len(columns)
     for r in rows:
-        bounds = ("compute_cycles", "port_cycles", "vector_bound_cycles")
-        numbers = (*(r[name] for name in bounds), r["micro_batch"])
+        numbers = [r[name] for name in _LAYER.values()]
         lost = (*r["loss"].values(), r["copy_cycles"])
         yield (
             f"| {r['name']} | {' | '.join(f'{n:,.0f}' for n in numbers)} | "

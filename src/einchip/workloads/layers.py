@@ -178,23 +178,32 @@ def measure_layer(layer: Layer | Refused, arch: Architecture) -> LayerFigures | 
     """
     if isinstance(layer, Refused):
         return layer
-    best: LayerFigures | None = None
-    error: Exception | None = None
     try:
-        bounds = {n: step_bounds(layer, arch, n) for n in divisors(layer.batch)}
-        for n, own in bounds.items():
-            if best is None or own.total * (layer.batch // n) < best.cycles_per_step:
-                try:
-                    found = _figures(layer, arch, n, bounds[layer.batch])
-                except (MappingError, ProgramError) as failed:
-                    error = failed
-                    continue
-                if best is not None and found.cycles_per_step > best.cycles_per_step:
-                    break
-                best = found
-    except NetworkError as failed:
-        error = failed
-    return best or Refused(layer.name, " ".join(str(error).split()))
+        return _quickest(layer, arch)
+    except (MappingError, NetworkError, ProgramError) as error:
+        return Refused(layer.name, " ".join(str(error).split()))
+
+
+def _quickest(layer: Layer, arch: Architecture) -> LayerFigures:
+    """Return the figures of the quickest division; raises the last error where none fits."""
+    bounds = step_bounds(layer, arch, layer.batch)
+    best: LayerFigures | None = None
+    error: MappingError | ProgramError | None = None
+    for n in divisors(layer.batch):
+        runs = layer.batch // n
+        if best and step_bounds(layer, arch, n).total * runs >= best.cycles_per_step:
+            continue
+        try:
+            found = _figures(layer, arch, n, bounds)
+        except (MappingError, ProgramError) as failed:
+            error = failed
+            continue
+        if best and found.cycles_per_step > best.cycles_per_step:
+            break
+        best = found
+    if best is None:
+        raise error or MappingError("batch: found 0 sequences, expected at least 1")
+    return best
 
 
 def _figures(layer: Layer, arch: Architecture, n: int, bounds: StepBounds) -> LayerFigures:
