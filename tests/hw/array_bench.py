@@ -4,7 +4,6 @@
 loop over cycles. It shares no code with the RTL.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,13 +19,11 @@ from einchip.hw.interfaces import READ_CLIENTS
 from einchip.hw.scratchpad import Scratchpad
 from einchip.program import Act, Contract
 from einchip.reference import Memory
-from tests.hw.simulator import Bench
+from tests.hw.simulator import bench_of
 
 #: Which tokens are positive in a cycle, and which scratchpads the vector unit reads, as bit masks.
 Schedule = Callable[[int], int]
 NO_REGISTERS = (0,) * 8
-#: Machines that stay compiled.
-KEPT = 6
 #: What counts as an activation.
 CURVED = (Act.SIGMOID, Act.TANH)
 
@@ -138,12 +135,6 @@ class Run:
     memory: Memory
 
 
-@functools.lru_cache(maxsize=KEPT)
-def bench_of(arch: Architecture) -> Bench[Machine]:
-    """Return the machine of an architecture, compiled once."""
-    return Bench(Machine(arch))
-
-
 def run(
     arch: Architecture,
     contracts: list[Contract],
@@ -154,7 +145,7 @@ def run(
     limit: int = 20_000,
 ) -> Run:
     """Run CONTRACTs on the RTL, offered in every cycle in which `pause` is 0."""
-    simulated = bench_of(arch)
+    simulated = bench_of(Machine, arch)
     machine = simulated.dut
     cycles: list[Cycle] = []
     result = [memory]

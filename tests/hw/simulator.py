@@ -1,14 +1,19 @@
 """A simulator for many runs: to compile a component takes longer than most runs of it."""
 
+import functools
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from amaranth.sim import Simulator
 
+from einchip.arch import Architecture
+
 #: A testbench; background ones may go on for ever.
 Testbench = Callable[[Any], Coroutine[Any, Any, None]]
 #: Background testbenches of a run at most.
 MAX_BACKGROUND = 4
+#: Components that stay compiled.
+KEPT = 8
 Dut = TypeVar("Dut")
 
 
@@ -55,6 +60,12 @@ class Bench(Generic[Dut]):
         await self._main(ctx)
         self._ended = True
         await ctx.tick()  # in which the others end
+
+
+@functools.lru_cache(maxsize=KEPT)
+def bench_of(component: Callable[[Architecture], Dut], arch: Architecture) -> Bench[Dut]:
+    """Return the bench of a machine's component, compiled once."""
+    return Bench(component(arch))
 
 
 class _Until(Awaitable[None]):

@@ -1,6 +1,5 @@
 """hw.load and hw.store against einchip.reference (what they move) and docs/timing.md (when)."""
 
-import functools
 import operator
 import random
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from einchip.hw.load import LoadUnit
 from einchip.hw.store import StoreUnit
 from einchip.program import TOKENS, Error, Halt, Load, Program, Store
 from tests.hw.axi_memory import AxiMemory
-from tests.hw.simulator import Bench
+from tests.hw.simulator import bench_of
 
 NANO = PRESETS["nano"]
 MACHINES = {
@@ -139,11 +138,6 @@ class Pads:
             cycle += 1
 
 
-@functools.cache
-def bench_of(arch: Architecture) -> Bench[Both]:
-    return Bench(Both(arch))
-
-
 def run(
     arch: Architecture,
     transfers: list[Transfer],
@@ -162,7 +156,7 @@ def run(
 
     A fault stops both units in the next cycle, as in the machine.
     """
-    machine = bench_of(arch)
+    machine = bench_of(Both, arch)
     dut = machine.dut
     units: tuple[Any, ...] = (dut.load, dut.store)
     memory = memory.copy()

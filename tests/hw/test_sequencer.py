@@ -1,6 +1,5 @@
 """hw.sequencer.Sequencer against einchip.reference (what it does) and docs/timing.md (when)."""
 
-import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,7 @@ from einchip.program import (
     Unit,
     UnitInstruction,
 )
-from tests.hw.simulator import Bench
+from tests.hw.simulator import bench_of
 
 NANO = PRESETS["nano"].override(program_words=128)
 FLAT = NANO.override(cols=16, lanes=16)
@@ -65,11 +64,6 @@ class Ran:
     stalls: int = 0
 
 
-@functools.cache
-def bench_of(arch: Architecture) -> Bench[Sequencer]:
-    return Bench(Sequencer(arch))
-
-
 def run(
     code: bytes,
     host: reference.Host | None = None,
@@ -81,7 +75,7 @@ def run(
 ) -> Ran:
     """Run a binary to HALT or its first fault; with a seed, slots are taken at random."""
     host = host or reference.Host()
-    machine = bench_of(arch)
+    machine = bench_of(Sequencer, arch)
     dut = machine.dut
     ran = Ran()
     rng = random.Random(seed)

@@ -1,6 +1,5 @@
 """A bench for hw.vector: scratchpads with contention, and the rules of docs/timing.md."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from einchip.arch import READ_LATENCY, VECTOR_WRITES, Architecture
 from einchip.hw.vector import VectorUnit
 from einchip.program import REGISTERS, Vector
 from einchip.reference import Memory
-from tests.hw.simulator import Bench
+from tests.hw.simulator import bench_of
 
 Outputs = dict[str, int | None]
 NO_REGISTERS = (0,) * REGISTERS
@@ -236,12 +235,6 @@ def offer(ctx: Any, dut: VectorUnit, i: Vector | None) -> None:
             ctx.set(payload[name], getattr(i, f"{name}_base"))
 
 
-@functools.cache
-def bench_of(arch: Architecture) -> Bench[VectorUnit]:
-    """Return the unit of a machine, compiled once."""
-    return Bench(VectorUnit(arch))
-
-
 def run(
     arch: Architecture,
     program: Sequence[Vector],
@@ -249,7 +242,7 @@ def run(
     pattern: Callable[[int], Inputs],
 ) -> list[Outputs]:
     """Run to the end on `memory`; assert in every cycle what the model says. Return the cycles."""
-    machine = bench_of(arch)
+    machine = bench_of(VectorUnit, arch)
     dut = machine.dut
     model, pads = Model(arch), Scratchpads(arch, memory)
     seen: list[Outputs] = []
