@@ -97,8 +97,8 @@ class Drain(wiring.Component):
         set; whether it is the instruction's last.
     select, column
         To and from the array.
-    read_x, read_y, read_w, write_x, write_y
-        Of the scratchpads (`read_w`: of Y's window, where there is one).
+    read_x, read_y, read_x_window, read_y_window, write_x, write_y
+        Of the scratchpads, and of the windows that there are.
     give, done : out
         In the cycle of an instruction's last write: its tokens; 1.
     drained, activated : out

@@ -18,7 +18,6 @@ from einchip.program import (
     Instruction,
     Load,
     Lstm,
-    Space,
 )
 
 
@@ -109,8 +108,8 @@ class WriteSignature(wiring.Signature):
 
 
 def read_ports(arch: Architecture) -> tuple[str, ...]:
-    """Return the names of the read ports: X, Y, and Y's window if there is one."""
-    return ("x", "y", "w") if arch.y_window else ("x", "y")
+    """Return the names of the read ports: X, Y, and the windows that there are."""
+    return ("x", "y", *(f"{'xy'[space]}_window" for space in arch.windows))
 
 
 def chosen_port(arch: Architecture, space: Value, address: Value) -> Value:
@@ -118,11 +117,12 @@ def chosen_port(arch: Architecture, space: Value, address: Value) -> Value:
 
     The address is in range; the array's operands do not choose.
     """
-    if not arch.y_window:
-        return Cat(~space, space)
-    low, high = clog2(arch.y_window * arch.lanes), arch.address_bits(Space.Y)
-    inside = space & address[low:high].all()
-    return Cat(~space, space & ~inside, inside)
+    chosen, windows = [~space, space], []
+    for k in arch.windows:
+        low, high = clog2(arch.window(k) * arch.lanes), arch.address_bits(k)
+        windows.append(chosen[k] & address[low:high].all())
+        chosen[k] = chosen[k] & ~windows[-1]
+    return Cat(*chosen, *windows)
 
 
 def stream_ports(arch: Architecture) -> data.StructLayout:

@@ -1,4 +1,4 @@
-"""A banked scratchpad: in each cycle a vector of lanes read and one written; Y has a window."""
+"""A banked scratchpad with a window: in each cycle a vector of lanes read and one written."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from einchip.hw.interfaces import (
     offset_bits,
 )
 from einchip.hw.pipeline import delay, one_hot, popcount
-from einchip.program import Error, Space
+from einchip.program import Error
 
 
 class _Access(NamedTuple):
@@ -48,8 +48,9 @@ class Scratchpad(wiring.Component):
     A write with an enabled lane outside the scratchpad is not performed on any lane, and a read's
     data are then undefined; the fault stands in the cycle after the grant.
 
-    Y may have a window: its last `y_window` rows are kept twice, and the copies, written with the
-    banks, have a read port of their own for every client but the array. It takes the same cycles.
+    It may have a window: its last `arch.window(space)` rows are kept twice, and the copies, written
+    with the banks, have a read port of their own for every client but the array, which takes the
+    same cycles.
 
     Parameters
     ----------
@@ -87,9 +88,9 @@ class Scratchpad(wiring.Component):
             raise AssertionError("the scratchpad's pipeline has other depths than einchip.arch")
         self.arch, self.space, self.check_conflicts = arch, space, check_conflicts
         depth = arch.capacity(space) // arch.lanes
-        self.windowed = space == Space.Y and arch.y_window > 0
+        self.windowed = space in arch.windows
         self.banks = self._memories(depth)
-        self.copies = self._memories(arch.y_window) if self.windowed else []
+        self.copies = self._memories(arch.window(space)) if self.windowed else []
         super().__init__(
             {f"read_{c}": In(ReadSignature(arch)) for c in READ_CLIENTS}
             | {f"write_{c}": In(WriteSignature(arch)) for c in WRITE_CLIENTS}

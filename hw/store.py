@@ -126,8 +126,8 @@ class StoreUnit(wiring.Component):
     issue : IssueSignature(TRANSFER_ISSUE), in
     tokens : TokenSignature, out
     axi : AxiWriteSignature(port_bytes), out
-    read_x, read_y, read_w : ReadSignature, out
-        `read_w` where Y has a window.
+    read_x, read_y, read_x_window, read_y_window : ReadSignature, out
+        Of the windows that there are.
     stop : in
     idle : out
         No instruction in the slot, the setup stage or execution.

@@ -114,9 +114,9 @@ class Top(wiring.Component):
         array, vector = units["array"], units["vector"]
         window = (
             {
-                "window_drain": array.drain_read_w,
-                "window_vector": vector.read_w,
-                "window_dma": units["store"].read_w,
+                "window_drain": getattr(array, f"drain_read_{s}_window"),
+                "window_vector": getattr(vector, f"read_{s}_window"),
+                "window_dma": getattr(units["store"], f"read_{s}_window"),
             }
             if self.scratchpads[space].windowed
             else {}

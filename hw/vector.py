@@ -62,8 +62,8 @@ class VectorUnit(wiring.Component):
     -------
     issue : IssueSignature(VECTOR_ISSUE), in
     tokens : TokenSignature(TOKENS), out
-    read_x, read_y, read_w : ReadSignature(arch), out
-        `read_w` where Y has a window. Requested only in cycles in which the read is issued when it
+    read_x, read_y, read_x_window, read_y_window : ReadSignature(arch), out
+        Of the windows that there are. Requested only in cycles in which the read is issued when it
         is granted.
     write_x, write_y : WriteSignature(arch), out
     stop : in

@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
     @property
     def worth(self) -> float:
-        """Cycles of reads that a place in Y's window takes from the array's port, per element."""
+        """Cycles of reads that a place in a window takes from the array's port, per element."""
         return self.buffer.reads / self.elements
 
 
@@ -41,9 +41,8 @@ def allocate(
     spans = [_span(b, lifetimes) for b in buffers]
     failed: list[int] = []
     for space in (0, 1):
-        window = arch.window_base if space else arch.capacity(space)
         own, capacity = [s for s in spans if s.buffer.space == space], arch.capacity(space)
-        found = _pack(own, capacity, window) or _pack(own, capacity, capacity)
+        found = _pack(own, capacity, arch.window_base(space)) or _pack(own, capacity, capacity)
         if found is None:
             failed.append(space)
         else:

@@ -227,9 +227,9 @@ class _Folder:
         return sorted(best.values(), key=lambda e: e.total)
 
     def _reads_window(self, sizes: Mapping[str, int]) -> bool:
-        """Tell whether Y's window has room for the addend, of the result's size, and the result."""
-        elements = prod(sizes[i] for i in self.task.root.indices)
-        return 2 * elements <= self.task.arch.y_window * self.task.arch.lanes
+        """Tell whether windows have room for the addend, of the result's size, and the result."""
+        arch, elements = self.task.arch, prod(sizes[i] for i in self.task.root.indices)
+        return sum(arch.window(s) * arch.lanes // elements for s in arch.windows) >= 2
 
     def _folds(self, step: Node, executions: int) -> list[tuple[bool, float, Candidate]]:
         """Return the folds to try: whether the right operand is in X, what it counts for, fold."""

@@ -11,7 +11,7 @@ def issue_cycles(
     """Cycles for which a CONTRACT holds the array: the next one may issue, or drain, after them.
 
     A tile takes the slots of its iterations, or the drain of its rows where that takes longer. With
-    `addend` a drained row takes a cycle from the array: it reads an addend, not through Y's window.
+    `addend` a drained row takes a cycle from the array: it reads an addend, not through a window.
     `held` vectors of X are kept while `passing` vectors of Y pass (nh and Q of `program.Contract`).
     """
     rows = passing * n_m

@@ -202,12 +202,12 @@ class ModelSearch:
         yield from sorted(subsets, key=lambda s: (sum(sizes[p] for p in s), len(s)))
 
     def _placements(self, fits: _Fits) -> Iterator[Mapped]:
-        """Yield a model that fits; of one with large cells also without weights in the window.
+        """Yield a model that fits; of one with large cells also without weights in the windows.
 
         Addends from there hold up the vector unit, from elsewhere the array.
         """
         yield fits.found
-        if self.arch.y_window and any(is_large(p) for p in fits.found.phases):
+        if self.arch.windows and any(is_large(p) for p in fits.found.phases):
             with contextlib.suppress(MappingError):
                 yield self._assembled(fits.chosen, Window.RESULTS, fits.reloading)
 
@@ -237,7 +237,7 @@ class ModelSearch:
                     chosen, least = trial, self.failures[-1].excess
 
     def _try(self, chosen: tuple[int, ...], reloading: frozenset[int]) -> Mapped | None:
-        ways = (Window.ALL, Window.NONE) if self.arch.y_window else (Window.NONE,)
+        ways = (Window.ALL, Window.NONE) if self.arch.windows else (Window.NONE,)
         for window in ways:
             try:
                 return self._assembled(chosen, window, reloading)

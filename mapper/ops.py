@@ -27,7 +27,7 @@ class Buffer:
     """A range of a scratchpad. A toggled one exists twice and alternates by iteration.
 
     `reads`: cycles for which addends, the vector unit or STOREs read it in an iteration, which is
-    what a place in Y's window is worth.
+    what a place in a window is worth.
     """
 
     name: str

@@ -39,7 +39,7 @@ from einchip.program import Halt, Instruction, Program, Unit
 
 
 class Window(Enum):
-    """What is given a place in Y's window: all that is worth it, not what setup loads, nothing."""
+    """What is given a place in a window: all that is worth it, not what setup loads, nothing."""
 
     ALL = "all"
     RESULTS = "results"
@@ -129,7 +129,7 @@ def assemble(
         return [replace(p, serial=serial, reloads=p.number in reloading) for p in found]
 
     trial = phases(nets, defaultdict(int))
-    spaces = _balanced(trial, arch, window if arch.y_window else Window.NONE)
+    spaces = _balanced(trial, arch, window if arch.windows else Window.NONE)
     return placed(phases([n.in_spaces(spaces) for n in nets], spaces), arch)
 
 
@@ -335,26 +335,42 @@ class _Free(NamedTuple):
     size: int
     phase: int
     kept: bool
-    reads: int
+    reads: Mapping[Unit, int]
 
     @property
     def worth(self) -> float:
-        """Cycles of reads that a place in Y's window takes from the array's port, per element."""
-        return self.reads / self.size
+        """Cycles of reads that a place in a window takes from the array's port, per element."""
+        return sum(self.reads.values()) / self.size
+
+    def disturbed(self, accesses: Mapping[Unit, int]) -> tuple[int, int]:
+        """Return how bad a place beside these is: accesses of other units, less its own ones."""
+        own = sum(n for unit, n in accesses.items() if unit in self.reads)
+        return sum(accesses.values()) - own, -own
 
 
 def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[str, int]:
     """Return the scratchpads of results, biases, states and staging.
 
-    Y for those that are worth most in its window while that has room; X, which the array reads
-    less often, for others that are read; else where most room is.
+    A window for those that are worth most there while it has room. Of two the one that other units
+    use less, so that the vector unit has the ports of one scratchpad, that of h, while the array
+    adds and drains the input part of the next step in the other one. X, which the array reads less
+    often, for others that are read; else where most room is.
     """
     free = []
     for phase in phases:
-        reads = op.reading(phase.body)
+        reads = {
+            unit: op.reading(o for o in phase.body if o.unit is unit)
+            for unit in (Unit.ARRAY, Unit.VECTOR, Unit.STORE)
+        }
         sizes = {t.name: t.layout.extent for t in phase.nets.free_results} | phase.extra_buffers
         free += [
-            _Free(n, op.whole_vectors(size, arch), phase.number, n in phase.kept, reads[n])
+            _Free(
+                n,
+                op.whole_vectors(size, arch),
+                phase.number,
+                n in phase.kept,
+                {u: r[n] for u, r in reads.items() if r[n]},
+            )
             for n, size in sizes.items()
         ]
     names = {f.name for f in free}
@@ -365,16 +381,20 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
         fixed = [*own, *kept.values()]
         live = phase.lifetimes() if phase.serial else {}
         room.append([arch.capacity(s) - _most(fixed, live, s) for s in (0, 1)])
-    window = [arch.y_window * arch.lanes for _ in phases]
+    left = [[arch.window(s) * arch.lanes for s in (0, 1)] for _ in phases]
+    used = [_used_by_vectors(phase, names) for phase in phases]
     spaces: dict[str, int] = {}
     for f in sorted(free, key=lambda f: (-f.worth, -f.size)):
         touched = range(len(room)) if f.kept else [f.phase]
         inside = use is Window.ALL or (use is Window.RESULTS and not f.kept)
-        if inside and f.worth and all(f.size <= min(window[p], room[p][1]) for p in touched):
-            spaces[f.name] = 1
+        fitting = [s for s in (1, 0) if all(f.size <= min(left[p][s], room[p][s]) for p in touched)]
+        if inside and f.worth and fitting:
+            space = min(fitting, key=lambda s: max(f.disturbed(used[p][s]) for p in touched))
+            spaces[f.name] = space
             for p in touched:
-                window[p] -= f.size
-                room[p][1] -= f.size
+                left[p][space] -= f.size
+                room[p][space] -= f.size
+                used[p][space].update(f.reads)
     for f in sorted(free, key=lambda f: -f.size):
         if f.name not in spaces:
             rooms = room if f.kept else [room[f.phase]]
@@ -384,6 +404,16 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
             for r in rooms:
                 r[spaces[f.name]] -= f.size
     return spaces
+
+
+def _used_by_vectors(phase: Phase, free: Collection[str]) -> tuple[Counter[Unit], Counter[Unit]]:
+    """Return by scratchpad what the vector unit writes in a loop, `free` buffers left out."""
+    spaces = {b.name: b.space for b in phase.buffers() if b.name not in free}
+    found = Counter[Unit](), Counter[Unit]()
+    for o in phase.body:
+        for name in o.writes & spaces.keys() if o.unit is Unit.VECTOR else ():
+            found[spaces[name]][Unit.VECTOR] += 1
+    return found
 
 
 def _most(buffers: Iterable[op.Buffer], live: Mapping[str, tuple[int, int]], space: int) -> int:

@@ -349,7 +349,7 @@ class Stream:
 
         Those of the program (`timeline`), which leaves out ports for which transfers wait:
         a load and the rows that are drained into its scratchpad take turns, and so do the array
-        and a store that does not read through the window.
+        and a store that does not read through a window.
         """
         period = timeline.step_cycles(self.programs().run, self.arch, WARM_UP, MEASURED)
         return max(period, self._loading, self._storing)
@@ -530,7 +530,7 @@ def folded(
 
 def way_of(network: Network, arch: Architecture, streamed: str, node: tree.Node, part: Part) -> Way:
     """Return a folded tree with its result where stores disturb least."""
-    space = 1 if arch.y_window else part.tensors[streamed].space ^ 1
+    space = max(arch.windows, default=part.tensors[streamed].space ^ 1)
     part = part.with_result_in(space)
     return Way(network, arch, streamed, node, part, merged_of(network, node))
 

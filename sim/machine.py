@@ -208,7 +208,7 @@ class _Machine:
         load.advance(t, end, sorted(written))
         taken = [Spans() for _ in PORT_SPACES]
         if store.in_flight:
-            operands = (*array.read_spans, Spans())
+            operands = (*array.read_spans, Spans(), Spans())
             clients = zip(array.addends, vector.read_spans, operands, strict=True)
             for port, its in enumerate(clients):
                 taken[port] = Spans(sorted(span for spans in its for span in spans.within(t, end)))

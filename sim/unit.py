@@ -51,9 +51,9 @@ class Stop:
     address: int
 
 
-RANK_SEQUENCER, RANK_LOAD, RANK_STORE, RANK_TOKENS = 0, 6, 7, 8
-#: Of the read ports (of X, of Y, of its window), and of the write ports.
-RANKS_READ, RANKS_WRITE = (1, 4, 3), (2, 5)
+RANK_SEQUENCER, RANK_LOAD, RANK_STORE, RANK_TOKENS = 0, 7, 8, 9
+#: Of the read ports (of X, of Y, of their windows), and of the write ports.
+RANKS_READ, RANKS_WRITE = (2, 5, 1, 4), (3, 6)
 
 
 def read_stop(granted: int, port: int, address: int) -> Stop:

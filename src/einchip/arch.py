@@ -56,10 +56,10 @@ READ_BURSTS: Final = 4
 WRITE_BURSTS: Final = 4
 #: Beats that a store may hold between its read grant and the memory port.
 STORE_BEATS: Final = 8
-#: The scratchpad that each read port reads: X, Y, and Y's window.
-PORT_SPACES: Final = (0, 1, 1)
-#: The read port of Y's window.
-WINDOW_PORT: Final = 2
+#: The scratchpad that each read port reads: X, Y, X's window, Y's window.
+PORT_SPACES: Final = (0, 1, 0, 1)
+#: The read ports of the windows of X and of Y.
+WINDOW_PORTS: Final = (2, 3)
 
 
 class ArchError(ValueError):
@@ -99,11 +99,12 @@ class Architecture(BaseModel):
     acc_bits: int = Field(default=0, description="width of an accumulator; 0 = 2 * data_bits + 16")
     x_depth: int = Field(ge=16, description="rows of scratchpad X (elements per bank)")
     y_depth: int = Field(ge=16, description="rows of scratchpad Y (elements per bank)")
-    y_window: int = Field(
+    x_window: int = Field(
         default=0,
         ge=0,
-        description="last rows of scratchpad Y that have a second read port, not for the array",
+        description="last rows of scratchpad X that have a second read port, not for the array",
     )
+    y_window: int = Field(default=0, ge=0, description="the same of scratchpad Y")
     port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
     program_words: int = Field(
         default=512, ge=32, le=65536, description="128-bit words of program memory"
@@ -126,11 +127,13 @@ class Architecture(BaseModel):
             n = getattr(self, field)
             if n & (n - 1):
                 raise ValueError(f"{field}: found {n}, expected a power of two")
-        if self.y_window & (self.y_window - 1) or self.y_window > self.y_depth // 2:
-            raise ValueError(
-                f"y_window: found {self.y_window}, expected 0 or a power of two up to half of the "
-                f"{self.y_depth} rows of Y"
-            )
+        for field, space in (("x_window", 0), ("y_window", 1)):
+            n, depth = self.window(space), self.depth(space)
+            if n & (n - 1) or n > depth // 2:
+                raise ValueError(
+                    f"{field}: found {n}, expected 0 or a power of two up to half of the "
+                    f"{depth} rows of {'XY'[space]}"
+                )
         for field in ("rows", "cols"):
             if getattr(self, field) > self.lanes:
                 raise ValueError(
@@ -155,10 +158,10 @@ class Architecture(BaseModel):
                 f"port_bytes: found {self.port_bytes} ({self.port_elements} elements a beat), "
                 f"expected at most the {self.lanes} lanes that take them"
             )
-        for space, depth in (("x_depth", self.x_depth), ("y_depth", self.y_depth)):
+        for field, depth in (("x_depth", self.x_depth), ("y_depth", self.y_depth)):
             if depth * self.lanes > ADDRESSABLE:
                 raise ValueError(
-                    f"{space}: found {depth} rows of {self.lanes} elements, expected at most "
+                    f"{field}: found {depth} rows of {self.lanes} elements, expected at most "
                     f"{ADDRESSABLE} elements, which an instruction can address"
                 )
         return self
@@ -184,26 +187,38 @@ class Architecture(BaseModel):
         """Vectors of elements that one vector of 16-bit cell states takes."""
         return 16 // self.data_bits
 
-    def capacity(self, space: int) -> int:
-        """Elements of scratchpad X (0) or Y (1)."""
-        return self.lanes * (self.y_depth if space else self.x_depth)
+    def depth(self, space: int) -> int:
+        """Rows of scratchpad X (0) or Y (1)."""
+        return self.y_depth if space else self.x_depth
+
+    def window(self, space: int) -> int:
+        """Rows of the window of scratchpad X (0) or Y (1): its last ones, kept twice."""
+        return self.y_window if space else self.x_window
 
     @property
-    def window_base(self) -> int:
-        """First address of Y's window, which has a second read port."""
-        return (self.y_depth - self.y_window) * self.lanes
+    def windows(self) -> tuple[int, ...]:
+        """The scratchpads that have a window."""
+        return tuple(space for space in (0, 1) if self.window(space))
+
+    def capacity(self, space: int) -> int:
+        """Elements of scratchpad X (0) or Y (1)."""
+        return self.lanes * self.depth(space)
+
+    def window_base(self, space: int) -> int:
+        """First address of a scratchpad's window, which has a second read port."""
+        return (self.depth(space) - self.window(space)) * self.lanes
 
     def in_window(self, space: int, address: int) -> bool:
-        """Whether an address lies in Y's window."""
-        return space == 1 and self.window_base <= address < self.capacity(1)
+        """Whether an address of scratchpad X (0) or Y (1) lies in its window."""
+        return self.window_base(space) <= address < self.capacity(space)
 
     def read_port(self, space: int, address: int) -> int:
-        """Return the read port of a stream that begins at this address: X 0, Y 1, Y's window 2.
+        """Return the read port of a stream that begins at this address: 0, 1 or a WINDOW_PORT.
 
-        Strides are never negative, so that what begins in the window stays in it. The operands of
+        Strides are never negative, so that what begins in a window stays in it. The operands of
         the array are always read through ports 0 and 1.
         """
-        return WINDOW_PORT if self.in_window(space, address) else space
+        return WINDOW_PORTS[space] if self.in_window(space, address) else space
 
     def address_bits(self, space: int) -> int:
         """Bits of an element address in scratchpad X (0) or Y (1)."""
@@ -266,9 +281,10 @@ class Architecture(BaseModel):
             base["acc_bits"] = 0
         if "fold" in fields and "accumulators" not in fields:
             base["accumulators"] = 0
-        depth = fields.get("y_depth")
-        if isinstance(depth, int) and "y_window" not in fields:
-            base["y_window"] = min(self.y_window, max(0, depth // 2))
+        for space, name in enumerate("xy"):
+            depth = fields.get(f"{name}_depth")
+            if isinstance(depth, int) and f"{name}_window" not in fields:
+                base[f"{name}_window"] = min(self.window(space), max(0, depth // 2))
         return _build({**base, **fields}, source)
 
 
@@ -301,6 +317,7 @@ PRESETS: Final[dict[str, Architecture]] = {
             lanes=8,
             x_depth=4096,
             y_depth=4096,
+            x_window=512,
             y_window=512,
             port_bytes=8,
         ),
@@ -310,8 +327,9 @@ PRESETS: Final[dict[str, Architecture]] = {
             rows=16,
             cols=16,
             lanes=16,
-            x_depth=16384,
+            x_depth=32768,
             y_depth=32768,
+            x_window=1024,
             y_window=1024,
             port_bytes=16,
         ),

@@ -263,7 +263,7 @@ class Load(_Transfer):
 class Store(_Transfer):
     """external[...] := scratchpad[addr + i] for `beats` beats of consecutive elements.
 
-    Where the first element lies in the last `y_window` rows of Y, the beats are read through the
+    Where the first element lies in the window of the scratchpad, the beats are read through the
     window's port, and never wait for the array.
     """
 

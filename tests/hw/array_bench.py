@@ -46,9 +46,10 @@ class Machine(wiring.Component):
             wiring.connect(m, getattr(self.unit, f"drain_read_{name}"), pad.read_drain)
             wiring.connect(m, getattr(self.unit, f"drain_write_{name}"), pad.write_drain)
             m.d.comb += pad.stop.eq(self.unit.stop)
-        if self.arch.y_window:
+        for space in self.arch.windows:
             unit: Any = self.unit
-            wiring.connect(m, unit.drain_read_w, self.pads[1].window_drain)
+            port = getattr(unit, f"drain_read_{'xy'[space]}_window")
+            wiring.connect(m, port, self.pads[space].window_drain)
         return m
 
 
@@ -189,7 +190,8 @@ class Rules:
         """Return the mask of the scratchpads whose own ports an addend takes."""
         base = first(i.d_base, i.d_reg, NO_REGISTERS)
         row = base // self.arch.lanes
-        in_window = i.d_space == 1 and row >= self.arch.y_depth - self.arch.y_window
+        rows = (self.arch.x_depth, self.arch.y_depth)[i.d_space]
+        in_window = row >= rows - (self.arch.x_window, self.arch.y_window)[i.d_space]
         return 0 if in_window else 1 << i.d_space
 
     def run(self) -> list[Cycle]:

@@ -43,7 +43,7 @@ MACHINES = [
     machine(4, 4, 4, data_bits=16),
     machine(8, 8, 8, data_bits=16),
     machine(4, 8, 8, y_window=64),
-    machine(8, 4, 8, y_window=128),
+    machine(8, 4, 8, x_window=64, y_window=128),
     machine(4, 4, 8),
 ]
 OUTER_4 = machine(4, 4, 4, fold="op")

@@ -150,13 +150,19 @@ def test_two_lanes_in_one_bank_fail_an_assertion() -> None:
         simulate(dut, bench)
 
 
+WINDOWED = PRESETS["small"].override(
+    rows=4, cols=4, lanes=8, x_depth=16, x_window=8, y_depth=16, y_window=8
+)
+
+
+@pytest.mark.parametrize("space", [0, 1])
 @pytest.mark.parametrize("n", [1, 4, 8])
-def test_the_window_reads_what_was_written_beside_the_other_clients(n: int) -> None:
+def test_the_window_reads_what_was_written_beside_the_other_clients(n: int, space: int) -> None:
     """The oracle is a NumPy array; n lanes come READ_LATENCY cycles after their grant."""
-    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
-    dut: Any = Scratchpad(arch, 1)
+    arch = WINDOWED
+    dut: Any = Scratchpad(arch, space)
     rng = np.random.default_rng(n)
-    cells = np.zeros(arch.capacity(1), dtype=np.int64)
+    cells = np.zeros(arch.capacity(space), dtype=np.int64)
     wanted: dict[int, np.ndarray] = {}
 
     async def bench(ctx: Any) -> None:
@@ -170,7 +176,7 @@ def test_the_window_reads_what_was_written_beside_the_other_clients(n: int) -> N
         await ctx.tick().repeat(WRITE_LATENCY)
         request(ctx, dut.read_array, True, (0, list(range(8)), 255))  # has the other port
         for t in range(40):
-            at = int(rng.integers(0, 8 * arch.lanes // n)) * n + arch.window_base
+            at = int(rng.integers(0, 8 * arch.lanes // n)) * n + arch.window_base(space)
             lanes = [int(p) for p in rng.permutation(arch.lanes)[:n]]
             offsets = [lanes.index(p) if p in lanes else 0 for p in range(arch.lanes)]
             enable = sum(1 << p for p in lanes)
@@ -191,10 +197,10 @@ def test_the_window_reads_what_was_written_beside_the_other_clients(n: int) -> N
     simulate(dut, bench)
 
 
-def test_a_read_beyond_the_window_is_a_fault_and_the_one_that_counts() -> None:
-    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
-    dut: Any = Scratchpad(arch, 1)
-    end = arch.capacity(1)
+@pytest.mark.parametrize("space", [0, 1])
+def test_a_read_beyond_the_window_is_a_fault_and_the_one_that_counts(space: int) -> None:
+    dut: Any = Scratchpad(WINDOWED, space)
+    end = WINDOWED.capacity(space)
 
     async def bench(ctx: Any) -> None:
         request(ctx, dut.window_vector, True, (end - 1, [5] * 8, 0b10))
@@ -202,20 +208,20 @@ def test_a_read_beyond_the_window_is_a_fault_and_the_one_that_counts() -> None:
         assert ctx.get(dut.read_fault.code) == 0
         await ctx.tick()
         assert ctx.get(dut.read_fault.code) == Error.ADDRESS
-        assert ctx.get(dut.read_fault.address) == 1 << 31 | end + 4
+        assert ctx.get(dut.read_fault.address) == space << 31 | end + 4
 
     simulate(dut, bench)
 
 
 def test_of_the_windows_clients_the_drain_comes_first() -> None:
-    arch = PRESETS["small"].override(rows=4, cols=4, lanes=8, y_depth=16, y_window=8)
-    dut: Any = Scratchpad(arch, 1)
+    dut: Any = Scratchpad(WINDOWED, 1)
+    base = WINDOWED.window_base(1)
 
     async def bench(ctx: Any) -> None:
         clients = [getattr(dut, f"window_{name}") for name in WINDOW_CLIENTS]
         for first in range(len(clients)):
             for k, client in enumerate(clients):
-                request(ctx, client, k >= first, (arch.window_base, list(range(8)), 255))
+                request(ctx, client, k >= first, (base, list(range(8)), 255))
             assert [ctx.get(c.ready) for c in clients] == [k <= first for k in range(len(clients))]
             assert ctx.get(dut.read_dma.ready)
 

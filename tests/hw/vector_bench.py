@@ -17,7 +17,7 @@ EVENTS = (
     "vector_ops", "activations", "vector_issue", "vector_stall_port", "vector_stall_write",
     "vector_stall_token", "vector_stall_setup", "vector_idle",
 )  # fmt: skip
-READS = ("read_x", "read_y", "read_w")
+READS = ("read_x", "read_y", "read_x_window", "read_y_window")
 WRITES = ("write_x", "write_y")
 PORTS = (*READS, *WRITES)
 
@@ -70,12 +70,12 @@ def accesses(i: Vector, arch: Architecture) -> tuple[list[Access], list[list[Acc
 
 
 def read_port(i: Vector, source: str, arch: Architecture) -> str:
-    """Return the port of a source: X, Y, or Y's window where its first address lies in it."""
+    """Return the port of a source: a scratchpad's, or its window's with the first address there."""
     name = {"src": "src", "state": "cell"}.get(source, "aux")
-    if not getattr(i, f"{name}_space"):
-        return "read_x"
-    in_window = getattr(i, f"{name}_base") // arch.lanes >= arch.y_depth - arch.y_window
-    return "read_w" if in_window else "read_y"
+    pad = "xy"[getattr(i, f"{name}_space")]
+    n_rows, n_window = getattr(arch, f"{pad}_depth"), getattr(arch, f"{pad}_window")
+    in_window = getattr(i, f"{name}_base") // arch.lanes >= n_rows - n_window
+    return f"read_{pad}" + "_window" * in_window
 
 
 @dataclass
@@ -172,7 +172,8 @@ class Model:
 
 def ports_of(arch: Architecture, ports: Sequence[str]) -> list[str]:
     """Return those that a machine has."""
-    return [port for port in ports if port != "read_w" or arch.y_window]
+    missing = {f"read_{pad}_window" for pad in "xy" if not getattr(arch, f"{pad}_window")}
+    return [port for port in ports if port not in missing]
 
 
 class Scratchpads:
@@ -185,7 +186,7 @@ class Scratchpads:
     def cycle(self, ctx: Any, dut: VectorUnit, inputs: Inputs) -> None:
         """Serve one cycle's requests; its write is seen by the reads of later cycles."""
         for name, reading in self._reading.items():
-            values, data = self.memory.space(int(name != "read_x")), [0] * self.arch.lanes
+            values, data = self.memory.space(int("read_y" in name)), [0] * self.arch.lanes
             for p, a in self._granted(ctx, dut, name, inputs):
                 data[p] = int(values[a])
             reading.append(data)

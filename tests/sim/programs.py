@@ -39,11 +39,11 @@ MACHINES = (
     Architecture(name="c", rows=4, cols=16, lanes=16, x_depth=64, y_depth=64, y_window=16,
                  port_bytes=8, program_words=512),
     Architecture(name="f", fold="flex", rows=4, cols=8, lanes=8, x_depth=64, y_depth=64,
-                 y_window=16, port_bytes=4, burst_beats=4, program_words=512),
+                 x_window=32, y_window=16, port_bytes=4, burst_beats=4, program_words=512),
     Architecture(name="g", fold="flex", accumulators=4, rows=16, cols=4, lanes=16, data_bits=16,
                  x_depth=64, y_depth=32, port_bytes=16, program_words=512),
     Architecture(name="i", fold="ip", rows=8, cols=4, lanes=8, x_depth=64, y_depth=64,
-                 port_bytes=8, program_words=512),
+                 x_window=8, port_bytes=8, program_words=512),
     Architecture(name="o", fold="op", rows=4, cols=8, lanes=8, x_depth=64, y_depth=64,
                  port_bytes=8, program_words=512),
 )  # fmt: skip
@@ -78,10 +78,10 @@ def contracts(draw: st.DrawFn, arch: Architecture) -> Contract:
 
 @st.composite
 def places(draw: st.DrawFn, arch: Architecture, stream: str, most: int) -> dict[str, Any]:
-    """Return space and base of what is read: near the start, in Y's window, or just before it."""
+    """Return space and base of what is read: near the start, in a window, or just before it."""
     space, base = draw(spaces), draw(st.integers(0, most))
-    if space and arch.y_window and draw(st.booleans()):
-        base += arch.window_base - draw(st.sampled_from([0, 0, arch.lanes]))
+    if space in arch.windows and draw(st.booleans()):
+        base += arch.window_base(space) - draw(st.sampled_from([0, 0, arch.lanes]))
     return {f"{stream}_space": space, f"{stream}_base": base}
 
 
@@ -122,11 +122,11 @@ def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
 def transfers(draw: st.DrawFn, arch: Architecture) -> Instruction:
     kind = draw(st.sampled_from([Load, Load, Store]))
     space = draw(spaces)
-    windowed = space == 1 and arch.y_window > 0 and draw(st.booleans())
+    windowed = space in arch.windows and draw(st.booleans())
     return kind(
         wait=draw(masks), signal=draw(masks), space=space,
         ext_offset=draw(st.integers(0, 2100)) * arch.port_bytes,
-        addr=draw(st.integers(0, 3)) * arch.port_elements + windowed * arch.window_base,
+        addr=draw(st.integers(0, 3)) * arch.port_elements + windowed * arch.window_base(space),
         beats=draw(st.sampled_from([1, 2, 7, 20, 60])),
     )  # fmt: skip
 

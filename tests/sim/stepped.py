@@ -63,11 +63,11 @@ _MASK = (1 << REGISTER_BITS) - 1
 UNITS = (Unit.LOAD, Unit.STORE, Unit.ARRAY, Unit.VECTOR)
 TRANSFERS = (Unit.LOAD, Unit.STORE)
 NAMES = "xy"
-READ_PORTS = ("x read", "y read", "window read")
+READ_PORTS = ("x read", "y read", "x window read", "y window read")
 #: Which of several errors in one cycle counts.
 FAULT_ORDER = (
-    "sequencer", "x read", "x write", "window read", "y read", "y write", "load", "store", "tokens",
-    "watchdog",
+    "sequencer", "x window read", "x read", "x write", "y window read", "y read", "y write", "load",
+    "store", "tokens", "watchdog",
 )  # fmt: skip
 STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
 
@@ -96,9 +96,11 @@ CELLS: dict[type[Instruction], Cell] = {
 
 
 def read_port(arch: Architecture, space: int, base: int, register: int) -> int:
-    """Return 0 for X, 1 for Y, 2 where the first address lies in Y's last `y_window` rows."""
+    """Return 0 for X, 1 for Y, 2 and 3 where the first address lies in the last, windowed rows."""
     row = (base + register) % (1 << 32) // arch.lanes
-    return space + (space == 1 and arch.y_depth - arch.y_window <= row)
+    n_rows, n_window = (arch.x_depth, arch.x_window), (arch.y_depth, arch.y_window)
+    rows, window = (n_rows, n_window)[space]
+    return space + 2 * (rows - window <= row < rows)
 
 
 def literal(work: VectorWork, arch: Architecture, registers: tuple[int, ...]) -> VectorWork:
@@ -469,7 +471,7 @@ class Stepped:
             work, row = self.array.rows.pop(t)
             if work.addend_port is not None:
                 reads[work.addend_port] = True
-                self.count(f"{NAMES[work.addend_port > 0]}_reads", work.row_lanes)
+                self.count(f"{NAMES[work.addend_port % 2]}_reads", work.row_lanes)
                 if row == work.addend_fault.access:
                     self.fault(t, READ_PORTS[work.addend_port], work.addend_fault.address)
             self.array.writes[t + self.arch.drain_latency] = work, row
@@ -557,7 +559,7 @@ class Stepped:
         self.count("vector_issue")
         if port is not None:
             reads[port] = True
-            self.count(f"{NAMES[port > 0]}_reads", work.lanes)
+            self.count(f"{NAMES[port % 2]}_reads", work.lanes)
             if v.operation == work.read_fault.access:
                 self.fault(t, READ_PORTS[port], work.read_fault.address)
         if k == 0:

@@ -347,7 +347,7 @@ def test_stores_that_walk_into_the_window_leave_the_arrays_port(name: str) -> No
         Store(space=1, addr_reg=2, beats=beats),
         SetRegister(2, SetMode.ADD, arch.lanes),
     )
-    start = SetRegister(2, SetMode.SET, arch.window_base - n_rows // 2 * arch.lanes)
+    start = SetRegister(2, SetMode.SET, arch.window_base(1) - n_rows // 2 * arch.lanes)
     program = Program((start, Loop(count=n_rows), *body, EndLoop(), Halt()))
     for latency in (1, 8):
         found = both(program, arch, latency=latency)

@@ -5,9 +5,9 @@ from typing import Final
 from einchip.arch import PRESETS, Architecture
 
 ODD: Final[tuple[Architecture, ...]] = (
-    # More columns than rows, more lanes than either, a port of a quarter of the lanes, a window.
+    # More columns than rows, more lanes than either, a port of a quarter of the lanes, windows.
     Architecture(
-        name="wide", rows=4, cols=8, lanes=16, x_depth=64, y_depth=256, y_window=64,
+        name="wide", rows=4, cols=8, lanes=16, x_depth=64, y_depth=256, x_window=16, y_window=64,
         port_bytes=4, burst_beats=16,
     ),
     # 16-bit elements (one cell plane), more rows than columns, two elements a beat.
@@ -16,18 +16,18 @@ ODD: Final[tuple[Architecture, ...]] = (
     ),
     # The least of everything: depths, accumulators, bursts of one beat.
     Architecture(
-        name="least", rows=4, cols=4, lanes=4, acc_bits=17, x_depth=16, y_depth=32, y_window=16,
-        port_bytes=4, burst_beats=1,
+        name="least", rows=4, cols=4, lanes=4, acc_bits=17, x_depth=16, y_depth=32, x_window=8,
+        y_window=16, port_bytes=4, burst_beats=1,
     ),
     # 16-bit elements, a beat as wide as the lanes, the widest accumulators, the longest bursts.
     Architecture(
         name="wordy", rows=8, cols=8, lanes=8, data_bits=16, acc_bits=62, x_depth=512, y_depth=1024,
         port_bytes=16, burst_beats=256,
     ),
-    # A beat of every lane on fewer rows than lanes.
+    # A beat of every lane on fewer rows than lanes, a window of X alone.
     Architecture(
-        name="low", rows=4, cols=16, lanes=16, x_depth=128, y_depth=128, port_bytes=16,
-        burst_beats=4,
+        name="low", rows=4, cols=16, lanes=16, x_depth=128, y_depth=128, x_window=32,
+        port_bytes=16, burst_beats=4,
     ),
 )  # fmt: skip
 #: Machines of the other folds.

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from einchip.arch import PRESETS
+from einchip.compiler.merged import merge_spec
 from einchip.compiler.problem import problem_of
 from einchip.mapper import map_model
 from einchip.models import MatrixSpec, ModelSpec, RecurrentSpec, n_weights
@@ -138,6 +139,20 @@ def test_a_batch_is_divided_where_runs_one_after_the_other_are_quicker() -> None
     assert figures.cycles_per_step == part * 16 / figures.micro_batch < whole
     told = figures.bound_cycles + sum(figures.loss.values())
     assert told == pytest.approx(figures.cycles_per_step)
+
+
+def test_weights_are_merged_where_that_is_quicker() -> None:
+    """Of 16 sequences two dense matrices take less work than these MPOs, and fit."""
+    [layer] = published_layers("MPO-LSTM Fig.2 bond 24", 16)
+    figures = measure_layer(layer, BASE)
+    assert isinstance(figures, LayerFigures)
+    assert figures.merged
+    n = figures.micro_batch
+    spec = merge_spec(layer.spec, BASE, n)
+    mapping = map_model(problem_of(spec, n), BASE)
+    assert figures.cycles_per_step == per_step(mapping.emit().run, mapping)["cycles"] * 16 / n
+    plain = map_model(layer.problem(n), BASE)
+    assert figures.cycles_per_step < per_step(plain.emit().run, plain)["cycles"] * 16 / n
 
 
 def test_the_copy_of_a_plain_rnn_is_told(tmp_path: Path) -> None:

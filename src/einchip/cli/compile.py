@@ -24,12 +24,12 @@ MAX_STEPS: Final = 1 << 16
 MAX_BATCH: Final = 64
 
 
-def with_merged_weights(model: Model, machine: Architecture) -> Model:
+def with_merged_weights(model: Model, machine: Architecture, batch: int) -> Model:
     """Return a model with merged weights, and say what was merged."""
     from einchip.compiler.merged import merge_model
 
     with console.status("searching contraction trees"):
-        changed, merged = merge_model(model, machine)
+        changed, merged = merge_model(model, machine, batch)
     for name, weights in merged.items():
         sets = "; ".join(f"{m.name} ({m.elements:,} elements)" for m in weights)
         say(f"{name}: merged beforehand: {sets}")
@@ -72,7 +72,7 @@ def compile(
     folder.check_target(output)
     loaded_model = load_model(model)
     if merge:
-        loaded_model = with_merged_weights(loaded_model, machine)
+        loaded_model = with_merged_weights(loaded_model, machine, batch)
     source = data_of(model, data)
     calibration: Sequence[ArrayLike]
     sequences: Sequence[ArrayLike]

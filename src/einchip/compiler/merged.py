@@ -7,7 +7,7 @@ some as they were, some merged. Float model, calibration and mapping then see me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,42 +16,48 @@ from einchip.arch import Architecture
 from einchip.mapper.large import BUDGET, best_trees
 from einchip.mapper.merge import Merged, Merging, merged_network, merged_of
 from einchip.mapper.objectives import objective_of
-from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network
+from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network, n_weights
+from einchip.models.formats import MatrixNetwork
 from einchip.models.spec import model_matrices
 from einchip.network import Network
 
-#: The input in a matrix's network.
+#: The input in a matrix's network, and the index of sequences side by side.
 INPUT: Final = "@x"
+BATCH: Final = "@batch"
 #: Fields of a layer that hold a matrix which is merged.
 FIELDS: Final = ("input", "hidden", "weight")
+#: Of both scratchpads what all weights may take, if not said otherwise.
+SHARE: Final = 0.5
+
+
+class MergedMatrix(NamedTuple):
+    """A matrix's merged form, the new names of its tensors, and its merges."""
+
+    spec: MatrixSpec
+    names: Mapping[str, str]
+    merged: tuple[Merged, ...]
 
 
 def merge_model(
-    model: Model, arch: Architecture, share: float = 0.5, budget: float = BUDGET
+    model: Model,
+    arch: Architecture,
+    batch: int = 1,
+    share: float = SHARE,
+    budget: float = BUDGET,
 ) -> tuple[Model, dict[str, tuple[Merged, ...]]]:
     """Return a model with merged weights, and what was merged in each matrix that changed.
 
-    All weights together take at most `share` of both scratchpads, each matrix in proportion to its
-    size now. Left as they are: joint matrices and embeddings, whose tensors are cut or looked up,
-    and networks with one set of tensors for each gate. Merged arrays are rounded to float32, as all
-    weights of a model are. Scales that the model carries are those of other tensors, and dropped.
+    `merged_matrices` says what is merged, and what `share` is. Merged arrays are rounded to
+    float32, as all weights of a model are. Scales that the model carries are those of other
+    tensors, and dropped.
     """
-    matrices = model_matrices(model.spec)
-    sizes = {n: sum(c.size for c in model.cores(n).values()) for n in matrices}
-    room = share * sum(arch.capacity(space) for space in (0, 1)) / max(1, sum(sizes.values()))
-    fields: dict[tuple[int, str], tuple[MatrixSpec, dict[str, str], tuple[Merged, ...]]] = {}
+    fields = merged_matrices(model.spec, arch, batch, share, budget)
     tensors: dict[str, NDArray[Any]] = dict(model.tensors)
     told: dict[str, tuple[Merged, ...]] = {}
-    for name, (spec, n_gates) in matrices.items():
-        parts = name.split(".")
-        if parts[0] != "layers" or parts[-1] not in FIELDS or spec.gates != "joint":
-            continue
-        key = (int(parts[1]), parts[-1])
+    for name in model_matrices(model.spec):
+        key = _field(name)
         if key not in fields:
-            found = _merged(spec, n_gates, arch, int(room * sizes[name]), budget)
-            if found is None:
-                continue
-            fields[key] = found
+            continue
         _, names, merged = fields[key]
         cores = {n: np.asarray(c, dtype=np.float64) for n, c in model.cores(name).items()}
         for core in cores:
@@ -61,15 +67,59 @@ def merge_model(
         for old, new in names.items():
             tensors[f"{name}.{new}"] = stored[old].astype(np.float32)
         told[name] = merged
-    return Model(_respecified(model.spec, {k: f[0] for k, f in fields.items()}), tensors), told
+    return Model(_respecified(model.spec, fields), tensors), told
+
+
+def merge_spec(
+    spec: ModelSpec,
+    arch: Architecture,
+    batch: int = 1,
+    share: float = SHARE,
+    budget: float = BUDGET,
+) -> ModelSpec:
+    """Return what a model is with weights merged for so many sequences side by side."""
+    return _respecified(spec, merged_matrices(spec, arch, batch, share, budget))
+
+
+def merged_matrices(
+    spec: ModelSpec, arch: Architecture, batch: int, share: float, budget: float
+) -> dict[tuple[int, str], MergedMatrix]:
+    """Return what is merged in the matrices of a model, by layer and field.
+
+    All weights together take at most `share` of both scratchpads, each matrix in proportion to its
+    size now. Left as they are: joint matrices and embeddings, whose tensors are cut or looked up,
+    and networks with one set of tensors for each gate.
+    """
+    matrices = model_matrices(spec)
+    sizes = {name: n_weights(m, n_gates) for name, (m, n_gates) in matrices.items()}
+    room = int(share * sum(arch.capacity(space) for space in (0, 1)))
+    found: dict[tuple[int, str], MergedMatrix] = {}
+    for name, (matrix, n_gates) in matrices.items():
+        key = _field(name)
+        if key[1] in FIELDS and matrix.gates == "joint" and key not in found:
+            own = room * sizes[name] // sum(sizes.values())
+            merged = _merged(matrix_network(matrix, n_gates), arch, batch, own, budget)
+            if merged:
+                found[key] = merged
+    return found
+
+
+def _field(matrix: str) -> tuple[int, str]:
+    """Return layer and field of a matrix, (0, "") of one that belongs to no layer."""
+    parts = matrix.split(".")
+    return (int(parts[1]), parts[-1]) if parts[0] == "layers" else (0, "")
 
 
 def _merged(
-    spec: MatrixSpec, n_gates: int, arch: Architecture, room: int, budget: float
-) -> tuple[MatrixSpec, dict[str, str], tuple[Merged, ...]] | None:
-    """Return a matrix's merged form, new names of its tensors, and its merges; None without any."""
-    matrix = matrix_network(spec, n_gates)
-    network = Network({INPUT: matrix.inputs, **matrix.tensors}, matrix.sizes, matrix.outputs)
+    matrix: MatrixNetwork, arch: Architecture, batch: int, room: int, budget: float
+) -> MergedMatrix | None:
+    """Return a matrix's merged form; None where nothing is merged."""
+    side = (BATCH,) if batch > 1 else ()
+    network = Network(
+        {INPUT: (*side, *matrix.inputs), **matrix.tensors},
+        {**matrix.sizes, **dict.fromkeys(side, batch)},
+        (*side, *matrix.outputs),
+    )
     largest = max(arch.capacity(space) for space in (0, 1))
     merging = Merging(frozenset(matrix.tensors), min(largest, room), room)
     objective = objective_of("cycles", network, arch)
@@ -82,18 +132,18 @@ def _merged(
     fields: Mapping[str, Any] = {
         "format": "einsum",
         "tensors": {names[n]: list(t) for n, t in stored.tensors.items() if n != INPUT},
-        "sizes": dict(stored.sizes),
+        "sizes": {i: n for i, n in stored.sizes.items() if i != BATCH},
         "inputs": list(matrix.inputs),
         "outputs": list(matrix.outputs),
     }
-    return MatrixSpec.model_validate(fields), names, merged
+    return MergedMatrix(MatrixSpec.model_validate(fields), names, merged)
 
 
-def _respecified(spec: ModelSpec, fields: Mapping[tuple[int, str], MatrixSpec]) -> ModelSpec:
+def _respecified(spec: ModelSpec, fields: Mapping[tuple[int, str], MergedMatrix]) -> ModelSpec:
     """Return a model's spec with some matrices of its layers replaced."""
     layers = []
     for k, layer in enumerate(spec.layers):
-        changed = {name: matrix for (number, name), matrix in fields.items() if number == k}
+        changed = {name: m.spec for (number, name), m in fields.items() if number == k}
         layers.append(layer.model_copy(update=changed))
     scales = {"scales": None, "data_bits": None} if fields else {}
     return spec.model_copy(update={"layers": tuple(layers), **scales})

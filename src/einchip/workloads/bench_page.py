@@ -72,20 +72,22 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield (
         "Whole layers: cycles of a time step in a long sequence, against the largest bound. Of a "
-        "batch so many sequences as the column says run side by side, the others after them."
+        "batch so many sequences as the column says run side by side, the others after them; "
+        "`merged`: weights are merged beforehand, which is quicker."
     )
     if rows:
         yield summary(vars(Summary.of([r["ratio"] for r in rows])))
     yield ""
     causes = list(rows[0]["loss"]) if rows else []
     columns = (*_LAYER, "cycles per step", "ratio", *causes, "copies")
-    yield f"| layer | {' | '.join(columns)} |"
-    yield "|---|" + "---:|" * len(columns)
+    yield f"| layer | weights | {' | '.join(columns)} |"
+    yield "|---|---|" + "---:|" * len(columns)
     for r in rows:
         numbers = [r[name] for name in _LAYER.values()]
         lost = (*r["loss"].values(), r["copy_cycles"])
         yield (
-            f"| {r['name']} | {' | '.join(f'{n:,.0f}' for n in numbers)} | "
+            f"| {r['name']} | {'merged' if r['merged'] else ''} | "
+            f"{' | '.join(f'{n:,.0f}' for n in numbers)} | "
             f"{r['cycles_per_step']:,.1f} | {r['ratio']:.2f} | "
             f"{' | '.join(f'{n:,.0f}' for n in lost)} |"
         )

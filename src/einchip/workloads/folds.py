@@ -52,7 +52,7 @@ def machine(size: int, fold: str) -> Architecture:
     return base.override(
         name=f"{size}x{size} {fold}", fold=fold, rows=size, cols=size, lanes=size,
         port_bytes=size, x_depth=base.x_depth * depth, y_depth=base.y_depth * depth,
-        y_window=base.y_window * depth,
+        x_window=base.x_window * depth, y_window=base.y_window * depth,
     )  # fmt: skip
 
 

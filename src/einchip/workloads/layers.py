@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from einchip.arch import Architecture
 from einchip.compiler.compiled import Places
+from einchip.compiler.merged import merge_spec
 from einchip.compiler.problem import problem_of
 from einchip.mapper import MappingError, ModelMapping, ModelProblem, Recurrent, map_model
 from einchip.mapper.cells import cell_instructions
@@ -27,6 +29,8 @@ from einchip.workloads.catalogue import Entry, Refused, Workload
 
 #: Time steps of the shorter sequence, and those by which the other one is longer.
 WARM, MEASURED = 4, 8
+#: Cycles over the bound of a layer that is not tried with merged weights.
+NEAR: Final = 1.05
 #: Counters of the array that a step's cycles are split into; together they are all cycles.
 ARRAY: Final = ("drain", "port", "token", "setup")
 
@@ -63,6 +67,7 @@ class LayerFigures:
     ----------
     batch : sequences; all figures are of one step of all of them.
     micro_batch : sequences side by side in one run; batch / micro_batch runs follow one another.
+    merged : whether weights are merged beforehand (`einchip.compiler.merged`).
     weights_bytes : what `setup` loads, padding included.
     cycles_per_step : of the simulator, of all these runs.
     compute_cycles : the roofline's compute term of both matrices (`einchip.roofline`).
@@ -83,6 +88,7 @@ class LayerFigures:
     cell: str
     batch: int
     micro_batch: int
+    merged: bool
     weights_bytes: int
     cycles_per_step: float
     compute_cycles: float
@@ -207,7 +213,27 @@ def _quickest(layer: Layer, arch: Architecture) -> LayerFigures:
 
 
 def _figures(layer: Layer, arch: Architecture, n: int, bounds: StepBounds) -> LayerFigures:
-    """Return the figures where n sequences are side by side."""
+    """Return the figures where n sequences are side by side, with merged weights if quicker."""
+    plain: LayerFigures | None = None
+    error: MappingError | ProgramError | None = None
+    try:
+        plain = _mapped(layer, arch, n, bounds)
+    except (MappingError, ProgramError) as failed:
+        error = failed
+    if plain and plain.ratio <= NEAR:
+        return plain
+    spec = merge_spec(layer.spec, arch, n)
+    if spec != layer.spec:
+        with contextlib.suppress(MappingError, ProgramError):
+            merged = replace(_mapped(replace(layer, spec=spec), arch, n, bounds), merged=True)
+            plain = min(plain or merged, merged, key=lambda f: f.cycles_per_step)
+    if plain is None:
+        raise error or MappingError("found no mapping")
+    return plain
+
+
+def _mapped(layer: Layer, arch: Architecture, n: int, bounds: StepBounds) -> LayerFigures:
+    """Return the figures of a layer as it is."""
     mapping = map_model(layer.problem(n), arch)
     program = mapping.emit().run
     runs = layer.batch // n
@@ -222,6 +248,7 @@ def _figures(layer: Layer, arch: Architecture, n: int, bounds: StepBounds) -> La
         cell=recurrent.cell,
         batch=layer.batch,
         micro_batch=n,
+        merged=False,
         weights_bytes=mapping.weights_bytes,
         cycles_per_step=steady["cycles"],
         compute_cycles=bounds.compute,
