@@ -1,13 +1,12 @@
 """What folds cost: the page and the figures that it is printed from."""
 
 import json
-from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from einchip.arch import Architecture
+from einchip.arch import PRESETS, Architecture
 from einchip.workloads import folds
 
 BENCH: Final = Path(__file__).parents[2] / "bench"
@@ -20,25 +19,24 @@ def test_the_page_is_printed_from_the_committed_figures() -> None:
 
 
 def test_the_committed_figures_have_every_machine() -> None:
-    names = [folds.machine(*case).name for case in product(folds.SIZES, folds.FOLDS)]
-    assert list(ROWS) == names
+    assert list(ROWS) == list(folds.machines())
 
 
-@pytest.mark.parametrize(("size", "fold"), list(product(folds.SIZES, folds.FOLDS)))
-def test_committed_logic_has_one_multiplier_per_pe(size: int, fold: str) -> None:
+@pytest.mark.parametrize("arch", folds.machines().values(), ids=lambda a: a.name)
+def test_committed_logic_has_one_multiplier_per_pe(arch: Architecture) -> None:
     """Beside them are those of the vector unit's lanes."""
-    row, array = ROWS[f"{size}x{size} {fold}"], size * size
-    for part, dsp in (("array", array), ("machine", array + 5 * size)):
+    row, n = ROWS[arch.name], arch.n_pes
+    for part, dsp in (("array", n), ("scratchpad", 0), ("machine", n + 5 * arch.lanes)):
         assert {r["dsp"] for r in row.get(part, {}).values()} <= {dsp}
 
 
 def test_what_is_not_asked_for_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cycles(size: int, fold: str, jobs: int) -> dict[str, Any]:
-        figures = {"matrix": 100.0 * size + len(fold)}
+    def cycles(arch: Architecture, jobs: int) -> dict[str, Any]:
+        figures = {"matrix": 100.0 * arch.lanes + len(arch.fold)}
         return {"workloads": 1, "cycles": figures, "within_110": 0, "geometric_mean": 1.25}
 
-    def logic(size: int, fold: str, part: str, family: str) -> dict[str, Any]:
-        return dict.fromkeys(folds._FIGURES.values(), size)
+    def logic(arch: Architecture, part: str, family: str) -> dict[str, Any]:
+        return dict.fromkeys(folds._FIGURES.values(), arch.lanes)
 
     monkeypatch.setattr(folds, "cycles", cycles)
     monkeypatch.setattr(folds, "logic", logic)
@@ -52,6 +50,7 @@ def test_what_is_not_asked_for_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
     text = path.with_suffix(".md").read_text()
     assert "| 16x16 flex | 1,604 | 1.25 | 0 of 1 |" in text
     assert "| 16x16 flex | 16 |" in text
+    assert "| 16x16 flex, 64 lanes | 64 |" in text
     assert "whole machine" not in text
 
 
@@ -62,6 +61,15 @@ def test_machines_differ_in_the_fold_alone() -> None:
         }
 
     for size in folds.SIZES:
-        machines = [folds.machine(size, fold) for fold in folds.FOLDS]
+        machines = [folds.machine(size, size, size, fold) for fold in folds.FOLDS]
         assert all(rest(machine) == rest(machines[0]) for machine in machines)
         assert machines[0].lanes == size
+
+
+def test_machines_have_the_memory_and_the_multipliers_of_base() -> None:
+    base = PRESETS["base"]
+    for arch in folds.machines().values():
+        assert [arch.capacity(s) for s in (0, 1)] == [base.capacity(s) for s in (0, 1)]
+        assert arch.lanes * arch.window(1) == base.lanes * base.window(1)
+    for shape in folds.SHAPES:
+        assert folds.machine(*shape, "flex").n_pes == base.n_pes

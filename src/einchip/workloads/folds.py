@@ -1,4 +1,4 @@
-"""What each fold of the array buys and costs: cycles over the workloads, and logic.
+"""What each fold and each shape of the array buys and costs: cycles over the workloads, and logic.
 
     python -m einchip.workloads.folds bench/folds.json          # all, and folds.md beside it
     python -m einchip.workloads.folds bench/folds.json cycles   # or only some of `KINDS`
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
 from math import exp, fsum, log
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from amaranth.lib import wiring
 from rich.progress import track
@@ -25,18 +25,55 @@ from rich.progress import track
 from einchip.arch import PRESETS, Architecture
 from einchip.fpga.synth import Family, SynthesisError, synthesise
 from einchip.hw.array_unit import ArrayUnit
+from einchip.hw.scratchpad import Scratchpad
 from einchip.hw.top import Top
+from einchip.program import Space
 from einchip.workloads.bench import Case, StreamFigures, measure_all
 from einchip.workloads.catalogue import published
 
 FOLDS: Final = ("ip", "op", "hybrid", "flex")
-#: Rows, columns and lanes of the arrays.
+#: Rows, columns and lanes of the arrays with every fold.
 SIZES: Final = (8, 16)
-#: What is synthesised, in which sizes: the array unit is what a fold changes. The whole machine is
-#: left out at 16 x 16, where the scratchpads' crossbars would take most of the time.
-PARTS: Final[Mapping[str, tuple[Callable[[Architecture], wiring.Component], Sequence[int]]]] = {
-    "array": (ArrayUnit, SIZES),
-    "machine": (Top, SIZES[:1]),
+#: Rows, columns and lanes of other arrays of 256 elements.
+SHAPES: Final = ((16, 16, 32), (16, 16, 64), (8, 32, 32), (32, 8, 32))
+
+
+def machine(rows: int, cols: int, lanes: int, fold: str) -> Architecture:
+    """Return `base` with another array: as much memory, a beat of as many bytes as lanes or 16."""
+    base = PRESETS["base"]
+    depths = {
+        f: getattr(base, f) * base.lanes // lanes
+        for f in ("x_depth", "y_depth", "x_window", "y_window")
+    }
+    name = f"{rows}x{cols} {fold}" + (f", {lanes} lanes" if lanes != max(rows, cols) else "")
+    return base.override(
+        name=name, fold=fold, rows=rows, cols=cols, lanes=lanes, port_bytes=min(lanes, 16), **depths
+    )
+
+
+def machines() -> dict[str, Architecture]:
+    """Return the machines of the tables, by name."""
+    every = [machine(n, n, n, fold) for n, fold in product(SIZES, FOLDS)]
+    every += [machine(*shape, "flex") for shape in SHAPES]
+    return {m.name: m for m in every}
+
+
+class Part(NamedTuple):
+    """What is synthesised, and of which machines."""
+
+    build: Callable[[Architecture], wiring.Component]
+    of: Callable[[Architecture], bool]
+
+
+#: The array unit is what fold and shape change, a scratchpad's crossbars what lanes change. With 16
+#: lanes and more, these would take most of the time of a whole machine.
+PARTS: Final[Mapping[str, Part]] = {
+    "array": Part(ArrayUnit, lambda arch: True),
+    "scratchpad": Part(
+        lambda arch: Scratchpad(arch, Space.Y),
+        lambda arch: arch.fold == "flex" and arch.rows == arch.cols and arch.lanes <= 32,
+    ),
+    "machine": Part(Top, lambda arch: arch.lanes == SIZES[0]),
 }
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 #: What can be asked for.
@@ -45,20 +82,9 @@ KINDS: Final = ("cycles", *(f"{part}-{family}" for part, family in product(PARTS
 BUILD: Final = Path("build/folds")
 
 
-def machine(size: int, fold: str) -> Architecture:
-    """Return `base` with another array: as much memory, a beat of as many bytes as lanes."""
-    base = PRESETS["base"]
-    depth = base.lanes // size
-    return base.override(
-        name=f"{size}x{size} {fold}", fold=fold, rows=size, cols=size, lanes=size,
-        port_bytes=size, x_depth=base.x_depth * depth, y_depth=base.y_depth * depth,
-        x_window=base.x_window * depth, y_window=base.y_window * depth,
-    )  # fmt: skip
-
-
-def cycles(size: int, fold: str, jobs: int) -> dict[str, Any]:
+def cycles(arch: Architecture, jobs: int) -> dict[str, Any]:
     """Return the figures of all workloads in a stream, batch 1."""
-    cases = [Case(m, machine(size, fold), 1, False) for e in published() for m in e.matrices]
+    cases = [Case(m, arch, 1, False) for e in published() for m in e.matrices]
     rows = [r for r in measure_all(cases, jobs) if isinstance(r, StreamFigures)]
     ratios = [r.ratio for r in rows]
     return {
@@ -69,10 +95,10 @@ def cycles(size: int, fold: str, jobs: int) -> dict[str, Any]:
     }
 
 
-def logic(size: int, fold: str, part: str, family: Family) -> dict[str, Any]:
+def logic(arch: Architecture, part: str, family: Family) -> dict[str, Any]:
     """Return the resources of a part of `PARTS`. Raises SynthesisError without Yosys."""
-    design = PARTS[part][0](machine(size, fold))
-    return synthesise(design, family, BUILD / f"{part}_{size}_{fold}_{family}").to_json()
+    name = arch.name.replace(",", "").replace(" ", "_")
+    return synthesise(PARTS[part].build(arch), family, BUILD / f"{part}_{name}_{family}").to_json()
 
 
 def shared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -82,11 +108,12 @@ def shared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 _HEAD = """\
-# What each fold buys and costs
+# What each fold and each shape of the array buys and costs
 
 <!-- Written by `python -m einchip.workloads.folds bench/folds.json`. Do not edit. -->
 
-Folds are defined in [architecture](../docs/architecture.md).
+Folds are defined in [architecture](../docs/architecture.md). A machine has the memory of
+`base`, and as many lanes as the longer side of its array, if not said otherwise.
 """
 _CYCLES = """
 ## Cycles
@@ -101,6 +128,11 @@ _LOGIC = {
 Array, its lanes' offsets, drain path with addition, rounding and activation: what a fold changes.
 Yosys' mapped netlist on its own, not placed; LUT RAM, carry chains and block RAM are counted beside
 LUTs. `levels` is the longest path without a register, in cells. How: [fpga](../docs/fpga.md).
+""",
+    "scratchpad": """
+## Logic of a scratchpad
+
+Y with its window: banks, and the crossbars of its ports, which grow with the square of the lanes.
 """,
     "machine": """
 ## Logic of the whole machine
@@ -161,8 +193,7 @@ def main(path: Path, wanted: Sequence[str]) -> None:
     """Measure, and write the results and their page. Raises SynthesisError."""
     rows: dict[str, dict[str, Any]] = {}
     known = {r["name"]: r for r in json.loads(path.read_text())["rows"]} if path.exists() else {}
-    for size, fold in product(SIZES, FOLDS):
-        name = machine(size, fold).name
+    for name in machines():
         rows[name] = {**known.get(name, {}), "name": name}
     jobs = os.cpu_count() or 1
 
@@ -172,21 +203,21 @@ def main(path: Path, wanted: Sequence[str]) -> None:
         path.with_suffix(".md").write_text(page(results))
 
     if "cycles" in wanted:
-        for size, fold in track(list(product(SIZES, FOLDS)), description="cycles"):
-            rows[machine(size, fold).name]["cycles"] = cycles(size, fold, jobs)
+        for arch in track(machines().values(), description="cycles"):
+            rows[arch.name]["cycles"] = cycles(arch, jobs)
             write()
     cases = [
-        (size, fold, part, family)
+        (arch, part, family)
         for part, family in product(PARTS, FAMILIES)
-        for size, fold in product(PARTS[part][1], FOLDS)
-        if f"{part}-{family}" in wanted
+        for arch in machines().values()
+        if f"{part}-{family}" in wanted and PARTS[part].of(arch)
     ]
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(logic, *case): case for case in cases}
         try:
             for future in track(as_completed(futures), description="logic", total=len(cases)):
-                size, fold, part, family = futures[future]
-                row = rows[machine(size, fold).name]
+                arch, part, family = futures[future]
+                row = rows[arch.name]
                 row[part] = {**row.get(part, {}), family: future.result()}
                 write()
         except BaseException:
