@@ -18,10 +18,15 @@ from einchip.mapper.phase_networks import PhaseNetworks
 from einchip.mapper.place import Mapped, Window, assemble, in_sequence, is_large, quickest
 from einchip.mapper.problem import Linear, ModelProblem
 from einchip.mapper.programs import check_words
+from einchip.mapper.timeline import step_cycles, write_cycles
 from einchip.mapper.wires import common_factors, modes_of
 
 #: Ways in which a model of several phases that does not fit is tried.
 MAX_TRIES = 200
+#: The part of the cycles in which a scratchpad may be written without much of a queue.
+FULL = 0.9
+#: Attempts behind one that fits, but whose loads and results queue.
+MAX_OTHERS = 32
 #: Phases up to which every set of them is tried whose weights every run loads.
 MAX_SUBSETS = 4
 #: No phase.
@@ -151,7 +156,44 @@ class ModelSearch:
         found = self._first(self._choices()) or self._reloaded()
         if found is None:
             raise nearest(self.failures)
-        return quickest(self._placements(found), self.arch)
+        return quickest(self._placements(self._unhindered(found)), self.arch)
+
+    def _unhindered(self, first: _Fits) -> _Fits:
+        """Return the quickest of some choices, from the first that fits to one without a queue.
+
+        A queue: loads and results are written to one scratchpad for nearly as long as all else
+        takes, so that they wait for one another.
+        """
+        best, (least, queues) = first, self._queued(first.found)
+        if first.reloading or not queues:
+            return first
+        for chosen in self._others(first.chosen):
+            found = self._try(chosen, NONE)
+            if found is None:
+                continue
+            cycles, queues = self._queued(found)
+            if cycles < least:
+                best, least = _Fits(found, chosen, NONE), cycles
+            if not queues:
+                break
+        return best
+
+    def _queued(self, mapped: Mapped) -> tuple[float, bool]:
+        """Return the cycles of a time step, and whether writes of a scratchpad decide them."""
+        program = mapped.run()
+        cycles = step_cycles(program, self.arch)
+        writes = write_cycles(program, self.arch) / FULL
+        return max(cycles, writes), writes > cycles
+
+    def _others(self, first: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return choices other than the first that fits: orientations of its slices come first."""
+        alike = list(self._alike())
+        if first not in alike:
+            return []
+        slicing = self.ways[0][first[0]].slicing
+        behind = alike[alike.index(first) + 1 :]
+        behind.sort(key=lambda chosen: self.ways[0][chosen[0]].slicing != slicing)
+        return behind[:MAX_OTHERS]
 
     def _first(
         self, choices: Iterable[tuple[int, ...]], reloading: frozenset[int] = NONE

@@ -2,7 +2,7 @@
 
 Sequencer, slots, setup stages, tokens, tiles, drains, bursts and the read and write ports of array,
 drain path and vector unit follow the rules. Left out are the ports for which a load or a store
-waits; external bases are taken to be multiples of 4 KiB.
+waits (`step_cycles` counts the writes); external bases are taken to be multiples of 4 KiB.
 
 Instructions are taken in program order. The vector unit's reads hold up what the array is given
 behind them; its waits for the drain path are found where its token is taken, when all that the
@@ -11,7 +11,7 @@ array does until then is known.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,8 +79,34 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
 def step_cycles(
     program: Program, arch: Architecture, warm: int = WARM, measured: int = MEASURED
 ) -> float:
-    """Return the predicted cycles of one time step of all loops, behind `warm` steps."""
-    return (predict(program, arch, warm + measured) - predict(program, arch, warm)) / measured
+    """Return the predicted cycles of one time step of all loops, behind `warm` steps.
+
+    At least those in which a scratchpad is written: loads and results take turns there.
+    """
+    period = (predict(program, arch, warm + measured) - predict(program, arch, warm)) / measured
+    return max(period, write_cycles(program, arch, warm, measured))
+
+
+def write_cycles(
+    program: Program, arch: Architecture, warm: int = WARM, measured: int = MEASURED
+) -> float:
+    """Return the cycles of a time step in which a scratchpad is written, the greater of both."""
+    short, long = (_writes(program, arch, n) for n in (warm, warm + measured))
+    return max(long[space] - short[space] for space in (0, 1)) / measured
+
+
+def _writes(program: Program, arch: Architecture, n_steps: int) -> Counter[int]:
+    """Return the vectors and beats that are written, per scratchpad."""
+    found = Counter[int]()
+    for i in executed(program, n_steps):
+        if isinstance(i, Contract):
+            found[i.z_space] += i.tiles * i.tile_rows
+        elif isinstance(i, Load):
+            found[i.space] += i.beats
+        elif isinstance(i, Vector):
+            found[i.dst_space] += i.vectors
+            found[i.cell_space] += i.vectors * arch.cell_planes * i.WRITES_STATE
+    return found
 
 
 def bursts(address: int, beats: int, arch: Architecture) -> Iterator[int]:

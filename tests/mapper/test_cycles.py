@@ -14,16 +14,26 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from einchip.arch import PRESETS, Architecture
+from einchip.mapper.divide import ModelSearch
 from einchip.mapper.errors import MappingError
 from einchip.mapper.model import ModelMapping, map_model
 from einchip.mapper.network import compile_network, map_network
 from einchip.mapper.problem import ModelProblem
-from einchip.mapper.timeline import predict
+from einchip.mapper.timeline import predict, write_cycles
+from einchip.mapper.timeline import step_cycles as predicted_step
 from einchip.mapper.timeline_units import ArrayCycles, Slots
 from einchip.network import Network
 from einchip.program import Contract, Halt, Program
 from einchip.sim.machine import simulate
-from tests.mapper.cases import LAYERS, UCF11, UCF11_DENSE_HIDDEN, UCF11_LAYER
+from tests.mapper.cases import (
+    LAYERS,
+    UCF11,
+    UCF11_DENSE_HIDDEN,
+    UCF11_LAYER,
+    dense,
+    lstm,
+    mpo,
+)
 from tests.mapper.models import MODELS
 from tests.mapper.test_network import networks
 from tests.sim.programs import MACHINES, contracts
@@ -96,6 +106,29 @@ def step_cycles(problem: ModelProblem, preset: str) -> int:
     ]
     assert mapping.step_cycles == pytest.approx(cycles[1] - cycles[0], rel=0.01)
     return cycles[1] - cycles[0]
+
+
+def test_loads_and_results_go_into_scratchpads_of_their_own() -> None:
+    """The first mapping that fits would write both into X for longer than all else takes."""
+    arch = PRESETS["small"].override(port_bytes=4)
+    layer = lstm(mpo("x", (8, 16, 16), (8, 4, 4), 2), dense("h", 32, 128), 32)
+    problem = replace(layer, batch=4)
+    mapping = map_model(problem, arch)
+    search = ModelSearch(problem.batched, arch, steady=True)
+    first = search._first(search._choices())
+    assert first
+    run = first.found.run()
+    assert predicted_step(run, arch) == write_cycles(run, arch)
+    cycles = [period(program, mapping) for program in (run, mapping.emit().run)]
+    assert write_cycles(run, arch) <= cycles[0]
+    assert cycles[1] < 0.85 * cycles[0]
+
+
+def period(program: Program, mapping: ModelMapping) -> float:
+    """Return the cycles of a time step of long sequences, by the simulator."""
+    hosts = [mapping.host(n, 0, 1 << 20, 1 << 21) for n in (4, 12)]
+    runs = [simulate(program, mapping.arch, fetch=False, host=host) for host in hosts]
+    return (runs[1].cycles - runs[0].cycles) / 8
 
 
 def test_a_ucf11_step_takes_at_most_1_1_rooflines() -> None:
