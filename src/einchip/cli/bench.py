@@ -143,7 +143,7 @@ def bench(
                 "layers": [r.to_json() for r in rows[n_matrices:]],
             }  # fmt: skip
             if found:
-                run["summary"] = vars(Summary.of([r.ratio for r in found]))
+                run["summary"] = vars(Summary.of([r["ratio"] for r in run["rows"] if "ratio" in r]))
                 show(run)
                 runs.append(run)
     results = {"architecture": machine.model_dump(), "runs": runs}
