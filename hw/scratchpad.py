@@ -49,8 +49,8 @@ class Scratchpad(wiring.Component):
     data are then undefined; the fault stands in the cycle after the grant.
 
     It may have a window: its last `arch.window(space)` rows are kept twice, and the copies, written
-    with the banks, have a read port of their own for every client but the array, which takes the
-    same cycles.
+    with the banks, have a read port of their own for every client but the array. A read through
+    it takes as many cycles.
 
     Parameters
     ----------

@@ -18,11 +18,11 @@ from einchip.mapper.large import BUDGET, best_trees
 from einchip.mapper.merge import Merging
 from einchip.mapper.node import Ranked, macs
 from einchip.mapper.objectives import TABLE, cost_of, objective_of
+from einchip.mapper.problem import BATCH
 from einchip.network import Network
 from einchip.registers import COUNTERS
 
-#: The index over inputs, and the dense matrix.
-BATCH: Final = "@batch"
+#: The dense matrix.
 DENSE: Final = "@dense"
 #: The ways, in the order in which ties are decided.
 COMPRESSED, MERGED, KEPT, STREAMED, REBUILT = (

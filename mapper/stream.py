@@ -24,7 +24,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -347,12 +346,11 @@ class Stream:
     def predicted(self) -> float:
         """Predicted cycles of one execution in the steady state.
 
-        Those of the program (`timeline`), which leaves out ports for which transfers wait:
-        a load and the rows that are drained into its scratchpad take turns, and so do the array
-        and a store that does not read through a window.
+        Those of the program (`timeline`), which leaves out read ports for which stores wait: the
+        array and a store that does not read through a window take turns.
         """
         period = timeline.step_cycles(self.programs().run, self.arch, WARM_UP, MEASURED)
-        return max(period, self._loading, self._storing)
+        return max(period, self._storing)
 
     @property
     def _storing(self) -> int:
@@ -365,17 +363,6 @@ class Stream:
             return 0
         array = sum(steady_step_cycles(step, self.arch) for step in self.chain)
         return array + op.beats(result.layout.extent, self.arch)
-
-    @property
-    def _loading(self) -> int:
-        """Writes to the input's scratchpad in one execution: beats of the load, drained rows."""
-        x, tensors = self.part.tensors[self.streamed], self.part.tensors
-        rows = sum(
-            -(-tensors[s.name].layout.elements // prod(f.count for f in s.fold.z_lanes))
-            for s in self.chain
-            if tensors[s.name].space == x.space
-        )
-        return op.beats(x.layout.extent, self.arch) + rows
 
 
 def chain_of(part: Part, streamed: str) -> list[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from einchip import program as isa
-from einchip.arch import PORT_SPACES, Architecture
+from einchip.arch import PORT_SPACES, WINDOW_PORTS, Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
 from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
@@ -208,7 +208,7 @@ class _Machine:
         load.advance(t, end, sorted(written))
         taken = [Spans() for _ in PORT_SPACES]
         if store.in_flight:
-            operands = (*array.read_spans, Spans(), Spans())
+            operands = (*array.read_spans, *(Spans() for _ in WINDOW_PORTS))
             clients = zip(array.addends, vector.read_spans, operands, strict=True)
             for port, its in enumerate(clients):
                 taken[port] = Spans(sorted(span for spans in its for span in spans.within(t, end)))

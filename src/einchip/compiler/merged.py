@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from einchip.arch import Architecture
+from einchip.mapper.advice import batched
 from einchip.mapper.large import BUDGET, best_trees
 from einchip.mapper.merge import Merged, Merging, merged_network, merged_of
 from einchip.mapper.objectives import objective_of
+from einchip.mapper.problem import BATCH
 from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network, n_weights
 from einchip.models.formats import MatrixNetwork
 from einchip.models.spec import model_matrices
 from einchip.network import Network
 
-#: The input in a matrix's network, and the index of sequences side by side.
+#: The input in a matrix's network.
 INPUT: Final = "@x"
-BATCH: Final = "@batch"
 #: Fields of a layer that hold a matrix which is merged.
 FIELDS: Final = ("input", "hidden", "weight")
 #: Of both scratchpads what all weights may take, if not said otherwise.
@@ -114,12 +115,8 @@ def _merged(
     matrix: MatrixNetwork, arch: Architecture, batch: int, room: int, budget: float
 ) -> MergedMatrix | None:
     """Return a matrix's merged form; None where nothing is merged."""
-    side = (BATCH,) if batch > 1 else ()
-    network = Network(
-        {INPUT: (*side, *matrix.inputs), **matrix.tensors},
-        {**matrix.sizes, **dict.fromkeys(side, batch)},
-        (*side, *matrix.outputs),
-    )
+    tensors = {INPUT: matrix.inputs, **matrix.tensors}
+    network = batched(Network(tensors, matrix.sizes, matrix.outputs), INPUT, batch)
     largest = max(arch.capacity(space) for space in (0, 1))
     merging = Merging(frozenset(matrix.tensors), min(largest, room), room)
     objective = objective_of("cycles", network, arch)
