@@ -72,14 +72,10 @@ def merge_model(
 
 
 def merge_spec(
-    spec: ModelSpec,
-    arch: Architecture,
-    batch: int = 1,
-    share: float = SHARE,
-    budget: float = BUDGET,
+    spec: ModelSpec, arch: Architecture, batch: int = 1, share: float = SHARE
 ) -> ModelSpec:
     """Return what a model is with weights merged for so many sequences side by side."""
-    return _respecified(spec, merged_matrices(spec, arch, batch, share, budget))
+    return _respecified(spec, merged_matrices(spec, arch, batch, share, BUDGET))
 
 
 def merged_matrices(
