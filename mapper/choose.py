@@ -60,7 +60,8 @@ class Task:
     leaves and under "" of the result. `frame` are the indices, with their sizes, of the tensor of
     which the result is a part: its layout is that tensor's. `price` is what an execution of a step
     counts for, its cycles if not given. `modes` are the groups of indices that may be on lanes
-    together (`lanes.ALL_GROUPS`), one of them in each step.
+    together (`lanes.ALL_GROUPS`), one of them in each step. Without `drains` other work hides the
+    last drain of each step.
     """
 
     root: Node
@@ -76,10 +77,13 @@ class Task:
     frame: Mapping[str, int] = field(default_factory=dict)
     price: Price | None = None
     modes: tuple[str, ...] = (ALL_GROUPS,)
+    drains: bool = True
 
     def folds(self, shape: Shape, addend: bool, slack: int | None, keep: int) -> Found:
         """Return the folds that a step may have, each mode's best first, and what is left out."""
-        found = [candidates(shape, self.arch, addend, slack, keep, g) for g in self.modes]
+        found = [
+            candidates(shape, self.arch, addend, slack, keep, g, self.drains) for g in self.modes
+        ]
         return Found([c for f in found for c in f.candidates], min(f.cut for f in found))
 
 
@@ -87,10 +91,14 @@ class _Entry(NamedTuple):
     """One way to compute a step: estimated cycles up to here, and what was chosen."""
 
     total: float
-    cycles: int
-    fold: Fold
+    chosen: Candidate
     flip: bool
     below: tuple[_Entry | None, ...]
+
+    @property
+    def fold(self) -> Fold:
+        """The fold of the step itself."""
+        return self.chosen.fold
 
 
 @dataclass
@@ -213,7 +221,8 @@ class _Folder:
         best = dict[Lanes, _Entry]()
         executions = self.task.slicing.count if self.is_sliced_step(step) else 1
         left, right = step.operands
-        for flip, price, (cycles, fold) in self._folds(step, executions):
+        for flip, price, candidate in self._folds(step, executions):
+            fold = candidate.fold
             x_lanes, y_lanes = fold.x_lanes, fold.y_lanes
             first = self.operand(left, y_lanes if flip else x_lanes, entries)
             second = self.operand(right, x_lanes if flip else y_lanes, entries) if first else None
@@ -222,7 +231,7 @@ class _Folder:
             total = price * executions + first[0] + second[0]
             key = tuple(sorted(fold.z_lanes))
             if key not in best or total < best[key].total:
-                best[key] = _Entry(total, cycles, fold, flip, (first[1], second[1]))
+                best[key] = _Entry(total, candidate, flip, (first[1], second[1]))
         self.tally.patterns += len(best)
         return sorted(best.values(), key=lambda e: e.total)
 
@@ -246,7 +255,7 @@ class _Folder:
             slack = None if self.slack is None else self.slack // executions
             folds, cut = task.folds(shape, addend, slack, self.keep)
             found += [
-                (flip, task.price(x, y, shape, *c) if task.price else c.cycles, c)
+                (flip, task.price(x, y, shape, c.cycles, c.fold) if task.price else c.cycles, c)
                 for c in folds
                 if self._allowed(c.fold)
             ]
@@ -266,7 +275,7 @@ def _cycles(entry: _Entry, folder: _Folder, node: Node) -> int:
     """Return the cycles of all executions of a step and those below it."""
     executions = folder.task.slicing.count if folder.is_sliced_step(node) else 1
     below = zip(entry.below, node.operands, strict=True)
-    return entry.cycles * executions + sum(_cycles(e, folder, o) for e, o in below if e)
+    return entry.chosen.cycles * executions + sum(_cycles(e, folder, o) for e, o in below if e)
 
 
 class _Answer(NamedTuple):
@@ -338,11 +347,10 @@ def _collect(
     name = task.naming.result if root else f"{task.naming.steps or task.naming.prefix}t{number}"
     sliced_step = folder.is_sliced_step(node)
     used = dict.fromkeys(i for o in node.operands for i in o.indices)
+    cycles = entry.chosen.cycles + entry.chosen.hidden
     extents = folder.sizes(sliced_step)
     x, y = names[::-1] if entry.flip else names
-    step = Step(
-        name, names[0], names[1], x, y, entry.fold, {i: extents[i] for i in used}, entry.cycles
-    )
+    step = Step(name, names[0], names[1], x, y, entry.fold, {i: extents[i] for i in used}, cycles)
     steps.append(
         replace(
             step,

@@ -85,10 +85,15 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     """Return the quickest model that fits. Raises MappingError where none does.
 
     Trees that leave work on weights to `setup` have the least left for a time step, but their
-    steps may fill the array worse in the layouts that a cell asks for: both kinds are tried.
+    steps may fill the array worse in the layouts that a cell asks for; those that count no drains
+    are quicker where all are hidden: every kind is tried.
     """
-    searches = [ModelSearch(problem, arch, steady) for steady in (True, False)]
-    if searches[0].trees == searches[1].trees:
+    searches = list[ModelSearch]()
+    for steady, drains in ((True, True), (False, True), (True, False)):
+        made = ModelSearch(problem, arch, steady, drains)
+        if all(made.trees != other.trees for other in searches):
+            searches.append(made)
+    if len(searches) == 1:
         return searches[0].run()
     found, errors = list[Mapped](), list[MappingError]()
     for each in searches:
@@ -112,11 +117,15 @@ class _Fits(NamedTuple):
 class ModelSearch:
     """The search for a model on a machine, with trees of one kind (`PhaseSearch`)."""
 
-    def __init__(self, problem: ModelProblem, arch: Architecture, steady: bool) -> None:
+    def __init__(
+        self, problem: ModelProblem, arch: Architecture, steady: bool, drains: bool
+    ) -> None:
         self.problem, self.arch = problem, arch
         self.searches: list[PhaseSearch] = []
         for asked in divide(problem):
-            self.searches.append(PhaseSearch(self._laid(asked), arch, asked.group == 0, steady))
+            self.searches.append(
+                PhaseSearch(self._laid(asked), arch, asked.group == 0, steady, drains)
+            )
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
         self.failures: list[MappingError] = []
@@ -156,7 +165,34 @@ class ModelSearch:
         found = self._first(self._choices()) or self._reloaded()
         if found is None:
             raise nearest(self.failures)
-        return quickest(self._placements(self._unhindered(found)), self.arch)
+        found = self._unhindered(found)
+        each = [
+            quickest(self._placements(way), self.arch) for way in (found, *self._mirrored(found))
+        ]
+        return min(each, key=lambda m: in_sequence(m, self.arch)) if len(each) > 1 else each[0]
+
+    def _mirrored(self, first: _Fits) -> Iterator[_Fits]:
+        """Yield a choice with h in the other scratchpad, where it is predicted to be quicker.
+
+        As an operand on the rows or on the columns h fills the array differently.
+        """
+        other = [self._mirror(p, k) for p, k in enumerate(first.chosen)]
+        chosen = tuple(k for k in other if k is not None)
+        if len(chosen) < len(other) or chosen == first.chosen:
+            return
+        with contextlib.suppress(MappingError):
+            window = Window.ALL if self.arch.windows else Window.NONE
+            found = self._assembled(chosen, window, first.reloading)
+            if step_cycles(found.run(), self.arch) < step_cycles(first.found.run(), self.arch):
+                yield first._replace(found=found, chosen=chosen)
+
+    def _mirror(self, p: int, k: int) -> int | None:
+        """Return the attempt that differs in the scratchpad of h, itself for a phase without h."""
+        if not self.searches[p].asked.layer:
+            return k
+        way = self.ways[p][k]
+        wanted = replace(way, h_space=way.h_space ^ 1)
+        return self.ways[p].index(wanted) if wanted in self.ways[p] else None
 
     def _unhindered(self, first: _Fits) -> _Fits:
         """Return the quickest of some choices, from the first that fits to one without a queue.

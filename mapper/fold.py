@@ -15,12 +15,14 @@ from einchip.mapper.errors import MappingError
 from einchip.mapper.layout import Layout, restrict, solve
 from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
 from einchip.mapper.network_search import TREES, slicings, tree_costs
+from einchip.mapper.objective import StepCost
 from einchip.mapper.phase_networks import CANDIDATE_GATE, PhaseNetworks
 from einchip.mapper.plan import Slicing
 from einchip.mapper.problem import BATCH, CellKind, Linear
 from einchip.mapper.wires import GATE
 from einchip.network import Network
 from einchip.program import Act
+from einchip.roofline import StepCost as Bound
 
 #: Slicings of the sequence that are tried, those with the fewest slices first.
 SLICES_TRIED = 24
@@ -56,11 +58,14 @@ class PhaseSearch:
     """The search for one phase on one machine.
 
     With `steady` trees are those that are quickest where steps on weights alone, which `setup`
-    runs, cost nothing; else those that are quickest where they cost what others do.
+    runs, cost nothing; else those that are quickest where they cost what others do. Drains of an
+    input part cost nothing: the hidden part hides them; without `drains` no others do, either.
     """
 
-    def __init__(self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool) -> None:
-        self.asked, self.arch, self.steady = asked, arch, steady
+    def __init__(
+        self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool, drains: bool
+    ) -> None:
+        self.asked, self.arch, self.steady, self.drains = asked, arch, steady, drains
         self.sliceable = sliceable and len(asked.operands) == 1
         self.shared = PhaseNetworks(asked, arch)
         self.networks, self.first_key = self.shared.networks, self.shared.first_key
@@ -69,9 +74,9 @@ class PhaseSearch:
 
     def _ready(self, key: str) -> _Ready:
         network = self.networks[key]
-        root = self._steady_tree(network, self._data(key)) if self.steady else None
+        root = self._steady_tree(key) if self.steady else None
         if root is None:
-            root = tree.search(network, *tree_costs(network, self.arch), keep=TREES)[0].node
+            root = tree.search(network, *self._costs(key), keep=TREES)[0].node
         return _Ready(network, root, self.shared.fixed.get(key, {}))
 
     @property
@@ -84,16 +89,22 @@ class PhaseSearch:
         linear = {s.name: set(s.operands) for s in (*self.asked.chain, *self.asked.behind)}
         return linear.get(key, {"x"} if key == "input" else {"h"})
 
-    def _steady_tree(self, network: Network, data: set[str]) -> tree.Node | None:
+    def _costs(self, key: str) -> tuple[StepCost, Bound]:
+        """Return the cycles of a network's steps, and a lower bound."""
+        drains = self.drains and key != "input"
+        return tree_costs(self.networks[key], self.arch, drains=drains)
+
+    def _steady_tree(self, key: str) -> tree.Node | None:
         """Return the quickest tree if steps on weights alone, which `setup` runs, cost nothing.
 
         Each of these multiplies two weights, so that none is rounded more than once more. None
         where their results take too much room, or the network is too large to search with so
         little known of what steps cost.
         """
+        network, data = self.networks[key], self._data(key)
         if len(network.tensors) > MAX_STEADY:
             return None
-        whole, _ = tree_costs(network, self.arch)
+        whole, _ = self._costs(key)
 
         def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
             leaves = {*a.leaves(), *b.leaves()}

@@ -64,11 +64,12 @@ class Machine(NamedTuple):
     lanes: int
     passing: int  # vectors of Y that may pass while X is held
     groups: str = ALL_GROUPS
+    drains: bool = True  # whether the last tile's drain counts: nothing else hides it
 
     @classmethod
-    def of(cls, arch: Architecture, groups: str = ALL_GROUPS) -> Machine:
+    def of(cls, arch: Architecture, groups: str = ALL_GROUPS, drains: bool = True) -> Machine:
         passing = arch.tile_accumulators if arch.holds and "h" in groups else 1
-        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups)
+        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups, drains)
 
     @property
     def fuses(self) -> bool:
@@ -140,7 +141,7 @@ class _Sizes(NamedTuple):
 class _Ways(NamedTuple):
     """One fold by its figures; every combination of the options of its ways is one by names."""
 
-    total: int  # cycles of the CONTRACTs in the steady state, and rows that the last tile drains
+    total: int  # cycles of the CONTRACTs in the steady state, and of the last drain if it counts
     contracts: int
     rows: int
     m: Way
@@ -164,6 +165,11 @@ class _Choice(NamedTuple):
     b: Option
 
     @property
+    def rows(self) -> int:
+        """Rows that the last tile drains."""
+        return self.m.lanes * self.n.n_blocks
+
+    @property
     def fused(self) -> tuple[Chain, ...]:
         """The chains of each group that fuse indices."""
         return tuple(p.chain for o in self[1:] for p in (*o.places, *o.blocks) if len(p.chain) > 1)
@@ -177,7 +183,7 @@ def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...])
         cycles += max(floor, issue_cycles(tm * tn * tb, iterations, n_m, addend, nh, q))
         contracts += 1
     rows = m.lanes * n.n_blocks
-    return _Ways(cycles + rows, contracts, rows, m, n, k, b)
+    return _Ways(cycles + rows * machine.drains, contracts, rows, m, n, k, b)
 
 
 class _Lanes(NamedTuple):
@@ -238,12 +244,12 @@ def _lanes(
         slots = m.steps * n.steps * b.steps * k.steps * s.alone // both
         rows = prod(s.m) * n.steps * b.steps // most
         least = slots + rows if addend else max(slots, rows)
-        yield _Lanes(max(least, floor) + m.lanes, most, m, n, k, b)
+        yield _Lanes(max(least, floor) + m.lanes * machine.drains, most, m, n, k, b)
 
 
 @lru_cache(maxsize=262144)
 def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
-    """Return the cycles of the cheapest fold, with the rows that its last tile drains."""
+    """Return the cycles of the cheapest fold."""
     best: int | None = None
     for cut in _blocks(s, machine, False, 1):
         if best is not None and cut.least >= best:
@@ -308,10 +314,11 @@ def _choices(
 
 
 class Candidate(NamedTuple):
-    """A fold and its cycles, drain included."""
+    """A fold, its cycles, and those of its last drain where they are not among them."""
 
     cycles: int
     fold: Fold
+    hidden: int = 0
 
 
 class Found(NamedTuple):
@@ -328,13 +335,14 @@ def candidates(
     slack: int | None = None,
     keep: int = 48,
     groups: str = ALL_GROUPS,
+    drains: bool = True,
 ) -> Found:
     """Return the best `keep` folds of a step that take up to `slack` cycles more than the least.
 
     `slack` None stands for `USUAL_SLACK` of the least. The plainest fold (no lanes at all) is
-    always among them. Only `groups` are on lanes.
+    always among them. Only `groups` are on lanes. Without `drains` the last drain does not count.
     """
-    key, machine = _Sizes.of(shape), Machine.of(arch, groups)
+    key, machine = _Sizes.of(shape), Machine.of(arch, groups, drains)
     nothing = Limit(1, 0)
     plain = _evaluate(
         machine, key.alone, addend,
@@ -343,7 +351,10 @@ def candidates(
     chosen, cut = _choices(key, machine, addend, slack, keep)
     fixed = latency(0, arch)
     every = dict.fromkeys((*chosen, *plain.choices()))
-    return Found([Candidate(c.total + fixed, _named(shape, c)) for c in every], cut + fixed)
+    return Found(
+        [Candidate(c.total + fixed, _named(shape, c), 0 if drains else c.rows) for c in every],
+        cut + fixed,
+    )
 
 
 def _named(shape: Shape, c: _Choice) -> Fold:
@@ -377,7 +388,12 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
     )
 
 
-def steady_cycles(shape: Shape, arch: Architecture, groups: str = ALL_GROUPS) -> int:
-    """Return the cycles for which a step holds the array: those of `best_cycles`, no latency."""
-    machine = Machine.of(arch, groups)
+def steady_cycles(
+    shape: Shape, arch: Architecture, groups: str = ALL_GROUPS, drains: bool = False
+) -> int:
+    """Return the least cycles for which a step holds the array, its last drain left out.
+
+    With `drains` that is added.
+    """
+    machine = Machine.of(arch, groups, drains)
     return _least(_sizes_of(shape, machine), machine, False)

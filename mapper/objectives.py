@@ -10,7 +10,14 @@ from einchip import energy
 from einchip.arch import Architecture
 from einchip.mapper.choose import FIRST_FOLDS, Price
 from einchip.mapper.cost import latency
-from einchip.mapper.lanes import ALL_GROUPS, Fold, Shape, best_cycles, candidates
+from einchip.mapper.lanes import (
+    ALL_GROUPS,
+    Fold,
+    Shape,
+    best_cycles,
+    candidates,
+    steady_cycles,
+)
 from einchip.mapper.merge import merged_of
 from einchip.mapper.node import Node, Ranked, step_macs
 from einchip.mapper.objective import Additive, Objective, PeakMemory, StepCost
@@ -111,20 +118,25 @@ def cost_of(node: Node, network: Network, objective: Objective) -> Ranked:
 
 
 def tree_costs(
-    network: Network, arch: Architecture, modes: Sequence[str] = (ALL_GROUPS,)
+    network: Network,
+    arch: Architecture,
+    modes: Sequence[str] = (ALL_GROUPS,),
+    drains: bool = True,
 ) -> tuple[StepCost, Bound]:
     """Return the cycles of a step with its best fold in either orientation, and a lower bound.
 
     `modes` are the groups of indices that may be on lanes together, one of them in each step.
-    No step takes fewer cycles than one of scalars, nor than its roofline and the drain of a row.
+    Without `drains` other work hides a step's last drain. No step takes fewer cycles than one of
+    scalars, nor than its roofline and the drain of a row that counts.
     """
     sizes, roof = network.sizes, step_cycles(Volumes(network), arch)
-    least, drain = best_cycles(Shape.of((), (), (), {}), arch), latency(1, arch)
+    cycles, drain = (best_cycles, latency(1, arch)) if drains else (steady_cycles, 0)
+    least = cycles(Shape.of((), (), (), {}), arch)
 
     def cost(a: Node, b: Node, out: tuple[str, ...]) -> float:
         ways = ((a.indices, b.indices), (b.indices, a.indices))
         shapes = [Shape.of(x, y, out, sizes) for x, y in ways]
-        return float(min(best_cycles(s, arch, groups=g) for s in shapes for g in modes))
+        return float(min(cycles(s, arch, groups=g) for s in shapes for g in modes))
 
     def bound(a: int, b: int, c: int) -> float:
         return max(least, roof(a, b, c) + drain)
@@ -162,7 +174,7 @@ class _Energy:
     def _way(self, x: Node, y: Node, out: tuple[str, ...]) -> float:
         shape = Shape.of(x.indices, y.indices, out, self.network.sizes)
         folds = candidates(shape, self.arch, keep=FIRST_FOLDS).candidates
-        return min(self.price(x, y, shape, *c) for c in folds)
+        return min(self.price(x, y, shape, c.cycles, c.fold) for c in folds)
 
     def price(self, x: Node, y: Node, shape: Shape, cycles: int, fold: Fold) -> float:
         """Return pJ of a step with a fold, X and Y given."""

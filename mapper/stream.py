@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -455,17 +455,18 @@ def finer(schedule: Schedule) -> Iterator[Schedule]:
             yield replace(schedule, lags=lags)
 
 
-def ways(network: Network, arch: Architecture, streamed: str) -> Iterator[Way]:
+def ways(network: Network, arch: Architecture, streamed: str, drains: bool) -> Iterator[Way]:
     """Yield folded trees: the quickest in the steady state first, their chains in both ways.
 
-    First with all merges of weights, then with half the room for weights, then with none.
+    First with all merges of weights, then with half the room for weights, then with none. `drains`
+    as of a `Task`.
     """
     merging = Merging.on(arch, [n for n in network.tensors if n != streamed])
     limits = (merging, replace(merging, stored=(merging.stored or 0) // 2), Merging())
     for limit in limits:
         with contextlib.suppress(MappingError):
-            for ranked in stream_trees(network, arch, streamed, limit):
-                yield from folded(network, arch, streamed, ranked.node)
+            for ranked in stream_trees(network, arch, streamed, limit, drains):
+                yield from folded(network, arch, streamed, ranked.node, drains)
 
 
 def stream_trees(
@@ -473,11 +474,13 @@ def stream_trees(
     arch: Architecture,
     streamed: str,
     merging: Merging,
+    drains: bool = False,
     modes: tuple[str, ...] = (ALL_GROUPS,),
 ) -> list[tree.Ranked]:
-    """Return the trees that hold the array shortest in the steady state, `modes` as of a `Task`.
+    """Return the trees that hold the array shortest in the steady state.
 
-    Steps on weights alone run once and cost nothing. Raises MappingError for too many trees.
+    Steps on weights alone run once and cost nothing. `drains` and `modes` as of a `Task`. Raises
+    MappingError for too many trees.
     """
     sizes = network.sizes
 
@@ -486,7 +489,7 @@ def stream_trees(
             return 0.0
         orders = ((a.indices, b.indices), (b.indices, a.indices))
         shapes = [Shape.of(x, y, out, sizes) for x, y in orders]
-        return float(min(steady_cycles(s, arch, g) for s in shapes for g in modes))
+        return float(min(steady_cycles(s, arch, g, drains) for s in shapes for g in modes))
 
     bound = step_cycles(Volumes(network), arch)
     return tree.search(network, cost, bound, keep=TREES, merging=merging)
@@ -497,11 +500,12 @@ def folded(
     arch: Architecture,
     streamed: str,
     node: tree.Node,
+    drains: bool,
     modes: tuple[str, ...] = (ALL_GROUPS,),
 ) -> Iterator[Way]:
     """Yield a tree folded, as it is cheapest and with its operands in X and Y by each choice.
 
-    `modes` as of a `Task`.
+    `drains` and `modes` as of a `Task`.
     """
     n_steps = sum(1 for _ in node.steps())
     flips: list[dict[int, bool]] = [{}]
@@ -509,8 +513,9 @@ def folded(
         flips += [dict(enumerate(f)) for f in itertools.product((False, True), repeat=n_steps)]
     for way in flips:
         task = Task(
-            node, network.sizes, arch, Naming("result"), Slicing(), streamed, way, modes=modes
-        )
+            node, network.sizes, arch, Naming("result"), Slicing(), streamed, way,
+            modes=modes, drains=drains,
+        )  # fmt: skip
         with contextlib.suppress(MappingError):
             yield way_of(network, arch, streamed, node, fold_tree(task))
 
@@ -522,8 +527,8 @@ def way_of(network: Network, arch: Architecture, streamed: str, node: tree.Node,
     return Way(network, arch, streamed, node, part, merged_of(network, node))
 
 
-#: Folded trees that are looked at, and how near the least possible ends the search.
-PARTS, NEAR = 12, 1.01
+#: Folded trees of each kind that are looked at, and how near the least possible ends the search.
+PARTS, NEAR = 12, 1.005
 
 
 def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
@@ -532,18 +537,20 @@ def map_stream(network: Network, arch: Architecture, streamed: str) -> Stream:
     All tensors but `streamed` are weights, and stay on the chip. Raises MappingError when nothing
     fits.
     """
-    return best_stream(ways(network, arch, streamed))
+    return best_stream(lambda drains: ways(network, arch, streamed, drains))
 
 
-def best_stream(tried: Iterable[Way]) -> Stream:
-    """Return the quickest stream of the first `PARTS` folded trees.
+def best_stream(tried: Callable[[bool], Iterable[Way]]) -> Stream:
+    """Return the quickest stream of the first `PARTS` folded trees of each of two kinds.
 
-    Raises MappingError when nothing fits.
+    `tried` returns trees whose last drains are hidden by other work, or, given True, those that are
+    quickest if they are not: where there is little other work. Raises MappingError when nothing
+    fits.
     """
     failures: list[MappingError] = []
     best: Stream | None = None
     found: Way | None = None
-    for way in itertools.islice(tried, PARTS):
+    for way in (w for drains in (False, True) for w in itertools.islice(tried(drains), PARTS)):
         least = least_cycles(way.part, way.streamed, way.arch)
         if best is not None and best.predicted <= least * NEAR:
             break

@@ -114,7 +114,7 @@ def test_loads_and_results_go_into_scratchpads_of_their_own() -> None:
     layer = lstm(mpo("x", (8, 16, 16), (8, 4, 4), 2), dense("h", 32, 128), 32)
     problem = replace(layer, batch=4)
     mapping = map_model(problem, arch)
-    search = ModelSearch(problem.batched, arch, steady=True)
+    search = ModelSearch(problem.batched, arch, steady=True, drains=True)
     first = search._first(search._choices())
     assert first
     run = first.found.run()

@@ -90,7 +90,7 @@ def pj(
     """Return the least energy of a step but for writes, from the counters' meaning."""
     shape = Shape.of(x, y, z, dict(sized))
     folds = candidates(shape, HYBRID, keep=FIRST_FOLDS).candidates
-    return min(fold_pj(x, y, z, dict(sized), *c) for c in folds)
+    return min(fold_pj(x, y, z, dict(sized), c.cycles, c.fold) for c in folds)
 
 
 def fold_pj(

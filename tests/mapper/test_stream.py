@@ -66,7 +66,7 @@ CHAIN = small({"a": 6, "b": 5, "c": 7, "d": 4, "e": 9}, x="ab", P="ac", Q="bcd",
 @pytest.mark.parametrize(("x", "z"), [(True, True), (True, False), (False, False)])
 def test_every_schedule_computes_the_same(lags: tuple[int, ...], x: bool, z: bool) -> None:
     arch = WIDE["small"]
-    way = next(w for w in ways(CHAIN, arch, "x") if len(chain_of(w.part, "x")) == 3)
+    way = next(w for w in ways(CHAIN, arch, "x", False) if len(chain_of(w.part, "x")) == 3)
     check(placed(way, Schedule(lags, x, z)), 5)
 
 

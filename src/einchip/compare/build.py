@@ -70,7 +70,7 @@ def cold(problem: Problem) -> Built:
     copies. Raises MappingError.
     """
     failures: list[MappingError] = []
-    for node, part in (_copied if problem.copies else _free)(problem, failures.append, False):
+    for node, part in (_copied if problem.copies else _free)(problem, failures.append):
         try:
             network, arch, streamed = problem.network, problem.arch, problem.streamed
             return Built(node, *placed(part, network, arch, streamed, _weights(part, streamed)))
@@ -83,19 +83,19 @@ def stream(problem: Problem) -> Stream:
     """Map a stream of executions: of all trees the quickest. Raises MappingError."""
     failures: list[MappingError] = []
     try:
-        return best_stream(_ways(problem, failures.append))
+        return best_stream(lambda drains: _ways(problem, failures.append, drains))
     except MappingError as error:
         raise nearest([error, *failures]) from None
 
 
-def _ways(problem: Problem, failed: Failed) -> Iterator[Way]:
+def _ways(problem: Problem, failed: Failed, drains: bool) -> Iterator[Way]:
     network, arch, trees, modes, streamed, copies = problem
     if copies:
-        for node, part in _copied(problem, failed, True):
+        for node, part in _copied(problem, failed, True, drains):
             yield way_of(network, arch, streamed, node, part)
         return
     for ranked in trees:
-        yield from folded(network, arch, streamed, ranked.node, modes)
+        yield from folded(network, arch, streamed, ranked.node, drains, modes)
 
 
 def placed(
@@ -122,17 +122,17 @@ def _weights(part: Part, streamed: str) -> list[str]:
     return [t.name for t in part.tensors.values() if t.is_input and t.name != streamed]
 
 
-def _tasks(problem: Problem, trees: Sequence[tree.Ranked]) -> Iterator[Task]:
+def _tasks(problem: Problem, trees: Sequence[tree.Ranked], drains: bool = True) -> Iterator[Task]:
     """Yield the trees, then ways to swap the scratchpads of the first one."""
     network, arch, _, modes, streamed, _ = problem
     for attempt in attempts(network, [trees], streamed, tuple(network.tensors)):
         yield Task(
             attempt.node, network.sizes, arch, Naming(RESULT), Slicing(), streamed, attempt.flips,
-            modes=modes,
+            modes=modes, drains=drains,
         )  # fmt: skip
 
 
-def _free(problem: Problem, failed: Failed, _: bool) -> Iterator[tuple[tree.Node, Part]]:
+def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
     for task in _tasks(problem, problem.trees):
         try:
             yield task.root, fold_tree(task)
@@ -140,10 +140,12 @@ def _free(problem: Problem, failed: Failed, _: bool) -> Iterator[tuple[tree.Node
             failed(error)
 
 
-def _copied(problem: Problem, failed: Failed, steady: bool) -> Iterator[tuple[tree.Node, Part]]:
+def _copied(
+    problem: Problem, failed: Failed, steady: bool = False, drains: bool = True
+) -> Iterator[tuple[tree.Node, Part]]:
     """Yield the trees by their cycles with copies, then ways to swap their scratchpads."""
     found: list[tuple[int, int, Task, Part]] = []
-    for task in itertools.islice(_tasks(problem, problem.trees), len(problem.trees)):
+    for task in itertools.islice(_tasks(problem, problem.trees, drains), len(problem.trees)):
         try:
             total, part = fold_with_copies(task, steady)
             found.append((total, len(found), task, part))
@@ -153,7 +155,7 @@ def _copied(problem: Problem, failed: Failed, steady: bool) -> Iterator[tuple[tr
     yield from ((task.root, part) for _, _, task, part in found)
     if found:
         best = [tree.Ranked(found[0][0], found[0][2].root)]
-        for task in itertools.islice(_tasks(problem, best), 1, None):
+        for task in itertools.islice(_tasks(problem, best, drains), 1, None):
             try:
                 yield task.root, fold_with_copies(task, steady)[1]
             except MappingError as error:

@@ -267,7 +267,7 @@ class _Workload:
                 costs = tree_costs(network, arch, baseline.modes)
                 return tree.search(network, *costs, keep=COPIED_TREES)
             case _:
-                found = stream_trees(network, arch, INPUT, Merging(), baseline.modes)
+                found = stream_trees(network, arch, INPUT, Merging(), modes=baseline.modes)
                 return found[:COPIED_TREES]
         return [tree.Ranked(0.0, node)]
 

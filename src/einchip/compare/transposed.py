@@ -26,7 +26,7 @@ from typing import NamedTuple
 from einchip.arch import Architecture
 from einchip.mapper.choose import Task
 from einchip.mapper.errors import MappingError
-from einchip.mapper.lanes import Factor, Fold, Shape, group_options
+from einchip.mapper.lanes import Candidate, Factor, Fold, Shape, group_options
 from einchip.mapper.layout import Layout, conflict_free, pitched, row_major, solve
 from einchip.mapper.network_place import axes
 from einchip.mapper.plan import Part, Step, Tensor
@@ -50,8 +50,7 @@ class _Entry(NamedTuple):
     """One way to compute a step: cycles up to here, and how its result lies."""
 
     total: int
-    cycles: int
-    fold: Fold
+    chosen: Candidate
     flip: bool
     layout: Layout
     ways: tuple[_Way, ...]  # to have the left and the right operand
@@ -140,19 +139,20 @@ class _Folder:
                 continue
             x, y = step.pair[::-1] if flip else step.pair
             shape = Shape.of(x.indices, y.indices, step.indices, task.sizes)
-            for cycles_, fold in task.folds(shape, False, ANY_SLACK, KEPT_FOLDS).candidates:
+            for candidate in task.folds(shape, False, ANY_SLACK, KEPT_FOLDS).candidates:
+                fold = candidate.fold
                 pairs = itertools.product(
                     self.ways(x, fold.x_lanes, known), self.ways(y, fold.y_lanes, known)
                 )
                 for in_x, in_y in pairs:
                     layout = self.result(step, fold, in_x.order, in_y.order)
-                    total = paid * cycles_ + in_x.total + in_y.total
+                    total = paid * candidate.cycles + in_x.total + in_y.total
                     order = order_of(layout)
                     if order in best and best[order].total <= total:
                         continue
                     if is_run(layout, fold.z_lanes):
                         ways = (in_y, in_x) if flip else (in_x, in_y)
-                        best[order] = _Entry(total, cycles_, fold, flip, layout, ways)
+                        best[order] = _Entry(total, candidate, flip, layout, ways)
         if not best:
             raise MappingError(f"{step.text()}: no fold reads and writes runs; allow other lanes")
         return sorted(best.values(), key=lambda e: e.total)[:KEPT_ENTRIES]
@@ -242,7 +242,8 @@ def _collect(task: Task, node: Node, entry: _Entry, found: Collected) -> str:
     x, y = names[::-1] if entry.flip else names
     used = dict.fromkeys(i for o in node.pair for i in o.indices)
     extents = {i: task.sizes[i] for i in used}
-    steps.append(Step(name, names[0], names[1], x, y, entry.fold, extents, entry.cycles))
+    cycles_, fold, hidden = entry.chosen
+    steps.append(Step(name, names[0], names[1], x, y, fold, extents, cycles_ + hidden))
     return name
 
 
