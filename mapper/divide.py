@@ -16,10 +16,10 @@ from einchip.mapper.fold import PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
 from einchip.mapper.place import Mapped, Window, assemble, in_sequence, is_large, quickest
-from einchip.mapper.problem import Linear, ModelProblem
+from einchip.mapper.problem import CellKind, Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.timeline import step_cycles, write_cycles
-from einchip.mapper.wires import common_factors, modes_of
+from einchip.mapper.wires import Units, common_factors, modes_of
 
 #: Ways in which a model of several phases that does not fit is tried.
 MAX_TRIES = 200
@@ -86,12 +86,13 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
 
     Trees that leave work on weights to `setup` have the least left for a time step, but their
     steps may fill the array worse in the layouts that a cell asks for; those that count no drains
-    are quicker where all are hidden: every kind is tried.
+    are quicker where all are hidden; vectors without common factors may be
+    quicker fused than flat, since shares can be cut from them: every kind is tried.
     """
     searches = list[ModelSearch]()
-    for steady, drains in ((True, True), (False, True), (True, False)):
-        made = ModelSearch(problem, arch, steady, drains)
-        if all(made.trees != other.trees for other in searches):
+    for kind in KINDS:
+        made = ModelSearch(problem, arch, kind)
+        if all(made.trees != other.trees or made.units != other.units for other in searches):
             searches.append(made)
     if len(searches) == 1:
         return searches[0].run()
@@ -106,6 +107,18 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     return min(found, key=lambda m: in_sequence(m, arch))
 
 
+class Kind(NamedTuple):
+    """How trees are chosen (`PhaseSearch`), and whether vectors are fused (`wires`) or flat."""
+
+    steady: bool = True
+    drains: bool = True
+    fuse: bool = False
+
+
+#: The kinds that are tried.
+KINDS = (Kind(), Kind(steady=False), Kind(drains=False), Kind(fuse=True))
+
+
 class _Fits(NamedTuple):
     """A model that fits, the attempts of its phases, and those that every run loads weights of."""
 
@@ -115,17 +128,15 @@ class _Fits(NamedTuple):
 
 
 class ModelSearch:
-    """The search for a model on a machine, with trees of one kind (`PhaseSearch`)."""
+    """The search for a model on a machine, of one kind."""
 
-    def __init__(
-        self, problem: ModelProblem, arch: Architecture, steady: bool, drains: bool
-    ) -> None:
+    def __init__(self, problem: ModelProblem, arch: Architecture, kind: Kind) -> None:
         self.problem, self.arch = problem, arch
         self.searches: list[PhaseSearch] = []
-        for asked in divide(problem):
-            self.searches.append(
-                PhaseSearch(self._laid(asked), arch, asked.group == 0, steady, drains)
-            )
+        for each in divide(problem):
+            asked = self._laid(replace(each, fuse=kind.fuse and _may_fuse(each)))
+            made = PhaseSearch(asked, arch, each.group == 0, kind.steady, kind.drains)
+            self.searches.append(made)
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
         self.failures: list[MappingError] = []
@@ -155,6 +166,11 @@ class ModelSearch:
     def trees(self) -> list[list[str]]:
         """The trees of every phase."""
         return [search.trees for search in self.searches]
+
+    @property
+    def units(self) -> list[Units]:
+        """The hidden units of every phase."""
+        return [search.units for search in self.searches]
 
     def run(self) -> Mapped:
         """Return the quickest model that fits. Raises MappingError where none does.
@@ -344,6 +360,11 @@ class ModelSearch:
         if (p, k) not in self.folded:
             self.folded[p, k] = self.searches[p].nets(self.ways[p][k])
         return self.folded[p, k]
+
+
+def _may_fuse(asked: Asked) -> bool:
+    """Tell whether a phase has a cell whose vectors may be fused: its gates are not cut apart."""
+    return asked.layer is not None and asked.layer.cell is not CellKind.GRU_BEFORE
 
 
 def _fits(what: str, modes: Sequence[int], writers: Sequence[Sequence[int]]) -> bool:

@@ -276,7 +276,7 @@ class PhaseSearch:
 
     def frame(self) -> dict[str, int]:
         """Return the indices of all gates with their sizes."""
-        units = dict(zip(self.units.gates, self.units.sizes, strict=True))
+        units = dict(zip((a.name for a in self.units.gates), self.units.sizes, strict=True))
         return {GATE: self.units.n_gates, **units}
 
     def _frame_layout(self, accesses: Sequence[Lanes]) -> Layout | None:

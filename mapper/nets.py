@@ -39,7 +39,8 @@ class Asked:
 
     `behind` runs in the loop if `behind_in_loop`, else once after it. `copied_in` says that the
     first stage behind reads a copy of the states, `flat_in` that the phase's input lies flat,
-    `flat_behind` that this copy does. The phases of a group read the same sequence.
+    `flat_behind` that this copy does, `fuse` that vectors of the cell without common factors are
+    fused where they can be. The phases of a group read the same sequence.
     """
 
     chain: tuple[Linear, ...] = ()
@@ -50,6 +51,7 @@ class Asked:
     copied_in: bool = False
     flat_in: bool = False
     flat_behind: bool = False
+    fuse: bool = False
     group: int = 0
 
     @property

@@ -56,7 +56,7 @@ class PhaseNetworks:
             first = asked.behind[0]
             readers = [first.network.shape(first.operands[0])]
         inputs, hidden, units = agree(
-            d.inputs, d.hidden, layer.cell.n_gates, layer.hidden_size, readers
+            d.inputs, d.hidden, layer.cell.n_gates, layer.hidden_size, readers, asked.fuse
         )
         self.units, self.lanes = units, units.lanes(self.arch)
         self.networks |= {"input": inputs, "hidden": hidden}
@@ -79,9 +79,9 @@ class PhaseNetworks:
         if self.units.flat_hidden:
             self.fix(stage.name, operand, flat_layout(network, network.tensors[operand]))
         else:
-            self.networks[stage.name] = split_by(
-                network, network.tensors[operand], self.units.hidden, self.units.sizes
-            )
+            h = self.networks["hidden"].tensors["h"]
+            sizes = modes_of(self.networks["hidden"], h)
+            self.networks[stage.name] = split_by(network, network.tensors[operand], h, sizes)
 
     def _split_gates(self, hidden: Network) -> None:
         """Cut the recurrent network of a GRU that resets before: gates r and z, and candidate.
@@ -151,7 +151,8 @@ class PhaseNetworks:
         asked = self.asked
         stages = asked.behind if asked.behind_in_loop else () if asked.layer else asked.chain
         if not stages:
-            return self.units.sizes
+            hidden = self.networks["hidden"]
+            return self.units.sizes if self.units.flat_hidden else hidden.shape("h")
         network = self.networks[stages[-1].name]
         return tuple(modes_of(network, network.output))
 

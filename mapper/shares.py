@@ -40,7 +40,7 @@ def ways(cell: CellNets) -> Iterator[Shares]:
     for position, size in enumerate(units.sizes):
         lanes = dict(cell.lanes).get(position, 1)
         for count in range(2, MAX_SHARES + 1):
-            if size % (count * lanes) == 0 and divides(last, units.gates[position], count):
+            if size % (count * lanes) == 0 and divides(last, units.gates[position].name, count):
                 yield Shares(position, count)
 
 
@@ -58,10 +58,10 @@ def portions(step: Step, cell: CellNets, shares: Shares | None) -> list[Portion]
         return []
     position, count = shares
     if step is cell.hidden.part.steps[-1]:
-        return [Portion(cell.units.gates[position], k, count) for k in range(count)]
+        return [Portion(cell.units.gates[position].name, k, count) for k in range(count)]
     if cell.h.name not in (step.x, step.y) or cell.units.flat_hidden:
         return []
-    index = cell.units.hidden[position]
+    index = cell.units.hidden[position].name
     if index not in cell.hidden.part.tensors[step.name].indices or not divides(step, index, count):
         return []
     return [Portion(index, k, count) for k in range(count)]

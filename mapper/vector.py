@@ -225,7 +225,8 @@ def copy_sweeps(source: View, target: View, arch: Architecture) -> list[Sweep]:
     sizes = [loop.count for loop in merged] or [1]
     strides = [loop.strides for loop in merged] or [(1, 1)]
     operands = (tuple(s[0] for s in strides), tuple(s[1] for s in strides))
-    return sweeps(sizes, vector_lanes(sizes, operands, arch.lanes), operands)
+    found = [dict(enumerate(o)) for o in operands]
+    return sweeps(sizes, vector_lanes(sizes, found, arch.lanes), operands)
 
 
 def peephole_addresses(found: Sequence[Sweep], numbers: int, arch: Architecture) -> Ints:

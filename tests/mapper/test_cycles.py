@@ -14,7 +14,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from einchip.arch import PRESETS, Architecture
-from einchip.mapper.divide import ModelSearch
+from einchip.mapper.divide import Kind, ModelSearch
 from einchip.mapper.errors import MappingError
 from einchip.mapper.model import ModelMapping, map_model
 from einchip.mapper.network import compile_network, map_network
@@ -114,7 +114,7 @@ def test_loads_and_results_go_into_scratchpads_of_their_own() -> None:
     layer = lstm(mpo("x", (8, 16, 16), (8, 4, 4), 2), dense("h", 32, 128), 32)
     problem = replace(layer, batch=4)
     mapping = map_model(problem, arch)
-    search = ModelSearch(problem.batched, arch, steady=True, drains=True)
+    search = ModelSearch(problem.batched, arch, Kind())
     first = search._first(search._choices())
     assert first
     run = first.found.run()

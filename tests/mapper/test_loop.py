@@ -153,7 +153,7 @@ def test_orders_keep_what_operations_must_follow(seed: int) -> None:
 def test_vector_lanes_are_the_fewest_vectors_in_different_banks(
     sizes: list[int], strides: list[int]
 ) -> None:
-    lanes = vector_lanes(sizes, [strides], 8)
+    lanes = vector_lanes(sizes, [dict(enumerate(strides))], 8)
 
     def vectors(counts: tuple[int, ...]) -> int:
         found = 1
@@ -170,7 +170,7 @@ def test_vector_lanes_are_the_fewest_vectors_in_different_banks(
     )
     chosen = dict(lanes)
     assert vectors(tuple(chosen.get(p, 1) for p in range(len(sizes)))) == best
-    assert apart(lanes, strides, 8)
+    assert apart(lanes, dict(enumerate(strides)), 8)
 
 
 def _banks_differ(lanes: tuple[tuple[int, int], ...], strides: list[int]) -> bool:
