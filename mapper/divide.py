@@ -20,6 +20,8 @@ from einchip.mapper.problem import CellKind, Linear, ModelProblem
 from einchip.mapper.programs import check_words
 from einchip.mapper.timeline import step_cycles, write_cycles
 from einchip.mapper.wires import Units, common_factors, modes_of
+from einchip.network import NetworkError
+from einchip.roofline import roofline
 
 #: Ways in which a model of several phases that does not fit is tried.
 MAX_TRIES = 200
@@ -87,24 +89,35 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     Trees that leave work on weights to `setup` have the least left for a time step, but their
     steps may fill the array worse in the layouts that a cell asks for; those that count no drains
     are quicker where all are hidden; vectors without common factors may be
-    quicker fused than flat, since shares can be cut from them: every kind is tried.
+    quicker fused than flat, since shares can be cut from them: every kind is tried, until one is
+    near the bound.
     """
-    searches = list[ModelSearch]()
+    enough = bound(problem, arch) * NEAR
+    searches, found, errors = list[ModelSearch](), list[Mapped](), list[MappingError]()
     for kind in KINDS:
-        made = ModelSearch(problem, arch, kind)
-        if all(made.trees != other.trees or made.units != other.units for other in searches):
-            searches.append(made)
-    if len(searches) == 1:
-        return searches[0].run()
-    found, errors = list[Mapped](), list[MappingError]()
-    for each in searches:
+        search = ModelSearch(problem, arch, kind)
+        if any(search.trees == s.trees and search.units == s.units for s in searches):
+            continue
+        searches.append(search)
         try:
-            found.append(each.run())
+            found.append(search.run())
         except MappingError as error:
             errors.append(error)
+        else:
+            if step_cycles(found[-1].run(), arch) <= enough:
+                break
     if not found:
         raise nearest(errors)
-    return min(found, key=lambda m: in_sequence(m, arch))
+    return min(found, key=lambda m: in_sequence(m, arch)) if len(found) > 1 else found[0]
+
+
+def bound(problem: ModelProblem, arch: Architecture) -> float:
+    """Return the roofline of the matrices of one time step, 0 where it is not known."""
+    matrices = (matrix for stage in problem.per_step for matrix in stage.matrices)
+    try:
+        return sum(roofline(n, arch, x, steady=True).compute_cycles for n, x in matrices)
+    except NetworkError:
+        return 0.0
 
 
 class Kind(NamedTuple):
@@ -117,6 +130,8 @@ class Kind(NamedTuple):
 
 #: The kinds that are tried.
 KINDS = (Kind(), Kind(steady=False), Kind(drains=False), Kind(fuse=True))
+#: How near the bound a model is good enough.
+NEAR = 1.02
 
 
 class _Fits(NamedTuple):
