@@ -61,7 +61,8 @@ class Task:
     which the result is a part: its layout is that tensor's. `price` is what an execution of a step
     counts for, its cycles if not given. `modes` are the groups of indices that may be on lanes
     together (`lanes.ALL_GROUPS`), one of them in each step. Without `drains` other work hides the
-    last drain of each step.
+    last drain of each step. `data` are the leaves that are no weights: what is made of others,
+    and is in Y, is padded with zeros where that fills the array better; not of the last step.
     """
 
     root: Node
@@ -78,11 +79,19 @@ class Task:
     price: Price | None = None
     modes: tuple[str, ...] = (ALL_GROUPS,)
     drains: bool = True
+    data: frozenset[str] | None = None
 
-    def folds(self, shape: Shape, addend: bool, slack: int | None, keep: int) -> Found:
+    def pads(self, node: Node) -> bool:
+        """Tell whether an operand in Y may be padded."""
+        return self.data is not None and not self.data & {*node.leaves()}
+
+    def folds(
+        self, shape: Shape, addend: bool, slack: int | None, keep: int, pads: bool = False
+    ) -> Found:
         """Return the folds that a step may have, each mode's best first, and what is left out."""
         found = [
-            candidates(shape, self.arch, addend, slack, keep, g, self.drains) for g in self.modes
+            candidates(shape, self.arch, addend, slack, keep, g, self.drains, pads)
+            for g in self.modes
         ]
         return Found([c for f in found for c in f.candidates], min(f.cut for f in found))
 
@@ -253,7 +262,8 @@ class _Folder:
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
             slack = None if self.slack is None else self.slack // executions
-            folds, cut = task.folds(shape, addend, slack, self.keep)
+            pads = step is not task.root and task.pads(y)
+            folds, cut = task.folds(shape, addend, slack, self.keep, pads)
             found += [
                 (flip, task.price(x, y, shape, c.cycles, c.fold) if task.price else c.cycles, c)
                 for c in folds

@@ -74,6 +74,12 @@ class _Axis(NamedTuple):
     lanes: int = 1
     blocks: int = 1
     passes: bool = False  # blocks pass in time while X is held
+    reach: int = 0
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of its values, each a CONTRACT."""
+        return runs(self.size, self.lanes, self.blocks, not self.passes, self.reach)
 
     def strides(self, layouts: Iterable[Layout], step: int) -> tuple[int, ...]:
         """Return how far values `step` apart lie in each tensor."""
@@ -85,12 +91,19 @@ def axes(step: Step) -> list[_Axis]:
     fold = step.fold
     lanes = {f.chain: f.count for f in (*fold.m, *fold.n, *fold.k, *fold.b)}
     blocks = {f.chain: f.count for f in (*fold.h, *fold.q)}
-    passing = {f.chain for f in fold.q}
+    passing = {f.chain: f.reach for f in fold.q}
     used = dict.fromkeys((*lanes, *blocks))
     taken = {i for chain in used for i in chain}
     chains = [*used, *((i,) for i in step.extents if i not in taken)]
     return [
-        _Axis(c, prod(step.extents[i] for i in c), lanes.get(c, 1), blocks.get(c, 1), c in passing)
+        _Axis(
+            c,
+            prod(step.extents[i] for i in c),
+            lanes.get(c, 1),
+            blocks.get(c, 1),
+            c in passing,
+            passing.get(c, 0),
+        )
         for c in chains
     ]
 
@@ -110,7 +123,7 @@ def contracts(step: Step, x: Layout, y: Layout, z: Layout) -> list[Contract]:
     """
     layouts, every = (x, y, z), axes(step)
     found: list[Contract] = []
-    for parts in itertools.product(*(runs(a.size, a.lanes, a.blocks, not a.passes) for a in every)):
+    for parts in itertools.product(*(a.runs for a in every)):
         loops = _Loops([], [], [])
         for a, run in zip(every, parts, strict=True):
             if a.passes:

@@ -17,13 +17,15 @@ class Factor:
     """`count` values of an index, `step` apart, the first one 0.
 
     `outer` are indices that are fused with it, from the inside out: in every tensor that holds them
-    each lies right outside the one before, so that all together act as one index.
+    each lies right outside the one before, so that all together act as one index. With `reach` that
+    index is taken for one of so many values: there is room for them in every tensor.
     """
 
     index: str
     count: int
     outer: tuple[str, ...] = ()
     step: int = 1
+    reach: int = 0
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -33,7 +35,7 @@ class Factor:
     @property
     def fused(self) -> Factor:
         """What it demands of tensors that it takes one value of at a time."""
-        return Factor(self.index, 1, self.outer)
+        return Factor(self.index, 1, self.outer, reach=self.reach)
 
     @property
     def name(self) -> str:
@@ -56,13 +58,16 @@ class Run(NamedTuple):
     blocks: int = 1
 
 
-def runs(size: int, lanes: int, blocks: int = 1, at_once: bool = False) -> list[Run]:
+def runs(
+    size: int, lanes: int, blocks: int = 1, at_once: bool = False, reach: int = 0
+) -> list[Run]:
     """Return the full runs of an index and what is left of it.
 
     The rest is one run if some number of lanes and blocks makes it, else full lanes and a tail.
-    Blocks that are accessed `at_once` are always full lanes apart, as their banks are.
+    Blocks that are accessed `at_once` are always full lanes apart, as their banks are. With `reach`
+    there are so many values instead of `size`.
     """
-    full = lanes * blocks
+    size, full = reach or size, lanes * blocks
     times, rest = divmod(size, full)
     found = [Run(0, times, lanes, blocks)] if times else []
     if not rest:
@@ -134,7 +139,7 @@ class Fold:
 
 
 def _fused(factors: Lanes) -> Lanes:
-    return tuple(f.fused for f in factors if f.outer)
+    return tuple(f.fused for f in factors if f.outer or f.reach)
 
 
 Sized = tuple[tuple[str, int], ...]

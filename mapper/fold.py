@@ -92,7 +92,8 @@ class PhaseSearch:
     def _costs(self, key: str) -> tuple[StepCost, Bound]:
         """Return the cycles of a network's steps, and a lower bound."""
         drains = self.drains and key != "input"
-        return tree_costs(self.networks[key], self.arch, drains=drains)
+        data = frozenset(self._data(key))
+        return tree_costs(self.networks[key], self.arch, drains=drains, data=data)
 
     def _steady_tree(self, key: str) -> tree.Node | None:
         """Return the quickest tree if steps on weights alone, which `setup` runs, cost nothing.
@@ -215,6 +216,7 @@ class PhaseSearch:
             slicing, streamed, flips, accesses, addend, ready.fixed,
         )  # fmt: skip
         operands = {names[o]: own[o] for o in names}
+        task = replace(task, data=frozenset(self._data(stage.name)))
         net = self._net(task, ready.network, operands, addend, stage.act)
         if taker is not None:
             net = net.with_result_in(taker.part.tensors[result].space)
@@ -244,7 +246,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates_input", f"{d}.input.", {"x": x}),
             a.slicing if first else Slicing(), "x", a.flips if first else {},
-            accesses, f"{d}.bias", ready.fixed,
+            accesses, f"{d}.bias", ready.fixed, data=frozenset({"x"}),
         )  # fmt: skip
         return self._net(task, ready.network, {x: f"{d}.x"}, f"{d}.bias", Act.NONE)
 
@@ -305,7 +307,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates", f"{d}.hidden.", {"h": f"{d}.h"}),
             flips=_flip_of(ready.root, "h", a.h_space), accesses=accesses, addend=addend,
-            fixed=ready.fixed, frame=self.frame() if cut else {},
+            fixed=ready.fixed, frame=self.frame() if cut else {}, data=frozenset({"h"}),
         )  # fmt: skip
         acts = {CellKind.RNN_TANH: Act.TANH, CellKind.RNN_RELU: Act.RELU}
         act = acts.get(kind, Act.NONE)

@@ -65,11 +65,15 @@ class Machine(NamedTuple):
     passing: int  # vectors of Y that may pass while X is held
     groups: str = ALL_GROUPS
     drains: bool = True  # whether the last tile's drain counts: nothing else hides it
+    pads: bool = False  # whether vectors that pass may be padded: Y is made of weights
 
     @classmethod
-    def of(cls, arch: Architecture, groups: str = ALL_GROUPS, drains: bool = True) -> Machine:
+    def of(
+        cls, arch: Architecture, groups: str = ALL_GROUPS, drains: bool = True, pads: bool = False
+    ) -> Machine:
         passing = arch.tile_accumulators if arch.holds and "h" in groups else 1
-        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups, drains)
+        pads = pads and passing > 1
+        return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups, drains, pads)
 
     @property
     def fuses(self) -> bool:
@@ -234,7 +238,8 @@ def _lanes(
     """Yield all choices of lanes that fit the blocks of an array."""
     k, b = cut.k, cut.b
     blocks, floor = machine.blocks(k.lanes, b.lanes), machine.floor
-    most, passing = machine.most_held(blocks, 1), Limit(machine.passing, HOLD_LOOPS)
+    most = machine.most_held(blocks, 1)
+    passing = Limit(machine.passing, HOLD_LOOPS, pads=machine.pads)
     held = Limit(most, 1, 0 if s.apart else machine.lanes)
     ms = ways(s.m, Limit(machine.most_m(blocks), 2), held, False, fuse, few)
     ns = ways(s.n, Limit(machine.most_n(blocks), 2), passing, False, fuse, few)
@@ -265,13 +270,17 @@ def _least(s: _Sizes, machine: Machine, addend: bool) -> int:
 
 
 def best_cycles(
-    shape: Shape, arch: Architecture, addend: bool = False, groups: str = ALL_GROUPS
+    shape: Shape,
+    arch: Architecture,
+    addend: bool = False,
+    groups: str = ALL_GROUPS,
+    pads: bool = False,
 ) -> int:
     """Return the least cycles of a step, its drain included: those with all groups fused.
 
-    Only `groups` are on lanes.
+    Only `groups` are on lanes. With `pads` the n group may be padded.
     """
-    machine = Machine.of(arch, groups)
+    machine = Machine.of(arch, groups, pads=pads)
     return _least(_sizes_of(shape, machine), machine, addend) + latency(0, arch)
 
 
@@ -336,13 +345,15 @@ def candidates(
     keep: int = 48,
     groups: str = ALL_GROUPS,
     drains: bool = True,
+    pads: bool = False,
 ) -> Found:
     """Return the best `keep` folds of a step that take up to `slack` cycles more than the least.
 
     `slack` None stands for `USUAL_SLACK` of the least. The plainest fold (no lanes at all) is
     always among them. Only `groups` are on lanes. Without `drains` the last drain does not count.
+    With `pads` the n group may be padded.
     """
-    key, machine = _Sizes.of(shape), Machine.of(arch, groups, drains)
+    key, machine = _Sizes.of(shape), Machine.of(arch, groups, drains, pads)
     nothing = Limit(1, 0)
     plain = _evaluate(
         machine, key.alone, addend,
@@ -362,7 +373,9 @@ def _named(shape: Shape, c: _Choice) -> Fold:
 
     def factors(group: Sized, places: tuple[Place, ...]) -> Lanes:
         return tuple(
-            Factor(group[p.chain[0]][0], p.n, tuple(group[i][0] for i in p.chain[1:]), p.step)
+            Factor(
+                group[p.chain[0]][0], p.n, tuple(group[i][0] for i in p.chain[1:]), p.step, p.reach
+            )
             for p in places
         )
 
@@ -389,11 +402,15 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
 
 
 def steady_cycles(
-    shape: Shape, arch: Architecture, groups: str = ALL_GROUPS, drains: bool = False
+    shape: Shape,
+    arch: Architecture,
+    groups: str = ALL_GROUPS,
+    drains: bool = False,
+    pads: bool = False,
 ) -> int:
     """Return the least cycles for which a step holds the array, its last drain left out.
 
-    With `drains` that is added.
+    With `drains` that is added. With `pads` the n group may be padded.
     """
-    machine = Machine.of(arch, groups, drains)
+    machine = Machine.of(arch, groups, drains, pads)
     return _least(_sizes_of(shape, machine), machine, False)

@@ -28,15 +28,20 @@ GOOD_PADDING = 1 / 64
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the elements of a tensor lie, from its base."""
+    """Where the elements of a tensor lie, from its base.
+
+    `spare` are elements behind the last that belong to it, too: values of an axis that accesses
+    take for longer than it is (`Factor.reach`).
+    """
 
     sizes: Mapping[str, int]
     strides: Mapping[str, int]
+    spare: int = 0
 
     @property
     def extent(self) -> int:
-        """Elements from the first to the last, padding between them included."""
-        return 1 + sum((n - 1) * self.strides[i] for i, n in self.sizes.items())
+        """Elements from the first to the last, padding between and behind them included."""
+        return 1 + sum((n - 1) * self.strides[i] for i, n in self.sizes.items()) + self.spare
 
     @property
     def elements(self) -> int:
@@ -208,6 +213,24 @@ class Fusion:
         if sum(map(len, chains)) == len(names):
             self.axes = tuple(chains)
 
+    def reached(
+        self, accesses: Iterable[Iterable[Factor]], sizes: Mapping[str, int]
+    ) -> list[int] | None:
+        """Return the values of each axis for which there must be room.
+
+        None where an access takes more values of an index than there are, and others lie outside.
+        """
+        assert self.axes is not None
+        found = [prod(sizes[i] for i in chain) for chain in self.axes]
+        for factor in (f for access in accesses for f in access if f.reach):
+            number = next(n for n, chain in enumerate(self.axes) if factor.index in chain)
+            chain = self.axes[number]
+            if factor.chain[-1] != chain[-1]:
+                return None
+            inside = prod(sizes[i] for i in chain[: chain.index(factor.index)])
+            found[number] = max(found[number], factor.reach * inside)
+        return found
+
     def pattern(self, access: Iterable[Factor], sizes: Mapping[str, int]) -> Pattern:
         """Return the lanes of an access along the axes."""
         assert self.axes is not None
@@ -242,15 +265,19 @@ def solve(
     if fusion.axes is None:
         return None
     wanted = tuple(sorted({p for a in own if (p := fusion.pattern(a, sizes))}))
-    extents = tuple(prod(sizes[i] for i in chain) for chain in fusion.axes)
-    strides = _solve(extents, wanted, lanes, n_orders)
+    extents = [prod(sizes[i] for i in chain) for chain in fusion.axes]
+    reached = fusion.reached(own, sizes)
+    if reached is None:
+        return None
+    strides = _solve(tuple(reached), wanted, lanes, n_orders)
     if strides is None:
         return None
     found = {}
     for chain, stride in zip(fusion.axes, strides, strict=True):
         for k, i in enumerate(chain):
             found[i] = stride * prod(sizes[j] for j in chain[:k])
-    return Layout({i: sizes[i] for i in names}, {i: found[i] for i in names})
+    spare = sum(s * (r - e) for s, r, e in zip(strides, reached, extents, strict=True))
+    return Layout({i: sizes[i] for i in names}, {i: found[i] for i in names}, spare)
 
 
 def row_major(indices: Iterable[str], sizes: Mapping[str, int]) -> Layout:
@@ -303,9 +330,14 @@ def restrict(layout: Layout, indices: Iterable[str], sizes: Mapping[str, int]) -
 
 
 def conflict_free(layout: Layout, access: Iterable[Factor], lanes: int) -> bool:
-    """Tell whether an access meets no bank twice, and finds what it fuses fused."""
+    """Tell whether an access meets no bank twice, and finds what it fuses fused.
+
+    A layout that is given has no room for more values than there are.
+    """
     mask = 1
     for factor in access:
+        if factor.reach:
+            return False
         if factor.index in layout.strides:
             for low, high in itertools.pairwise(factor.chain):
                 if layout.stride(high) != layout.sizes[low] * layout.stride(low):

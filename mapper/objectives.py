@@ -122,26 +122,44 @@ def tree_costs(
     arch: Architecture,
     modes: Sequence[str] = (ALL_GROUPS,),
     drains: bool = True,
+    data: frozenset[str] | None = None,
 ) -> tuple[StepCost, Bound]:
     """Return the cycles of a step with its best fold in either orientation, and a lower bound.
 
     `modes` are the groups of indices that may be on lanes together, one of them in each step.
-    Without `drains` other work hides a step's last drain. No step takes fewer cycles than one of
-    scalars, nor than its roofline and the drain of a row that counts.
+    Without `drains` other work hides a step's last drain; `data` as of a `choose.Task`. No step
+    takes fewer cycles than one of scalars, nor than its roofline and the drain of a row that
+    counts.
     """
-    sizes, roof = network.sizes, step_cycles(Volumes(network), arch)
+    roof = step_cycles(Volumes(network), arch)
     cycles, drain = (best_cycles, latency(1, arch)) if drains else (steady_cycles, 0)
     least = cycles(Shape.of((), (), (), {}), arch)
 
     def cost(a: Node, b: Node, out: tuple[str, ...]) -> float:
-        ways = ((a.indices, b.indices), (b.indices, a.indices))
-        shapes = [Shape.of(x, y, out, sizes) for x, y in ways]
-        return float(min(cycles(s, arch, groups=g) for s in shapes for g in modes))
+        shapes = orientations(a, b, out, network, data)
+        return float(min(cycles(s, arch, groups=g, pads=p) for s, p in shapes for g in modes))
 
     def bound(a: int, b: int, c: int) -> float:
         return max(least, roof(a, b, c) + drain)
 
     return cost, bound
+
+
+def orientations(
+    a: Node, b: Node, out: tuple[str, ...], network: Network, data: frozenset[str] | None
+) -> list[tuple[Shape, bool]]:
+    """Return a step's shapes with either operand in X, and whether Y may be padded.
+
+    `data` as of a `choose.Task`.
+    """
+    last = len({*a.originals(), *b.originals()}) == len(network.tensors)
+    return [
+        (
+            Shape.of(x.indices, y.indices, out, network.sizes),
+            data is not None and not last and not data & {*y.leaves()},
+        )
+        for x, y in ((a, b), (b, a))
+    ]
 
 
 def _macs(network: Network) -> tuple[tuple[StepCost], tuple[Bound]]:

@@ -17,11 +17,12 @@ Chain = tuple[int, ...]  # positions in a group, from the inside out
 
 
 class Place(NamedTuple):
-    """`n` values, `step` apart, of the indices of a chain."""
+    """`n` values, `step` apart, of the indices of a chain, taken for `reach` values if given."""
 
     chain: Chain
     n: int
     step: int = 1
+    reach: int = 0
 
 
 class Limit(NamedTuple):
@@ -30,6 +31,7 @@ class Limit(NamedTuple):
     most: int
     factors: int
     banks: int = 0  # of blocks that are accessed at once; 0: one after the other
+    pads: bool = False  # whether blocks may reach beyond the values that there are
 
 
 Parts = tuple[tuple[int, int, int], ...]  # (iterations in time, lanes, blocks)
@@ -79,12 +81,13 @@ def make(
     """Return the option of these places; blocks on the chain of a place lie beyond its lanes."""
     lanes = {p.chain: p.n for p in places}
     beyond = {p.chain: p.n for p in blocks}
+    reach = {p.chain: p.reach for p in blocks}
     used = dict.fromkeys((*lanes, *beyond))
     taken = {p for chain in used for p in chain}
     parts = [(prod(s for p, s in enumerate(sizes) if p not in taken), 1, 1)]
     for chain in used:
         size = prod(sizes[p] for p in chain)
-        ways = runs(size, lanes.get(chain, 1), beyond.get(chain, 1), at_once)
+        ways = runs(size, lanes.get(chain, 1), beyond.get(chain, 1), at_once, reach.get(chain, 0))
         parts = [
             (t * r.iterations, c * r.lanes, q * r.blocks)
             for (t, c, q), r in itertools.product(parts, ways)
@@ -156,6 +159,8 @@ def blocked(
         for c in counts(-(-prod(sizes[p] for p in chain) // lanes.get(chain, 1)), cap)
         if not limit.banks or c <= limit.banks // gcd(limit.banks, lanes.get(chain, 1))
     ]
+    if limit.pads:
+        singles += list(_padded(sizes, singles))
     found = [make(sizes, option.places, (p,), limit.banks > 0) for p in singles]
     if limit.factors > 1:
         found += [
@@ -163,6 +168,14 @@ def blocked(
             for pair in _pairs(sizes, singles, cap)
         ]
     return front(found, 5, alternatives)
+
+
+def _padded(sizes: tuple[int, ...], singles: Sequence[Place]) -> Iterator[Place]:
+    """Yield the places that take all values of a chain at once if there are a few more of them."""
+    for place in singles:
+        size, reach = prod(sizes[p] for p in place.chain), place.n * place.step
+        if reach - place.step < size < reach:
+            yield place._replace(reach=reach)
 
 
 class Way(NamedTuple):

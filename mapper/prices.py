@@ -79,6 +79,7 @@ def counts(shape: Shape, fold: Fold) -> Counts:
     for all that are held.
     """
     m, n, k, b, rx, ry = (prod(size for _, size in group) for group in shape.groups())
+    n = _padded(shape.n, fold.q)
     over_n, n_parts = _steps(shape.n, fold.n, fold.q)
     over_m, m_parts = _steps(shape.m, fold.m, fold.h)
     _, b_parts = _steps(shape.b, fold.b, ())
@@ -91,16 +92,27 @@ def counts(shape: Shape, fold: Fold) -> Counts:
     )
 
 
+def _padded(group: Sized, blocks: Lanes) -> int:
+    """Return the values of a group, those to which blocks reach included."""
+    sizes = dict(group)
+    found = prod(sizes.values())
+    for factor in blocks:
+        if factor.reach:
+            found = found // prod(sizes.get(i, 1) for i in factor.chain) * factor.reach
+    return found
+
+
 def _steps(group: Sized, lanes: Lanes, blocks: Lanes) -> tuple[int, int]:
     """Return the iterations in time over a group, and into how many CONTRACTs it falls."""
     sizes = dict(group)
     counts, beyond = ({f.chain: f.count for f in factors} for factors in (lanes, blocks))
+    reach = {f.chain: f.reach for f in blocks}
     chains = dict.fromkeys((*counts, *beyond))
     taken = {i for chain in chains for i in chain}
     steps, parts = prod(size for i, size in group if i not in taken), 1
     for chain in chains:
         size = prod(sizes.get(i, 1) for i in chain)
-        found = runs(size, counts.get(chain, 1), beyond.get(chain, 1))
+        found = runs(size, counts.get(chain, 1), beyond.get(chain, 1), reach=reach.get(chain, 0))
         steps, parts = steps * sum(r.iterations for r in found), parts * len(found)
     return steps, parts
 

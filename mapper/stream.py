@@ -38,10 +38,11 @@ from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.cost import latency
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.image import Region, image
-from einchip.mapper.lanes import ALL_GROUPS, Shape, steady_cycles
+from einchip.mapper.lanes import ALL_GROUPS, steady_cycles
 from einchip.mapper.merge import Merged, Merging, merged_of
 from einchip.mapper.network_place import relayout
 from einchip.mapper.network_search import TREES
+from einchip.mapper.objectives import orientations
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
 from einchip.mapper.programs import Programs, check_words, emitted
@@ -482,14 +483,13 @@ def stream_trees(
     Steps on weights alone run once and cost nothing. `drains` and `modes` as of a `Task`. Raises
     MappingError for too many trees.
     """
-    sizes = network.sizes
+    data = frozenset({streamed})
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         if streamed not in {*a.leaves(), *b.leaves()}:
             return 0.0
-        orders = ((a.indices, b.indices), (b.indices, a.indices))
-        shapes = [Shape.of(x, y, out, sizes) for x, y in orders]
-        return float(min(steady_cycles(s, arch, g, drains) for s in shapes for g in modes))
+        shapes = orientations(a, b, out, network, data)
+        return float(min(steady_cycles(s, arch, g, drains, p) for s, p in shapes for g in modes))
 
     bound = step_cycles(Volumes(network), arch)
     return tree.search(network, cost, bound, keep=TREES, merging=merging)
@@ -514,7 +514,7 @@ def folded(
     for way in flips:
         task = Task(
             node, network.sizes, arch, Naming("result"), Slicing(), streamed, way,
-            modes=modes, drains=drains,
+            modes=modes, drains=drains, data=frozenset({streamed}),
         )  # fmt: skip
         with contextlib.suppress(MappingError):
             yield way_of(network, arch, streamed, node, fold_tree(task))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from einchip import roofline as module
-from einchip.arch import PRESETS
+from einchip.arch import PRESETS, Architecture
 from einchip.network import Network, NetworkError
 from einchip.program import Gru, GruReset, GruUpdate, Lstm, Vector
 from einchip.roofline import roofline, vector_cycles
@@ -67,8 +67,13 @@ def test_the_least_macs_of_a_ring_are_those_of_all_orders(n: int) -> None:
     assert roofline(network, BASE, "T0").macs == by_brute_force(network, needed(network))
 
 
-def by_brute_force_steady(network: Network, parts: list[set[str]], data: set[int]) -> float:
-    """Return the least cycles of all trees in which steps without data cost nothing."""
+def by_brute_force_steady(
+    network: Network, parts: list[set[str]], data: set[int], arch: Architecture
+) -> float:
+    """Return the least cycles of all trees in which steps without data cost nothing.
+
+    What they make costs something where it is larger than both scratchpads.
+    """
     if len(parts) == 1:
         return 0.0
     totals = []
@@ -78,23 +83,27 @@ def by_brute_force_steady(network: Network, parts: list[set[str]], data: set[int
         out = both & set(network.output).union(*rest)
         moved = max(network.size(p) for p in (parts[a], parts[b], out))
         paid = data & {a, b}
-        own = max(network.size(both) / BASE.n_pes, moved / BASE.lanes) if paid else 0.0
+        own = max(network.size(both) / arch.n_pes, moved / arch.lanes)
+        if not paid and network.size(out) <= arch.capacity(0) + arch.capacity(1):
+            own = 0.0
         kept = [k for k in range(len(parts)) if k not in (a, b)]
         later = {kept.index(k) for k in data if k in kept} | ({len(rest)} if paid else set())
-        totals.append(own + by_brute_force_steady(network, [*rest, out], later))
+        totals.append(own + by_brute_force_steady(network, [*rest, out], later, arch))
     return min(totals)
 
 
+@pytest.mark.parametrize("depth", [BASE.x_depth, 64, 16])
 @pytest.mark.parametrize(
     "network",
     [mpo("x", (8, 2, 8), (8, 2, 8), 6), mpo("x", (4, 4), (16, 16), 9), mps("x", (6, 4), (9, 3), 5)],
 )
-def test_weights_alone_cost_a_steady_execution_nothing(network: Network) -> None:
+def test_weights_alone_cost_a_steady_execution_nothing(network: Network, depth: int) -> None:
+    arch = BASE.override(x_depth=depth, y_depth=depth, x_window=0, y_window=0)
     parts = [set(t) for t in network.tensors.values()]
     data = {k for k, n in enumerate(network.tensors) if n == "x"}
-    steady = roofline(network, BASE, "x", steady=True).compute_cycles
-    assert steady == pytest.approx(by_brute_force_steady(network, parts, data))
-    assert steady <= roofline(network, BASE, "x").compute_cycles
+    steady = roofline(network, arch, "x", steady=True).compute_cycles
+    assert steady == pytest.approx(by_brute_force_steady(network, parts, data, arch))
+    assert steady <= roofline(network, arch, "x").compute_cycles
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@
                  (input + output bytes) / W )
 
 for one execution with the weights resident (of one of many executions, steps on weights alone cost
-nothing: `steady`); P multipliers, L lanes per operand port, W bytes per
-cycle at the memory port. All trees of connected sub-networks are searched, by dynamic programming
-over subsets; large networks below a cost cap that rises until a tree is found (as in Pfeifer,
-Haegeman, Verstraete, "Faster identification of optimal contraction sequences", Phys. Rev. E 90,
-033315, 2014).
+nothing where both scratchpads hold what they make: `steady`); P multipliers, L lanes per operand
+port, W bytes per cycle at the memory port. All trees of connected sub-networks are searched, by
+dynamic programming over subsets; large networks below a cost cap that rises until a tree is found
+(as in Pfeifer, Haegeman, Verstraete, "Faster identification of optimal contraction sequences",
+Phys. Rev. E 90, 033315, 2014).
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ def roofline(
     """Return the roofline of a network of which `streamed` are the inputs; the rest are weights.
 
     The sets of weights in `free` (`Subsets`) may be contracted beforehand, at no cost. With
-    `steady` that of one of many executions: what depends on weights alone is there already. Raises
-    NetworkError where there are too many contraction trees to search.
+    `steady` that of one of many executions: what depends on weights alone is there already, if it
+    is no larger than both scratchpads. Raises NetworkError where there are too many contraction
+    trees to search.
     """
     volumes = Volumes(network)
 
@@ -89,10 +90,13 @@ def roofline(
 
     names = [streamed] if isinstance(streamed, str) else streamed
     data = names if steady else ()
+    held = arch.capacity(0) + arch.capacity(1)
     moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
-        macs=int(cheapest(network, volumes, macs, free, data=data).cost),
-        compute_cycles=cheapest(network, volumes, step_cycles(volumes, arch), free, data=data).cost,
+        macs=int(cheapest(network, volumes, macs, free, data=data, held=held).cost),
+        compute_cycles=cheapest(
+            network, volumes, step_cycles(volumes, arch), free, data=data, held=held
+        ).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
 
@@ -125,6 +129,13 @@ class Cheapest(NamedTuple):
     splits: dict[int, tuple[int, int]]
 
 
+class _Paid(NamedTuple):
+    """What costs anything: steps with one of some tensors, and results of more than `held`."""
+
+    tensors: int  # as bits
+    held: float
+
+
 def cheapest(
     network: Network,
     volumes: Volumes,
@@ -133,10 +144,12 @@ def cheapest(
     max_pairs: int = MAX_PAIRS,
     *,
     data: Collection[str] = (),
+    held: float = math.inf,
 ) -> Cheapest:
     """Return the tree with the least sum of step costs.
 
-    Where `data` names tensors, steps that none of them goes into cost nothing.
+    Where `data` names tensors, steps that none of them goes into cost nothing, unless their results
+    have more elements than are `held`.
 
     Trees of connected parts; components that share no index are multiplied when they are whole.
     The subsets in `free` cost nothing (`Subsets`): each may be a leaf of the tree.
@@ -145,7 +158,7 @@ def cheapest(
     subsets = Subsets(network)
     paid = sum(1 << k for k, n in enumerate(subsets.names) if n in data) or subsets.full
     for cap in _caps(subsets, volumes, cost):
-        found = _cheapest_below(subsets, volumes, cost, cap, free, max_pairs, paid)
+        found = _cheapest_below(subsets, volumes, cost, cap, free, max_pairs, _Paid(paid, held))
         if found.cost < math.inf:
             return found
     raise AssertionError("the greedy tree is below the last cap")
@@ -188,12 +201,9 @@ def _cheapest_below(
     cap: float,
     free: Collection[int],
     max_pairs: int,
-    paid: int,
+    paid: _Paid,
 ) -> Cheapest:
-    """Return the cheapest tree, of infinite cost where all cost more than `cap`.
-
-    Only steps with a tensor of `paid` cost anything.
-    """
+    """Return the cheapest tree, of infinite cost where all cost more than `cap`."""
     best = {1 << k: 0.0 for k in range(len(subsets.names))}
     legs = {s: volumes.mask(subsets.open(s)) for s in (*best, *free)}
     best |= {s: 0.0 for s in free if cost(legs[s], 0, 0) <= cap}
@@ -213,7 +223,8 @@ def _cheapest_below(
                 continue
             if s not in legs:
                 legs[s] = volumes.mask(subsets.open(s))
-            own = cost(legs[a], legs[b], legs[s]) if s & paid else 0.0
+            costs = s & paid.tensors or volumes.of(legs[s]) > paid.held
+            own = cost(legs[a], legs[b], legs[s]) if costs else 0.0
             total = best[a] + best[b] + own
             if total <= cap and total < found.get(s, math.inf):
                 found[s] = total

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip.mapper.lanes import Factor
-from einchip.mapper.layout import Layout, solve
+from einchip.mapper.layout import Layout, conflict_free, solve
 
 LANES = 16
 
@@ -51,6 +51,32 @@ def test_a_layout_keeps_elements_and_the_lanes_of_every_access_apart(
     for access in accesses:
         banks = [a % LANES for a in addresses(layout, {f.index: f.count for f in access})]
         assert len(set(banks)) == len(banks)
+
+
+@given(tensors(), st.data())
+def test_a_layout_has_room_for_values_that_an_access_takes_beyond_an_index(
+    case: tuple[dict[str, int], list[list[Factor]]], data: st.DataObject
+) -> None:
+    sizes, accesses = case
+    index = data.draw(st.sampled_from(sorted(i for i in sizes if sizes[i] > 1) or ["i0"]))
+    reach = sizes[index] + data.draw(st.integers(1, 3))
+    layout = solve(sizes, sizes, [*accesses, [Factor(index, 1, reach=reach)]], LANES)
+    if layout is None or sizes[index] == 1:
+        return
+    every = addresses(layout, sizes)
+    longer = addresses(layout, {**sizes, index: reach})
+    assert len(set(longer)) == prod(sizes.values()) // sizes[index] * reach
+    assert max(longer) < layout.extent <= max(every) + 1 + layout.spare
+
+
+def test_nothing_lies_outside_of_values_beyond_an_index() -> None:
+    sizes = {"a": 5, "b": 5, "c": 3}
+    reach = Factor("b", 1, ("a",), reach=28)
+    layout = solve("abc", sizes, [[reach]], LANES)
+    assert layout
+    assert layout.stride("a") == 5 * layout.stride("b")
+    assert solve("abc", sizes, [[reach], [Factor("a", 1, ("c",))]], LANES) is None
+    assert not conflict_free(layout, [reach], LANES)
 
 
 @given(st.permutations("abcd"), st.permutations("abcd"))

@@ -18,10 +18,11 @@ from einchip.mapper.place import placed
 from einchip.mapper.schedule import dependencies
 from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.wires import apart, vector_lanes
+from einchip.network import Network
 from einchip.program import Contract, Unit
 from einchip.reference import Host
 from einchip.sim import simulate
-from tests.mapper.cases import WIDE, mpo
+from tests.mapper.cases import WIDE, dense, mpo
 from tests.mapper.models import MODELS, last, layer
 from tests.mapper.run_model import check_model
 
@@ -72,6 +73,19 @@ def test_products_of_weights_are_right_after_setup() -> None:
     modes = (2, 2, 2), (8, 2, 2)
     problem = last(layer("layers.0", CellKind.LSTM, 8, (mpo("x", *modes, 2), mpo("h", *modes, 2))))
     check_model(problem, WIDE["nano"], 3)
+
+
+def test_products_of_weights_are_padded_where_that_is_quicker() -> None:
+    """25 columns, made of two weights by `setup`, are 7 vectors of 4 while four of X are held."""
+    sizes = {"a": 16, "f": 4, "b": 150, "c": 5, "d": 5, "g": 9, "e": 32}
+    tensors = {"x": "afb", "P": "bcg", "R": "gd", "Q": "afcde"}
+    network = Network({n: tuple(t) for n, t in tensors.items()}, sizes, ("e",))
+    problem = last(layer("layers.0", CellKind.LSTM, 8, (network, dense("h", 8, 32))))
+    [phase] = check_model(problem, WIDE["base"], 2).mapped.phases
+    net = next(n for n in phase.nets.all if n.constant)
+    step = next(s for s in net.part.steps if any(f.reach for f in s.fold.q))
+    assert step.y in net.constant
+    assert all(net.part.tensors[name].layout.spare for name in (step.y, step.name))
 
 
 @pytest.mark.parametrize(("name", "most"), [("four cores", 1150), ("high rank", 3900)])

@@ -95,6 +95,25 @@ def test_weights_are_merged_where_that_is_quicker() -> None:
     check(stream, 3)
 
 
+PADDED = small(
+    {"a": 16, "f": 4, "b": 150, "c": 5, "d": 5, "e": 64}, x="afb", P="bcd", Q="cde", out="afe"
+)
+
+
+def test_weights_are_padded_where_that_is_quicker() -> None:
+    """25 columns are 6 vectors of 4 and a rest, or 7 of 4, while four vectors of X are held."""
+    stream = map_stream(PADDED, WIDE["base"], "x")
+    reached = {f.reach for step in stream.chain for f in step.fold.q}
+    assert 28 in reached
+    check(stream, 3)
+    step = next(s for s in stream.chain if any(f.reach for f in s.fold.q))
+    for name in (step.y, step.name):
+        layout = stream.part.tensors[name].layout
+        assert layout.extent > layout.elements
+        assert layout.spare
+    assert not stream.part.tensors[step.x].layout.spare
+
+
 def test_the_steady_state_is_predicted() -> None:
     """The oracle is the simulator; what is not predicted are conflicts at write ports."""
     network = mpo("x", (8, 5, 6), (4, 4, 4), 4)
