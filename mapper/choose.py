@@ -139,7 +139,7 @@ class _Folder:
         self.cut |= {task.slicing.index} if task.slicing.count > 1 else set()
 
     def _spine(self) -> list[Node]:
-        """Return the sliced nodes: the streamed tensor, and the steps upward from it."""
+        """Return the sliced steps from below, in front of them the operand of the first."""
         task, spine = self.task, []
         if task.slicing.count > 1:
             node = task.root
@@ -148,11 +148,17 @@ class _Folder:
                 node = next((o for o in node.operands if task.streamed in o.leaves()), node)
                 if node is spine[-1]:
                     break
-        return spine[::-1][: task.slicing.n_steps + 1]
+        first, n_steps = task.slicing.first, task.slicing.n_steps
+        return spine[::-1][first : first + n_steps + 1]
 
     def is_sliced_tensor(self, node: Node) -> bool:
-        """Tell whether only slices of a tensor exist; the last sliced step's result is whole."""
-        return any(node is s for s in self.sliced[:-1])
+        """Tell whether only slices of a tensor exist; the last sliced step's result is whole.
+
+        So is the first one's operand, unless it is the streamed tensor and has the index.
+        """
+        if self.sliced and node is self.sliced[0]:
+            return bool(node.tensor) and self.task.slicing.index in node.indices
+        return any(node is s for s in self.sliced[1:-1])
 
     def is_sliced_step(self, node: Node) -> bool:
         return any(node is s for s in self.sliced[1:])

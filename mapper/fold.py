@@ -14,7 +14,7 @@ from einchip.mapper.choose import Lanes, Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.layout import Layout, restrict, solve
 from einchip.mapper.nets import Asked, CellNets, Cut, Net, Nets
-from einchip.mapper.network_search import TREES, slicings, tree_costs
+from einchip.mapper.network_search import TREES, inner_slicings, slicings, tree_costs
 from einchip.mapper.objective import StepCost
 from einchip.mapper.phase_networks import CANDIDATE_GATE, PhaseNetworks
 from einchip.mapper.plan import Slicing
@@ -45,6 +45,7 @@ class _Ready(NamedTuple):
 class Attempt:
     """What is varied until everything fits: slices of x, the scratchpad of h, orientations.
 
+    Slices may also be of intermediates alone, of steps that follow `leaf` instead of x.
     `alternate`: operands of linear stages are in X and Y by turns, so their weights in Y and X.
     """
 
@@ -52,6 +53,7 @@ class Attempt:
     h_space: int = 0
     flips: Mapping[int, bool] = field(default_factory=dict)
     alternate: bool = False
+    leaf: str = ""
 
 
 class PhaseSearch:
@@ -139,6 +141,10 @@ class PhaseSearch:
             flips = itertools.product((False, True), repeat=n_steps)
             for slicing, space, way in itertools.product(ways, spaces, flips):
                 yield Attempt(slicing, space, dict(enumerate(way)))
+        inner = itertools.islice(inner_slicings(first.root, first.network.sizes), SLICES_TRIED)
+        flips = itertools.product((False, True), repeat=n_steps if n_steps <= MAX_FLIPS else 0)
+        for (leaf, slicing), space, way in itertools.product(inner, spaces, flips):
+            yield Attempt(slicing, space, dict(enumerate(way)), leaf=leaf)
 
     # --- folding -----------------------------------------------------------------------------
     def nets(self, a: Attempt) -> Nets:
@@ -207,7 +213,7 @@ class PhaseSearch:
             accesses[stage.operands[0]] = (self.units.factors(self.lanes, hidden=True),)
             flips = _flip_of(ready.root, stage.operands[0], a.h_space)
         elif stage.name == self.first_key:
-            flips, slicing, streamed = a.flips, a.slicing, stage.operands[0]
+            flips, slicing, streamed = a.flips, a.slicing, a.leaf or stage.operands[0]
         if turn is not None and not flips:
             flips = _flip_of(ready.root, stage.operands[0], turn)
         addend = f"{stage.name}.bias" if stage.bias else ""
@@ -245,7 +251,7 @@ class PhaseSearch:
         task = Task(
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates_input", f"{d}.input.", {"x": x}),
-            a.slicing if first else Slicing(), "x", a.flips if first else {},
+            a.slicing if first else Slicing(), a.leaf or "x", a.flips if first else {},
             accesses, f"{d}.bias", ready.fixed, data=frozenset({"x"}),
         )  # fmt: skip
         return self._net(task, ready.network, {x: f"{d}.x"}, f"{d}.bias", Act.NONE)

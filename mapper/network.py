@@ -35,6 +35,7 @@ from einchip.mapper.network_search import (
     Attempt,
     attempts,
     first_fit,
+    quickest_slices,
     quickest_stream,
     slicings,
 )
@@ -285,8 +286,8 @@ def _map(
 
     def build(attempt: Attempt, space: int) -> PlacedNetwork:
         task = Task(
-            attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing, streamed,
-            attempt.flips,
+            attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing,
+            attempt.leaf or streamed, attempt.flips,
             price=fold_price(aim.objective, attempt.node, network, arch, aim.table),
         )  # fmt: skip
         part = fold_tree(task)
@@ -299,7 +300,10 @@ def _map(
         check_words(mapped.programs(None).run, arch)
         return mapped
 
-    found, n_slicings = first_fit(attempts(network, searches, streamed, resident), build), 0
+    tries = attempts(network, searches, streamed, resident)
+    found, n_slicings = first_fit(tries, build), 0
+    if found[0].slicing.count > 1:
+        found = quickest_slices(found, tries, build, arch)
     if streamed not in resident and found[1].part.slicing.count == 1:
         load = op.beats(found[1].part.tensors[streamed].layout.extent, arch)
         if load > LOAD_SHARE * found[1].cycles(arch):

@@ -17,7 +17,8 @@ from einchip.mapper.plan import Slicing
 from einchip.network import Network
 
 __all__ = [
-    "TREES", "Attempt", "attempts", "first_fit", "quickest_stream", "slicings", "tree_costs",
+    "TREES", "Attempt", "attempts", "first_fit", "quickest_slices", "quickest_stream", "slicings",
+    "tree_costs",
 ]  # fmt: skip
 
 #: Trees that are folded, best first, before a smaller memory footprint is looked for.
@@ -26,6 +27,10 @@ TREES = 4
 MAX_FLIPS = 6
 #: Slices into which a streamed tensor is cut at most, and ways to slice that are tried at most.
 MAX_SLICES, MAX_SLICINGS = 64, 48
+#: Ways to slice intermediates and to swap X and Y that are tried together.
+MAX_SWAPPED = 256
+#: Ways to slice behind the first that fits that are compared with it.
+MAX_COMPARED = 16
 #: Of the best ways to slice, so many are tried with X and Y swapped.
 MAX_FLIPPED = 2
 #: Cycles that a load is taken to lose by a row that is drained into its scratchpad.
@@ -34,25 +39,60 @@ DRAINED_ROW = 1 / 32
 
 @dataclass(frozen=True)
 class Attempt:
-    """One way to map a network: a tree, slices, and which operands are in X."""
+    """One way to map a network: a tree, slices, and which operands are in X.
+
+    Slices are of the steps that follow `leaf`, the streamed tensor if not given.
+    """
 
     node: tree.Node
     slicing: Slicing = field(default_factory=Slicing)
     flips: Mapping[int, bool] = field(default_factory=dict)
+    leaf: str = ""
 
 
 def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slicing]:
     """Yield the ways to slice a streamed tensor, few and long slices first."""
-    spine = [s for s in node.steps() if streamed in s.leaves()]
+    yield from _slicings(node, network.sizes, streamed, (0,), network.tensors[streamed])
+
+
+def inner_slicings(node: tree.Node, sizes: Mapping[str, int]) -> Iterator[tuple[str, Slicing]]:
+    """Yield the ways to slice intermediates alone, each with a leaf below the first sliced step.
+
+    Few and long slices come first. No leaf is sliced.
+    """
+    found: dict[tuple[int, Slicing], tuple[str, Slicing]] = {}
+    for leaf in node.leaf_nodes():
+        spine = [s for s in node.steps() if leaf.tensor in s.leaves()]
+        for slicing in _slicings(node, sizes, leaf.tensor, range(len(spine)), sizes):
+            if slicing.n_steps > 1 and (slicing.first or slicing.index not in leaf.indices):
+                key = id(spine[slicing.first]), replace(slicing, first=0)
+                found.setdefault(key, (leaf.tensor, slicing))
+    yield from sorted(found.values(), key=lambda way: _rank(way[1]))
+
+
+def _rank(slicing: Slicing) -> tuple[int, int, str, int]:
+    """Return what few and long slices have less of."""
+    return slicing.count, -slicing.n_steps, slicing.index, slicing.first
+
+
+def _slicings(
+    node: tree.Node,
+    sizes: Mapping[str, int],
+    leaf: str,
+    firsts: Iterable[int],
+    indices: Iterable[str],
+) -> Iterator[Slicing]:
+    """Yield the ways to slice what follows a leaf over some indices, from some steps on."""
+    spine = [s for s in node.steps() if leaf in s.leaves()]
     found = []
-    for index in network.tensors[streamed]:
-        depth = 0
+    for index, first in itertools.product(indices, firsts):
+        depth = first
         while depth < len(spine) and index in spine[depth].indices:
             depth += 1
-        size = network.sizes[index]
+        size = sizes[index]
         for count in (c for c in range(2, min(size, MAX_SLICES) + 1) if size % c == 0):
-            found += [Slicing(index, count, n) for n in range(1, depth + 1)]
-    yield from sorted(found, key=lambda s: (s.count, -s.n_steps, s.index))
+            found += [Slicing(index, count, n, first) for n in range(1, depth - first + 1)]
+    yield from sorted(found, key=_rank)
 
 
 def attempts(
@@ -75,9 +115,20 @@ def _attempts(
         for slicing in slicings(network, trees[0].node, streamed):
             yield Attempt(trees[0].node, slicing)
     n_steps = sum(1 for _ in trees[0].node.steps())
-    if n_steps <= MAX_FLIPS:
-        for flips in itertools.product((False, True), repeat=n_steps):
-            yield Attempt(trees[0].node, Slicing(), dict(enumerate(flips)))
+    every = range(n_steps) if n_steps <= MAX_FLIPS else range(0)
+    swaps = [
+        dict(zip(every, f, strict=True))
+        for f in itertools.product((False, True), repeat=len(every))
+    ]
+    if every:
+        for flips in swaps:
+            yield Attempt(trees[0].node, Slicing(), flips)
+    inner = list(inner_slicings(trees[0].node, network.sizes))
+    for leaf, slicing in inner:
+        yield Attempt(trees[0].node, slicing, leaf=leaf)
+    ways = ((way, flips) for way in inner for flips in swaps) if every else ()
+    for (leaf, slicing), flips in itertools.islice(ways, MAX_SWAPPED):
+        yield Attempt(trees[0].node, slicing, flips, leaf)
 
 
 def first_fit(
@@ -98,6 +149,25 @@ def first_fit(
             except MappingError as error:
                 failures.append(error)
     raise nearest(failures)
+
+
+def quickest_slices(
+    first: tuple[Attempt, PlacedNetwork],
+    rest: Iterator[Attempt],
+    build: Callable[[Attempt, int], PlacedNetwork],
+    arch: Architecture,
+) -> tuple[Attempt, PlacedNetwork]:
+    """Return, of slices that fit, those that take the fewest predicted cycles.
+
+    `first` is what fits first, `rest` are the attempts behind it, of which `MAX_COMPARED` are made.
+    """
+    best, least = first, first[1].cycles(arch)
+    for attempt in itertools.islice((a for a in rest if a.slicing.count > 1), MAX_COMPARED):
+        with contextlib.suppress(MappingError):
+            made = build(attempt, 1)
+            if (cycles := made.cycles(arch)) < least:
+                best, least = (attempt, made), cycles
+    return best
 
 
 def quickest_stream(
@@ -136,7 +206,9 @@ def quickest_stream(
 def sliced_steps(attempt: Attempt, streamed: str) -> list[int]:
     """Return the numbers of the steps that run slice by slice."""
     steps = enumerate(attempt.node.steps())
-    return [k for k, s in steps if streamed in s.leaves()][: attempt.slicing.n_steps]
+    first, n_steps = attempt.slicing.first, attempt.slicing.n_steps
+    leaf = attempt.leaf or streamed
+    return [k for k, s in steps if leaf in s.leaves()][first : first + n_steps]
 
 
 def estimate(mapped: PlacedNetwork, streamed: str, arch: Architecture) -> float:

@@ -212,7 +212,6 @@ def contract(
             for o, t in zip(offsets, (x, y, z), strict=True)
         ]
     plain = contracts(step, x.layout, y.layout, z.layout)
-    added = offsets[2] if portion else 0
     names = [t.buffer(piece) for t in (x, y, z)]
     extra = frozenset({addend.name}) if addend else frozenset[str]()
 
@@ -228,7 +227,7 @@ def contract(
                 act_shift=act_shift,
             )  # fmt: skip
             if addend:
-                made = _with_addend(made, c.d_base + added, step, addend, place)
+                made = _with_addend(made, c.d_base + offsets[2], step, addend, place)
             found.append(made)
         return found
 

@@ -12,16 +12,18 @@ from einchip.mapper.layout import Layout
 
 @dataclass(frozen=True)
 class Slicing:
-    """The steps that follow the streamed tensor run slice by slice over one index.
+    """Of the steps that follow the streamed tensor, some run slice by slice over one index.
 
     While slice c is in one step, slice c + 1 is in the step before and slice c + 2 is loaded, so
-    a slice of the streamed tensor and of the intermediates is all that must fit. `n_steps` steps
-    are sliced; the result of the last one is whole.
+    slices of the intermediates, and of the streamed tensor if it has the index, are all that must
+    fit. `n_steps` steps behind the first `first` ones are sliced; what these read is whole, but for
+    the streamed tensor, and so is the result of the last one.
     """
 
     index: str = ""
     count: int = 1
     n_steps: int = 0
+    first: int = 0
 
     def slots(self, streamed: bool) -> int:
         """Return how many slices are in a scratchpad at a time.

@@ -241,6 +241,19 @@ def test_a_large_input_is_sliced_and_equals_numpy() -> None:
     assert mapping.mapped.phases[0].nets.inputs[0].sliced
 
 
+def test_an_intermediate_of_a_layer_that_does_not_fit_is_made_in_slices() -> None:
+    """Of x Q, 2,048 elements, a quarter at a time, a gate's; each adds a quarter of the biases."""
+    sizes = {"a": 8, "b": 8, "o": 16, "r": 16, "s": 16}
+    tensors = {"x": ("a", "b"), "P": ("b", "o", "r"), "Q": ("a", "r", "s")}
+    network = Network(tensors, sizes, ("s", "o"))
+    problem = last(layer("layers.0", CellKind.LSTM, 64, (network, dense("h", 64, 256))))
+    arch = WIDE["nano"].override(x_depth=8192, y_depth=512)
+    [phase] = check_model(problem, arch, 2).mapped.phases
+    part = phase.nets.first.part
+    assert part.slicing.count == 4
+    assert [t.name for t in part.tensors.values() if t.sliced] == ["layers.0.input.t1"]
+
+
 def test_both_directions_slice_a_large_input() -> None:
     arch = WIDE["nano"].override(x_depth=512, y_depth=512)
     pair = (mpo("x", (4, 6, 50), (8, 2, 2), 2), mpo("h", (2, 2, 2), (8, 2, 2), 2))

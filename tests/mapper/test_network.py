@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from einchip import reference
 from einchip.arch import PRESETS, Architecture
 from einchip.check import verify
+from einchip.mapper import network as mapper_network
+from einchip.mapper import network_search, tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.network import CompiledNetwork, compile_network, map_network
 from einchip.network import Network
@@ -113,6 +115,55 @@ def test_a_tensor_larger_than_a_scratchpad_is_streamed_in_slices() -> None:
     compiled = check(network, arch)
     assert network.size(network.tensors["x"]) > arch.capacity(0)
     assert compiled.mapping.part.slicing.count > 1
+
+
+#: x P has 2,048 elements, of indices that x has only until the second step, and of `o`.
+INNER = Network(
+    {"x": ("a", "b"), "P": ("b", "o", "r"), "Q": ("a", "r", "s")},
+    {"a": 8, "b": 8, "o": 16, "r": 16, "s": 64},
+    ("o", "s"),
+)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(1024, 1), (512, 4), (256, 8), (128, 16)])
+def test_an_intermediate_that_does_not_fit_is_made_in_slices(depth: int, count: int) -> None:
+    arch = WIDE["nano"].override(x_depth=4096, y_depth=depth)
+    part = check(INNER, arch, ("P", "Q")).mapping.part
+    assert part.slicing.count == count
+    assert [t.name for t in part.tensors.values() if t.sliced] == ["t1"] * (count > 1)
+
+
+def test_slices_that_do_not_fit_either_are_refused() -> None:
+    arch = WIDE["nano"].override(x_depth=4096, y_depth=64)
+    with pytest.raises(MappingError, match=r"found 320 elements needed .*t1\.0: 128"):
+        map_network(INNER, arch, resident=("P", "Q"))
+
+
+@given(
+    sizes=st.tuples(*(st.integers(2, 6) for _ in "abcdefg")),
+    slicing=st.integers(0, 1 << 16),
+    flips=st.integers(0, 15),
+)
+def test_every_way_to_slice_intermediates_computes_the_same(
+    sizes: tuple[int, ...], slicing: int, flips: int
+) -> None:
+    """Of x (P (..)) and its like: whatever leaf the slices follow, whatever step they begin at."""
+    tensors = {"x": "ab", "P": "bcd", "Q": "ace", "R": "defg"}
+    network = Network(
+        {n: tuple(t) for n, t in tensors.items()}, dict(zip("abcdefg", sizes, strict=True)),
+        ("e", "d", "g"),
+    )  # fmt: skip
+    node = tree.search(network, *network_search.tree_costs(network, WIDE["base"]))[0].node
+    ways = list(network_search.inner_slicings(node, network.sizes))
+    assert ways
+    leaf, chosen = ways[slicing % len(ways)]
+    attempt = network_search.Attempt(
+        node, chosen, dict(enumerate(bool(flips >> k & 1) for k in range(3))), leaf
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mapper_network, "attempts", lambda *_: iter([attempt]))
+        compiled = check(network, WIDE["base"])
+    assert compiled.mapping.part.slicing == chosen
 
 
 def test_scales_shift_each_result() -> None:
