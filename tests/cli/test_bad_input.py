@@ -478,7 +478,7 @@ def test_yaml_that_grows_without_end_is_refused(here: Path, arguments: list[str]
 
 
 def test_yaml_aliases_are_values(here: Path) -> None:
-    (here / "mine.yaml").write_text("x_depth: &d 4096\ny_depth: *d\npreset: small\n")
+    (here / "mine.yaml").write_text("x_depth: &d 4096\ny_depth: *d\npreset: nano\n")
     succeeded(invoke("generate", "--arch", "mine.yaml", "-o", "top.v"))
 
 

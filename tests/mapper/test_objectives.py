@@ -214,18 +214,17 @@ def test_counts_of_a_mapping_are_the_counters_of_the_simulator(network: Network)
         assert counters[name] == found[name] + vectors.get(name, 0), name
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_no_objective_is_beaten_in_its_own_figure_by_another(name: str) -> None:
+def test_no_objective_is_beaten_in_its_own_figure_by_another() -> None:
     weights = [n for n in UCF11.tensors if n != "x"]
-    found = {
-        o: explore(UCF11, objective_of(o, UCF11, BASE), merging=Merging.on(BASE, weights))
-        for o in OBJECTIVES
+    mappings = {
+        o: map_network(UCF11, BASE, resident=weights, streamed="x", objective=o) for o in OBJECTIVES
     }
-    mapping = map_network(UCF11, BASE, resident=weights, streamed="x", objective=name)
-    assert mapping.scores[name] == pytest.approx(found[name].trees[0].cost)
-    for other in OBJECTIVES:
-        wanted = map_network(UCF11, BASE, resident=weights, streamed="x", objective=other)
-        assert mapping.scores[name] <= wanted.scores[name] * (1 + 1e-9)
+    for name, mapping in mappings.items():
+        objective = objective_of(name, UCF11, BASE)
+        found = explore(UCF11, objective, merging=Merging.on(BASE, weights))
+        assert mapping.scores[name] == pytest.approx(found.trees[0].cost)
+        least = min(other.scores[name] for other in mappings.values())
+        assert mapping.scores[name] <= least * (1 + 1e-9)
 
 
 def test_memory_and_cycles_take_different_trees() -> None:
