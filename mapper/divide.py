@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from einchip.arch import Architecture
 from einchip.mapper.errors import MappingError, nearest
-from einchip.mapper.fold import PhaseSearch
+from einchip.mapper.fold import Hides, PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
 from einchip.mapper.place import Mapped, Window, assemble, in_sequence, is_large, quickest
@@ -87,16 +87,16 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     """Return the quickest model that fits. Raises MappingError where none does.
 
     Trees that leave work on weights to `setup` have the least left for a time step, but their
-    steps may fill the array worse in the layouts that a cell asks for; those that count no drains
-    are quicker where all are hidden; vectors without common factors may be
-    quicker fused than flat, since shares can be cut from them: every kind is tried, until one is
-    near the bound.
+    steps may fill the array worse in the layouts that a cell asks for; which drains other work
+    hides is only known of the whole; and vectors without common factors may be quicker fused than
+    flat, since shares can be cut from them: every kind is tried, until one is near the bound.
     """
     enough = bound(problem, arch) * NEAR
     searches, found, errors = list[ModelSearch](), list[Mapped](), list[MappingError]()
     for kind in KINDS:
         search = ModelSearch(problem, arch, kind)
-        if any(search.trees == s.trees and search.units == s.units for s in searches):
+        pads = kind.hides is Hides.NOTHING and any(m.is_padded for m in found)
+        if not pads and any(search.trees == s.trees and search.units == s.units for s in searches):
             continue
         searches.append(search)
         try:
@@ -124,12 +124,20 @@ class Kind(NamedTuple):
     """How trees are chosen (`PhaseSearch`), and whether vectors are fused (`wires`) or flat."""
 
     steady: bool = True
-    drains: bool = True
+    hides: Hides = Hides.INPUT
     fuse: bool = False
 
 
 #: The kinds that are tried.
-KINDS = (Kind(), Kind(steady=False), Kind(drains=False), Kind(fuse=True))
+KINDS = (
+    Kind(),
+    Kind(steady=False),
+    Kind(hides=Hides.ALL),
+    Kind(hides=Hides.NOTHING),
+    Kind(fuse=True),
+)
+#: Predictions are this near: what is predicted to be quicker by less need not be.
+SURE = 0.98
 #: How near the bound a model is good enough.
 NEAR = 1.02
 
@@ -150,7 +158,7 @@ class ModelSearch:
         self.searches: list[PhaseSearch] = []
         for each in divide(problem):
             asked = self._laid(replace(each, fuse=kind.fuse and _may_fuse(each)))
-            made = PhaseSearch(asked, arch, each.group == 0, kind.steady, kind.drains)
+            made = PhaseSearch(asked, arch, each.group == 0, kind.steady, kind.hides)
             self.searches.append(made)
         self.ways = [list(s.attempts()) for s in self.searches]
         self.folded: dict[tuple[int, int], Nets] = {}
@@ -197,10 +205,12 @@ class ModelSearch:
         if found is None:
             raise nearest(self.failures)
         found = self._unhindered(found)
-        each = [
-            quickest(self._placements(way), self.arch) for way in (found, *self._mirrored(found))
-        ]
-        return min(each, key=lambda m: in_sequence(m, self.arch)) if len(each) > 1 else each[0]
+        best = quickest(self._placements(found), self.arch)
+        for way in self._mirrored(found):
+            other = quickest(self._placements(way), self.arch)
+            if in_sequence(other, self.arch) < SURE * in_sequence(best, self.arch):
+                best = other
+        return best
 
     def _mirrored(self, first: _Fits) -> Iterator[_Fits]:
         """Yield a choice with h in the other scratchpad, where it is predicted to be quicker.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from math import inf, prod
 from typing import NamedTuple
 
@@ -56,18 +57,26 @@ class Attempt:
     leaf: str = ""
 
 
+class Hides(Enum):
+    """Where other work is taken to hide the last drain of each step."""
+
+    NOTHING = auto()
+    INPUT = auto()  # in the input part of a cell, beside the hidden part
+    ALL = auto()
+
+
 class PhaseSearch:
     """The search for one phase on one machine.
 
     With `steady` trees are those that are quickest where steps on weights alone, which `setup`
-    runs, cost nothing; else those that are quickest where they cost what others do. Drains of an
-    input part cost nothing: the hidden part hides them; without `drains` no others do, either.
+    runs, cost nothing; else those that are quickest where they cost what others do. The
+    last drains of the steps of what `hides` says cost nothing.
     """
 
     def __init__(
-        self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool, drains: bool
+        self, asked: Asked, arch: Architecture, sliceable: bool, steady: bool, hides: Hides
     ) -> None:
-        self.asked, self.arch, self.steady, self.drains = asked, arch, steady, drains
+        self.asked, self.arch, self.steady, self.hides = asked, arch, steady, hides
         self.sliceable = sliceable and len(asked.operands) == 1
         self.shared = PhaseNetworks(asked, arch)
         self.networks, self.first_key = self.shared.networks, self.shared.first_key
@@ -93,9 +102,15 @@ class PhaseSearch:
 
     def _costs(self, key: str) -> tuple[StepCost, Bound]:
         """Return the cycles of a network's steps, and a lower bound."""
-        drains = self.drains and key != "input"
-        data = frozenset(self._data(key))
-        return tree_costs(self.networks[key], self.arch, drains=drains, data=data)
+        drains = not (self.hides is Hides.ALL or (self.hides is Hides.INPUT and key == "input"))
+        return tree_costs(self.networks[key], self.arch, drains=drains, data=self._padded(key))
+
+    def _padded(self, key: str) -> frozenset[str] | None:
+        """Return what is not padded (`choose.Task.data`); None where nothing is.
+
+        Padded vectors drain late, which is no gain where nothing hides it.
+        """
+        return None if self.hides is Hides.NOTHING else frozenset(self._data(key))
 
     def _steady_tree(self, key: str) -> tree.Node | None:
         """Return the quickest tree if steps on weights alone, which `setup` runs, cost nothing.
@@ -222,7 +237,7 @@ class PhaseSearch:
             slicing, streamed, flips, accesses, addend, ready.fixed,
         )  # fmt: skip
         operands = {names[o]: own[o] for o in names}
-        task = replace(task, data=frozenset(self._data(stage.name)))
+        task = replace(task, data=self._padded(stage.name))
         net = self._net(task, ready.network, operands, addend, stage.act)
         if taker is not None:
             net = net.with_result_in(taker.part.tensors[result].space)
@@ -252,7 +267,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates_input", f"{d}.input.", {"x": x}),
             a.slicing if first else Slicing(), a.leaf or "x", a.flips if first else {},
-            accesses, f"{d}.bias", ready.fixed, data=frozenset({"x"}),
+            accesses, f"{d}.bias", ready.fixed, data=self._padded("input"),
         )  # fmt: skip
         return self._net(task, ready.network, {x: f"{d}.x"}, f"{d}.bias", Act.NONE)
 
@@ -313,7 +328,7 @@ class PhaseSearch:
             ready.root, ready.network.sizes, self.arch,
             Naming(f"{d}.gates", f"{d}.hidden.", {"h": f"{d}.h"}),
             flips=_flip_of(ready.root, "h", a.h_space), accesses=accesses, addend=addend,
-            fixed=ready.fixed, frame=self.frame() if cut else {}, data=frozenset({"h"}),
+            fixed=ready.fixed, frame=self.frame() if cut else {}, data=self._padded("hidden"),
         )  # fmt: skip
         acts = {CellKind.RNN_TANH: Act.TANH, CellKind.RNN_RELU: Act.RELU}
         act = acts.get(kind, Act.NONE)

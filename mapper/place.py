@@ -101,6 +101,12 @@ class Mapped:
         """The phases whose weights every run loads."""
         return [phase for phase in self.phases if phase.reloads]
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether a step takes more values of an index than there are."""
+        parts = (net.part for phase in self.phases for net in phase.nets.all)
+        return any(f.reach for part in parts for step in part.steps for f in step.fold.q)
+
     def _setup(self) -> list[op.Op]:
         """Return what brings the weights that stay, those that phases share once."""
         offsets = {name: place.offset for name, (_, place) in self.weights.items()}

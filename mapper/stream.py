@@ -480,10 +480,10 @@ def stream_trees(
 ) -> list[tree.Ranked]:
     """Return the trees that hold the array shortest in the steady state.
 
-    Steps on weights alone run once and cost nothing. `drains` and `modes` as of a `Task`. Raises
-    MappingError for too many trees.
+    Steps on weights alone run once and cost nothing. `drains` and `modes` as of a `Task`; weights
+    are padded only where drains are hidden. Raises MappingError for too many trees.
     """
-    data = frozenset({streamed})
+    data = None if drains else frozenset({streamed})
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         if streamed not in {*a.leaves(), *b.leaves()}:
@@ -514,7 +514,7 @@ def folded(
     for way in flips:
         task = Task(
             node, network.sizes, arch, Naming("result"), Slicing(), streamed, way,
-            modes=modes, drains=drains, data=frozenset({streamed}),
+            modes=modes, drains=drains, data=None if drains else frozenset({streamed}),
         )  # fmt: skip
         with contextlib.suppress(MappingError):
             yield way_of(network, arch, streamed, node, fold_tree(task))
