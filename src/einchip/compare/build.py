@@ -89,9 +89,10 @@ def stream(problem: Problem) -> Stream:
 
 
 def _ways(problem: Problem, failed: Failed, drains: bool) -> Iterator[Way]:
+    """Yield folded trees; with copies only those of hidden drains: copies take longer than they."""
     network, arch, trees, modes, streamed, copies = problem
     if copies:
-        for node, part in _copied(problem, failed, True, drains):
+        for node, part in () if drains else _copied(problem, failed, True, False):
             yield way_of(network, arch, streamed, node, part)
         return
     for ranked in trees:
