@@ -267,8 +267,12 @@ class _Workload:
                 costs = tree_costs(network, arch, baseline.modes)
                 return tree.search(network, *costs, keep=COPIED_TREES)
             case _:
-                found = stream_trees(network, arch, INPUT, Merging(), modes=baseline.modes)
-                return found[:COPIED_TREES]
+                hidden, paid = (
+                    stream_trees(network, arch, INPUT, Merging(), drains, baseline.modes)
+                    for drains in (False, True)
+                )
+                found = {t.node.text(): t for pair in zip(hidden, paid, strict=False) for t in pair}
+                return list(found.values())[:COPIED_TREES]
         return [tree.Ranked(0.0, node)]
 
 
