@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -550,10 +551,14 @@ def best_stream(tried: Callable[[bool], Iterable[Way]]) -> Stream:
     failures: list[MappingError] = []
     best: Stream | None = None
     found: Way | None = None
+    lowest = math.inf
     for way in (w for drains in (False, True) for w in itertools.islice(tried(drains), PARTS)):
         least = least_cycles(way.part, way.streamed, way.arch)
+        lowest = min(lowest, least)
         if best is not None and best.predicted <= least * NEAR:
-            break
+            if best.predicted <= lowest * NEAR:
+                break
+            continue
         made = _quickest(best, way, schedules(len(links_of(way.part, way.streamed))), failures)
         if made is not best:
             best, found = made, way
