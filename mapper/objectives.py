@@ -38,9 +38,8 @@ def objective_of(
 ) -> Objective:
     """Return an objective; `table` prices energy. Raises ValueError for a name there is not."""
     table = table or energy.load(TABLE)
-    cycles, quick = tree_costs(network, arch)
     if name == "cycles":
-        return Additive("cycles", "cycles", (cycles,), (quick,))
+        return least_cycles(network, arch)
     if name == "macs":
         return Additive("macs", "multiply-adds", *_macs(network))
     if name == "memory":
@@ -50,8 +49,15 @@ def objective_of(
     picojoules = _Energy(network, arch, Prices.of(arch, table))
     if name == "energy":
         return Additive("energy", "pJ", (picojoules.cost,), (picojoules.bound,))
+    cycles, quick = tree_costs(network, arch)
     costs, bounds = (cycles, picojoules.cost), (quick, picojoules.bound)
     return Additive("edp", "pJ x cycles", costs, bounds)
+
+
+def least_cycles(network: Network, arch: Architecture, drains: bool = True) -> Objective:
+    """Return the objective of cycles, `drains` as of `tree_costs`."""
+    cycles, quick = tree_costs(network, arch, drains=drains)
+    return Additive("cycles", "cycles", (cycles,), (quick,))
 
 
 def scores(

@@ -16,7 +16,7 @@ from einchip.arch import Architecture
 from einchip.mapper.advice import batched
 from einchip.mapper.large import BUDGET, best_trees
 from einchip.mapper.merge import Merged, Merging, merged_network, merged_of
-from einchip.mapper.objectives import objective_of
+from einchip.mapper.objectives import least_cycles
 from einchip.mapper.problem import BATCH
 from einchip.models import MatrixSpec, Model, ModelSpec, matrix_network, n_weights
 from einchip.models.formats import MatrixNetwork
@@ -95,7 +95,8 @@ def merged_matrices(
         key = _field(name)
         if key[1] in FIELDS and matrix.gates == "joint" and key not in found:
             own = room * sizes[name] // sum(sizes.values())
-            merged = _merged(matrix_network(matrix, n_gates), arch, batch, own, budget)
+            drains = key[1] != "input"  # beside the hidden part, which hides them
+            merged = _merged(matrix_network(matrix, n_gates), arch, batch, own, budget, drains)
             if merged:
                 found[key] = merged
     return found
@@ -108,14 +109,17 @@ def _field(matrix: str) -> tuple[int, str]:
 
 
 def _merged(
-    matrix: MatrixNetwork, arch: Architecture, batch: int, room: int, budget: float
+    matrix: MatrixNetwork, arch: Architecture, batch: int, room: int, budget: float, drains: bool
 ) -> MergedMatrix | None:
-    """Return a matrix's merged form; None where nothing is merged."""
+    """Return a matrix's merged form; None where nothing is merged.
+
+    Without `drains` other work hides the last drain of each step.
+    """
     tensors = {INPUT: matrix.inputs, **matrix.tensors}
     network = batched(Network(tensors, matrix.sizes, matrix.outputs), INPUT, batch)
     largest = max(arch.capacity(space) for space in (0, 1))
     merging = Merging(frozenset(matrix.tensors), min(largest, room), room)
-    objective = objective_of("cycles", network, arch)
+    objective = least_cycles(network, arch, drains)
     node = best_trees(network, objective, 1, merging, budget).trees[0].node
     merged = merged_of(network, node)
     if not merged:
