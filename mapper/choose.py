@@ -81,10 +81,6 @@ class Task:
     drains: bool = True
     data: frozenset[str] | None = None
 
-    def pads(self, node: Node) -> bool:
-        """Tell whether an operand in Y may be padded."""
-        return self.data is not None and not self.data & {*node.leaves()}
-
     def folds(
         self, shape: Shape, addend: bool, slack: int | None, keep: int, pads: bool = False
     ) -> Found:
@@ -94,6 +90,11 @@ class Task:
             for g in self.modes
         ]
         return Found([c for f in found for c in f.candidates], min(f.cut for f in found))
+
+
+def is_constant(node: Node, data: frozenset[str] | None) -> bool:
+    """Tell whether a tensor is made of weights alone, where `data` says which leaves are none."""
+    return data is not None and not data & {*node.leaves()}
 
 
 class _Entry(NamedTuple):
@@ -268,7 +269,7 @@ class _Folder:
             x, y = (right, left) if flip else (left, right)
             shape = Shape.of(x.indices, y.indices, step.indices, extents)
             slack = None if self.slack is None else self.slack // executions
-            pads = step is not task.root and task.pads(y)
+            pads = step is not task.root and is_constant(y, task.data)
             folds, cut = task.folds(shape, addend, slack, self.keep, pads)
             found += [
                 (flip, task.price(x, y, shape, c.cycles, c.fold) if task.price else c.cycles, c)

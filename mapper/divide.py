@@ -21,7 +21,7 @@ from einchip.mapper.programs import check_words
 from einchip.mapper.timeline import step_cycles, write_cycles
 from einchip.mapper.wires import Units, common_factors, modes_of
 from einchip.network import NetworkError
-from einchip.roofline import roofline
+from einchip.roofline import steady_compute_cycles
 
 #: Ways in which a model of several phases that does not fit is tried.
 MAX_TRIES = 200
@@ -91,7 +91,7 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     hides is only known of the whole; and vectors without common factors may be quicker fused than
     flat, since shares can be cut from them: every kind is tried, until one is near the bound.
     """
-    enough = bound(problem, arch) * NEAR
+    enough = NEAR * _bound(problem, arch)
     searches, found, errors = list[ModelSearch](), list[Mapped](), list[MappingError]()
     for kind in KINDS:
         search = ModelSearch(problem, arch, kind)
@@ -111,11 +111,10 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     return min(found, key=lambda m: in_sequence(m, arch)) if len(found) > 1 else found[0]
 
 
-def bound(problem: ModelProblem, arch: Architecture) -> float:
+def _bound(problem: ModelProblem, arch: Architecture) -> float:
     """Return the roofline of the matrices of one time step, 0 where it is not known."""
-    matrices = (matrix for stage in problem.per_step for matrix in stage.matrices)
     try:
-        return sum(roofline(n, arch, x, steady=True).compute_cycles for n, x in matrices)
+        return steady_compute_cycles(problem.matrices, arch)
     except NetworkError:
         return 0.0
 
@@ -206,26 +205,28 @@ class ModelSearch:
             raise nearest(self.failures)
         found = self._unhindered(found)
         best = quickest(self._placements(found), self.arch)
-        for way in self._mirrored(found):
-            other = quickest(self._placements(way), self.arch)
+        mirrored = self._mirrored(found)
+        if mirrored:
+            other = quickest(self._placements(mirrored), self.arch)
             if in_sequence(other, self.arch) < SURE * in_sequence(best, self.arch):
-                best = other
+                return other
         return best
 
-    def _mirrored(self, first: _Fits) -> Iterator[_Fits]:
-        """Yield a choice with h in the other scratchpad, where it is predicted to be quicker.
+    def _mirrored(self, first: _Fits) -> _Fits | None:
+        """Return the choice with h in the other scratchpad, if it is predicted to be quicker.
 
         As an operand on the rows or on the columns h fills the array differently.
         """
         other = [self._mirror(p, k) for p, k in enumerate(first.chosen)]
         chosen = tuple(k for k in other if k is not None)
         if len(chosen) < len(other) or chosen == first.chosen:
-            return
+            return None
         with contextlib.suppress(MappingError):
             window = Window.ALL if self.arch.windows else Window.NONE
             found = self._assembled(chosen, window, first.reloading)
             if step_cycles(found.run(), self.arch) < step_cycles(first.found.run(), self.arch):
-                yield first._replace(found=found, chosen=chosen)
+                return first._replace(found=found, chosen=chosen)
+        return None
 
     def _mirror(self, p: int, k: int) -> int | None:
         """Return the attempt that differs in the scratchpad of h, itself for a phase without h."""

@@ -69,8 +69,8 @@ class PhaseSearch:
     """The search for one phase on one machine.
 
     With `steady` trees are those that are quickest where steps on weights alone, which `setup`
-    runs, cost nothing; else those that are quickest where they cost what others do. The
-    last drains of the steps of what `hides` says cost nothing.
+    runs, cost nothing; else those that are quickest where they cost what others do. The last drains
+    of the steps of what `hides` says cost nothing.
     """
 
     def __init__(
@@ -235,9 +235,9 @@ class PhaseSearch:
         task = Task(
             ready.root, ready.network.sizes, self.arch, Naming(result, f"{stage.name}.", names),
             slicing, streamed, flips, accesses, addend, ready.fixed,
+            data=self._padded(stage.name),
         )  # fmt: skip
         operands = {names[o]: own[o] for o in names}
-        task = replace(task, data=self._padded(stage.name))
         net = self._net(task, ready.network, operands, addend, stage.act)
         if taker is not None:
             net = net.with_result_in(taker.part.tensors[result].space)

@@ -280,14 +280,28 @@ def best_cycles(
 
     Only `groups` are on lanes. With `pads` the n group may be padded.
     """
-    machine = Machine.of(arch, groups, pads=pads)
-    return _least(_sizes_of(shape, machine), machine, addend) + latency(0, arch)
+    return steady_cycles(shape, arch, groups, True, pads, addend) + latency(0, arch)
 
 
-def _sizes_of(shape: Shape, machine: Machine) -> _Sizes:
-    """Return the sizes of a shape, its groups fused where that is possible."""
-    sizes = _Sizes.of(shape)
-    return sizes.fused() if machine.fuses else sizes
+def steady_cycles(
+    shape: Shape,
+    arch: Architecture,
+    groups: str = ALL_GROUPS,
+    drains: bool = False,
+    pads: bool = False,
+    addend: bool = False,
+) -> int:
+    """Return the least cycles for which a step holds the array, its last drain left out.
+
+    With `drains` that is added. Else as `best_cycles`.
+    """
+    machine = Machine.of(arch, groups, drains, pads)
+    return _least(_fused(_Sizes.of(shape), machine), machine, addend)
+
+
+def _fused(s: _Sizes, machine: Machine) -> _Sizes:
+    """Return sizes with their groups fused where that is possible."""
+    return s.fused() if machine.fuses else s
 
 
 @lru_cache(maxsize=16384)
@@ -295,7 +309,7 @@ def _choices(
     s: _Sizes, machine: Machine, addend: bool, slack: int | None, keep: int
 ) -> tuple[tuple[_Choice, ...], int]:
     """Return the cheapest folds, and the cycles of the cheapest that was left out."""
-    limit = _least(s.fused() if machine.fuses else s, machine, addend)
+    limit = _least(_fused(s, machine), machine, addend)
     limit += int(limit * USUAL_SLACK) if slack is None else slack
     found: list[_Ways] = []
     for cut in _blocks(s, machine, machine.fuses, ALTERNATIVES):
@@ -399,18 +413,3 @@ def group_options(sizes: tuple[int, ...], cap: int) -> tuple[Unfused, ...]:
     return tuple(
         Unfused(o.steps, o.tails, tuple((p.chain[0], p.n) for p in o.places)) for o in found
     )
-
-
-def steady_cycles(
-    shape: Shape,
-    arch: Architecture,
-    groups: str = ALL_GROUPS,
-    drains: bool = False,
-    pads: bool = False,
-) -> int:
-    """Return the least cycles for which a step holds the array, its last drain left out.
-
-    With `drains` that is added. With `pads` the n group may be padded.
-    """
-    machine = Machine.of(arch, groups, drains, pads)
-    return _least(_sizes_of(shape, machine), machine, False)

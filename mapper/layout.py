@@ -213,6 +213,11 @@ class Fusion:
         if sum(map(len, chains)) == len(names):
             self.axes = tuple(chains)
 
+    def extents(self, sizes: Mapping[str, int]) -> list[int]:
+        """Return the values of each axis."""
+        assert self.axes is not None
+        return [prod(sizes[i] for i in chain) for chain in self.axes]
+
     def reached(
         self, accesses: Iterable[Iterable[Factor]], sizes: Mapping[str, int]
     ) -> list[int] | None:
@@ -221,7 +226,7 @@ class Fusion:
         None where an access takes more values of an index than there are, and others lie outside.
         """
         assert self.axes is not None
-        found = [prod(sizes[i] for i in chain) for chain in self.axes]
+        found = self.extents(sizes)
         for factor in (f for access in accesses for f in access if f.reach):
             number = next(n for n, chain in enumerate(self.axes) if factor.index in chain)
             chain = self.axes[number]
@@ -265,8 +270,7 @@ def solve(
     if fusion.axes is None:
         return None
     wanted = tuple(sorted({p for a in own if (p := fusion.pattern(a, sizes))}))
-    extents = [prod(sizes[i] for i in chain) for chain in fusion.axes]
-    reached = fusion.reached(own, sizes)
+    extents, reached = fusion.extents(sizes), fusion.reached(own, sizes)
     if reached is None:
         return None
     strides = _solve(tuple(reached), wanted, lanes, n_orders)

@@ -27,10 +27,10 @@ from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs
 from einchip.mapper.timeline import predict, step_cycles
 from einchip.mapper.vector import MAX_FRAC
-from einchip.network import Network, NetworkError
+from einchip.network import NetworkError
 from einchip.program import Act
 from einchip.reference import Host
-from einchip.roofline import roofline
+from einchip.roofline import steady_compute_cycles
 
 
 @dataclass(frozen=True)
@@ -111,25 +111,20 @@ class ModelMapping(ModelMemory):
             once = phase.nets.behind if not phase.nets.asked.behind_in_loop else ()
             yield from (n for n in phase.nets.all if n not in once)
 
-    def _networks(self) -> Iterator[tuple[Network, str]]:
-        """Yield the problem's networks of one time step, each with its data tensor."""
-        for stage in self.problem.batched.per_step:
-            yield from stage.matrices
-
     @property
     def macs_naive(self) -> int:
         """Multiply-adds of one time step with the tensors in their order, the data first."""
-        return sum(tree.macs(tree.in_order(n, first), n) for n, first in self._networks())
+        return sum(tree.macs(tree.in_order(n, first), n) for n, first in self.problem.matrices)
 
     @property
     def bound(self) -> int | None:
         """The roofline of one time step: all its matrices, and its input over the memory port."""
         try:
-            lines = [roofline(n, self.arch, first, steady=True) for n, first in self._networks()]
+            compute = steady_compute_cycles(self.problem.matrices, self.arch)
         except NetworkError:
             return None
         port = self.input_size * self.arch.element_bytes / self.arch.port_bytes
-        return ceil(max(sum(r.compute_cycles for r in lines), port))
+        return ceil(max(compute, port))
 
     def cycles(self, n_steps: int) -> int:
         """Predicted cycles of a run over a sequence, program fetch left out."""

@@ -52,7 +52,9 @@ class Attempt:
 
 def slicings(network: Network, node: tree.Node, streamed: str) -> Iterator[Slicing]:
     """Yield the ways to slice a streamed tensor, few and long slices first."""
-    yield from _slicings(node, network.sizes, streamed, (0,), network.tensors[streamed])
+    spine = _spine(node, streamed)
+    found = _slicings(spine, network.sizes, (0,), network.tensors[streamed])
+    yield from sorted(found, key=_rank)
 
 
 def inner_slicings(node: tree.Node, sizes: Mapping[str, int]) -> Iterator[tuple[str, Slicing]]:
@@ -62,8 +64,8 @@ def inner_slicings(node: tree.Node, sizes: Mapping[str, int]) -> Iterator[tuple[
     """
     found: dict[tuple[int, Slicing], tuple[str, Slicing]] = {}
     for leaf in node.leaf_nodes():
-        spine = [s for s in node.steps() if leaf.tensor in s.leaves()]
-        for slicing in _slicings(node, sizes, leaf.tensor, range(len(spine)), sizes):
+        spine = _spine(node, leaf.tensor)
+        for slicing in _slicings(spine, sizes, range(len(spine)), sizes):
             if slicing.n_steps > 1 and (slicing.first or slicing.index not in leaf.indices):
                 key = id(spine[slicing.first]), replace(slicing, first=0)
                 found.setdefault(key, (leaf.tensor, slicing))
@@ -75,24 +77,25 @@ def _rank(slicing: Slicing) -> tuple[int, int, str, int]:
     return slicing.count, -slicing.n_steps, slicing.index, slicing.first
 
 
+def _spine(node: tree.Node, leaf: str) -> list[tree.Node]:
+    """Return the steps that follow a leaf."""
+    return [s for s in node.steps() if leaf in s.leaves()]
+
+
 def _slicings(
-    node: tree.Node,
+    spine: Sequence[tree.Node],
     sizes: Mapping[str, int],
-    leaf: str,
     firsts: Iterable[int],
     indices: Iterable[str],
 ) -> Iterator[Slicing]:
-    """Yield the ways to slice what follows a leaf over some indices, from some steps on."""
-    spine = [s for s in node.steps() if leaf in s.leaves()]
-    found = []
+    """Yield the ways to slice the steps that follow a leaf over some indices, from some on."""
     for index, first in itertools.product(indices, firsts):
         depth = first
         while depth < len(spine) and index in spine[depth].indices:
             depth += 1
         size = sizes[index]
         for count in (c for c in range(2, min(size, MAX_SLICES) + 1) if size % c == 0):
-            found += [Slicing(index, count, n, first) for n in range(1, depth - first + 1)]
-    yield from sorted(found, key=_rank)
+            yield from (Slicing(index, count, n, first) for n in range(1, depth - first + 1))
 
 
 def attempts(
@@ -115,18 +118,16 @@ def _attempts(
         for slicing in slicings(network, trees[0].node, streamed):
             yield Attempt(trees[0].node, slicing)
     n_steps = sum(1 for _ in trees[0].node.steps())
-    every = range(n_steps) if n_steps <= MAX_FLIPS else range(0)
-    swaps = [
-        dict(zip(every, f, strict=True))
-        for f in itertools.product((False, True), repeat=len(every))
-    ]
-    if every:
-        for flips in swaps:
-            yield Attempt(trees[0].node, Slicing(), flips)
+    swaps: list[dict[int, bool]] = []
+    if n_steps <= MAX_FLIPS:
+        every = itertools.product((False, True), repeat=n_steps)
+        swaps = [dict(enumerate(flips)) for flips in every]
+    for flips in swaps:
+        yield Attempt(trees[0].node, Slicing(), flips)
     inner = list(inner_slicings(trees[0].node, network.sizes))
     for leaf, slicing in inner:
         yield Attempt(trees[0].node, slicing, leaf=leaf)
-    ways = ((way, flips) for way in inner for flips in swaps) if every else ()
+    ways = itertools.product(inner, swaps)
     for (leaf, slicing), flips in itertools.islice(ways, MAX_SWAPPED):
         yield Attempt(trees[0].node, slicing, flips, leaf)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from einchip import energy
 from einchip.arch import Architecture
-from einchip.mapper.choose import FIRST_FOLDS, Price
+from einchip.mapper.choose import FIRST_FOLDS, Price, is_constant
 from einchip.mapper.cost import latency
 from einchip.mapper.lanes import (
     ALL_GROUPS,
@@ -162,7 +162,7 @@ def orientations(
     return [
         (
             Shape.of(x.indices, y.indices, out, network.sizes),
-            data is not None and not last and not data & {*y.leaves()},
+            not last and is_constant(y, data),
         )
         for x, y in ((a, b), (b, a))
     ]

@@ -78,7 +78,7 @@ def counts(shape: Shape, fold: Fold) -> Counts:
     A vector of X is read once for all vectors of Y that pass while it is held, a vector of Y once
     for all that are held.
     """
-    m, n, k, b, rx, ry = (prod(size for _, size in group) for group in shape.groups())
+    m, _, k, b, rx, ry = (prod(size for _, size in group) for group in shape.groups())
     n = _padded(shape.n, fold.q)
     over_n, n_parts = _steps(shape.n, fold.n, fold.q)
     over_m, m_parts = _steps(shape.m, fold.m, fold.h)

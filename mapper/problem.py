@@ -133,6 +133,11 @@ class ModelProblem:
         last = recurrent[-1] if recurrent and self.output == "last" else len(self.stages)
         return self.stages[: last + 1]
 
+    @property
+    def matrices(self) -> list[tuple[Network, str]]:
+        """The networks of one time step of all sequences, each with its data tensor."""
+        return [m for stage in self.batched.per_step for m in stage.matrices]
+
 
 def _batched(stage: Stage, batch: int) -> Stage:
     if isinstance(stage, Linear):

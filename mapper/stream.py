@@ -484,7 +484,7 @@ def stream_trees(
     Steps on weights alone run once and cost nothing. `drains` and `modes` as of a `Task`; weights
     are padded only where drains are hidden. Raises MappingError for too many trees.
     """
-    data = None if drains else frozenset({streamed})
+    data = _padded_beside(streamed, drains)
 
     def cost(a: tree.Node, b: tree.Node, out: tuple[str, ...]) -> float:
         if streamed not in {*a.leaves(), *b.leaves()}:
@@ -494,6 +494,11 @@ def stream_trees(
 
     bound = step_cycles(Volumes(network), arch)
     return tree.search(network, cost, bound, keep=TREES, merging=merging)
+
+
+def _padded_beside(streamed: str, drains: bool) -> frozenset[str] | None:
+    """Return `Task.data`: padded vectors drain late, which is a gain only where that is hidden."""
+    return None if drains else frozenset({streamed})
 
 
 def folded(
@@ -515,7 +520,7 @@ def folded(
     for way in flips:
         task = Task(
             node, network.sizes, arch, Naming("result"), Slicing(), streamed, way,
-            modes=modes, drains=drains, data=None if drains else frozenset({streamed}),
+            modes=modes, drains=drains, data=_padded_beside(streamed, drains),
         )  # fmt: skip
         with contextlib.suppress(MappingError):
             yield way_of(network, arch, streamed, node, fold_tree(task))
@@ -555,9 +560,9 @@ def best_stream(tried: Callable[[bool], Iterable[Way]]) -> Stream:
     for way in (w for drains in (False, True) for w in itertools.islice(tried(drains), PARTS)):
         least = least_cycles(way.part, way.streamed, way.arch)
         lowest = min(lowest, least)
+        if best is not None and best.predicted <= lowest * NEAR:
+            break
         if best is not None and best.predicted <= least * NEAR:
-            if best.predicted <= lowest * NEAR:
-                break
             continue
         made = _quickest(best, way, schedules(len(links_of(way.part, way.streamed))), failures)
         if made is not best:

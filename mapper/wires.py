@@ -265,8 +265,7 @@ def vector_lanes(
     """Return up to two factors for the vector unit's lanes: fewest vectors, then fewest tails.
 
     `operands` gives, by position, strides of those whose lanes must be in different banks. Of the
-    factors
-    `spared` as much as can be is then left, of the first first.
+    factors `spared` as much as can be is then left, of the first first.
     """
 
     def rank(lanes: Lanes) -> tuple[int, int, list[int], int, Lanes]:

@@ -89,8 +89,7 @@ def roofline(
         return volumes.of(a | b)
 
     names = [streamed] if isinstance(streamed, str) else streamed
-    data = names if steady else ()
-    held = arch.capacity(0) + arch.capacity(1)
+    data, held = names if steady else (), on_chip(arch)
     moved = sum(network.size(network.tensors[n]) for n in names) + network.size(network.output)
     return Roofline(
         macs=int(cheapest(network, volumes, macs, free, data=data, held=held).cost),
@@ -99,6 +98,24 @@ def roofline(
         ).cost,
         port_cycles=moved * arch.element_bytes / arch.port_bytes,
     )
+
+
+def steady_compute_cycles(matrices: Iterable[tuple[Network, str]], arch: Architecture) -> float:
+    """Return the sum of `Roofline.compute_cycles` of networks, each with its input, in many steps.
+
+    Raises NetworkError where there are too many contraction trees to search.
+    """
+    total = 0.0
+    for network, streamed in matrices:
+        volumes = Volumes(network)
+        cost = step_cycles(volumes, arch)
+        total += cheapest(network, volumes, cost, data=[streamed], held=on_chip(arch)).cost
+    return total
+
+
+def on_chip(arch: Architecture) -> int:
+    """Return the elements of both scratchpads."""
+    return arch.capacity(0) + arch.capacity(1)
 
 
 def vector_cycles(kinds: Iterable[type[Vector]], elements: int, arch: Architecture) -> int:

@@ -92,7 +92,7 @@ def _ways(problem: Problem, failed: Failed, drains: bool) -> Iterator[Way]:
     """Yield folded trees; with copies only those of hidden drains: copies take longer than they."""
     network, arch, trees, modes, streamed, copies = problem
     if copies:
-        for node, part in () if drains else _copied(problem, failed, True, False):
+        for node, part in () if drains else _copied(problem, failed, True):
             yield way_of(network, arch, streamed, node, part)
         return
     for ranked in trees:
@@ -142,11 +142,14 @@ def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
 
 
 def _copied(
-    problem: Problem, failed: Failed, steady: bool = False, drains: bool = True
+    problem: Problem, failed: Failed, steady: bool = False
 ) -> Iterator[tuple[tree.Node, Part]]:
-    """Yield the trees by their cycles with copies, then ways to swap their scratchpads."""
+    """Yield the trees by their cycles with copies, then ways to swap their scratchpads.
+
+    With `steady` they are of many executions: other ones hide the last drain of each step.
+    """
     found: list[tuple[int, int, Task, Part]] = []
-    for task in itertools.islice(_tasks(problem, problem.trees, drains), len(problem.trees)):
+    for task in itertools.islice(_tasks(problem, problem.trees, not steady), len(problem.trees)):
         try:
             total, part = fold_with_copies(task, steady)
             found.append((total, len(found), task, part))
@@ -156,7 +159,7 @@ def _copied(
     yield from ((task.root, part) for _, _, task, part in found)
     if found:
         best = [tree.Ranked(found[0][0], found[0][2].root)]
-        for task in itertools.islice(_tasks(problem, best, drains), 1, None):
+        for task in itertools.islice(_tasks(problem, best, not steady), 1, None):
             try:
                 yield task.root, fold_with_copies(task, steady)[1]
             except MappingError as error:

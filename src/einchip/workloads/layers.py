@@ -22,7 +22,7 @@ from einchip.models.io import spec_error
 from einchip.models.spec import GATE_ORDER, Cell
 from einchip.network import NetworkError
 from einchip.program import Copy, Program, ProgramError
-from einchip.roofline import roofline, vector_cycles
+from einchip.roofline import steady_compute_cycles, vector_cycles
 from einchip.sim import Run, simulate
 from einchip.workloads.batches import divisors
 from einchip.workloads.catalogue import Entry, Refused, Workload
@@ -285,10 +285,9 @@ def step_bounds(layer: Layer, arch: Architecture, n: int) -> StepBounds:
     Raises NetworkError for networks whose least number of multiply-adds is not known.
     """
     problem = layer.problem(n)
-    stages = problem.batched.per_step
-    lines = [roofline(m, arch, data, steady=True) for s in stages for m, data in s.matrices]
     port = n * layer.spec.input_size * arch.element_bytes / arch.port_bytes
-    return StepBounds(sum(r.compute_cycles for r in lines), port, vector_bound(problem, arch))
+    compute = steady_compute_cycles(problem.matrices, arch)
+    return StepBounds(compute, port, vector_bound(problem, arch))
 
 
 def vector_bound(problem: ModelProblem, arch: Architecture) -> int:
