@@ -47,6 +47,13 @@ class Spans:
         k = bisect_right(self.spans, (t, NEVER)) - 1
         return max(t, self.spans[k][1]) if k >= 0 else t
 
+    def next_busy(self, t: int) -> int:
+        """Return the first cycle from t on in a span; of spans that do not overlap."""
+        k = bisect_right(self.spans, (t, NEVER))
+        if k and self.spans[k - 1][1] > t:
+            return t
+        return self.spans[k][0] if k < len(self.spans) else NEVER
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -179,18 +186,23 @@ class VectorCycles:
     def run(self, launch: int, array: ArrayCycles, reads: Sequence[Spans] = ()) -> int:
         """Return the cycle of the last write, behind what is known of the drain path.
 
-        `reads` are given the cycles with a read, per read port.
+        `reads` are given the cycles with a read, per read port. Where a vector that meets nothing
+        of the drain path finds what the one before it found, so do those that follow, until the
+        drain path has something to do.
         """
-        i, writes = self.instruction, len(self.spaces)
+        i, n_reads, n_writes = self.instruction, len(self.ports), len(self.spaces)
+        noted = [reads[port] if port < len(reads) else None for port in self.ports]
         pending = deque[int]()
-        t, last = launch + 1, launch
-        for _ in range(i.vectors):
-            if len(pending) + writes > VECTOR_WRITES:
-                t = max(t, pending[len(pending) + writes - VECTOR_WRITES - 1] + 1)
-            for port in self.ports:
+        t, last, clear, vectors = launch + 1, launch, launch, i.vectors
+        before: tuple[int, list[int]] = (t, [])
+        while vectors:
+            vectors -= 1
+            if len(pending) + n_writes > VECTOR_WRITES:
+                t = max(t, pending[len(pending) + n_writes - VECTOR_WRITES - 1] + 1)
+            for port, read in zip(self.ports, noted, strict=True):
                 t = array.addends[port].free(t)
-                if port < len(reads):
-                    reads[port].add(t, t + 1)
+                if read is not None:
+                    read.add(t, t + 1)
                 t += 1
             t += 0 if self.ports else 1
             for k, space in enumerate(self.spaces):
@@ -198,4 +210,23 @@ class VectorCycles:
                 pending.append(last)
             while pending and pending[0] < t:
                 pending.popleft()
+            after = (t, [last - t, *(write - t for write in pending)])
+            if last >= clear:
+                clear = self._next_drain(array, t, last + 1)
+            elif after[1] == before[1]:
+                period = t - before[0]
+                alike = min(vectors, (clear - 1 - last) // period)
+                for _ in range(alike):
+                    t += period
+                    for k, read in enumerate(noted):
+                        if read is not None:
+                            read.add(t - n_reads + k, t - n_reads + k + 1)
+                vectors, last = vectors - alike, last + alike * period
+                pending = deque(write + alike * period for write in pending)
+            before = after
         return last
+
+    def _next_drain(self, array: ArrayCycles, read: int, write: int) -> int:
+        """Return when the drain path next has a port of these, for reads and writes from now on."""
+        reads = [array.addends[port].next_busy(read) for port in {*self.ports}]
+        return min(reads + [array.drained[space].next_busy(write) for space in {*self.spaces}])
