@@ -329,8 +329,8 @@ PRESETS: Final[dict[str, Architecture]] = {
             lanes=16,
             x_depth=32768,
             y_depth=32768,
-            x_window=1024,
-            y_window=1024,
+            x_window=4096,
+            y_window=4096,
             port_bytes=16,
         ),
     )
