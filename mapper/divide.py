@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from operator import attrgetter
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -15,10 +16,10 @@ from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import Hides, PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
-from einchip.mapper.place import Mapped, Window, assemble, in_sequence, is_large, quickest
+from einchip.mapper.place import Mapped, Window, assemble, is_large, quickest
 from einchip.mapper.problem import CellKind, Linear, ModelProblem
 from einchip.mapper.programs import check_words
-from einchip.mapper.timeline import step_cycles, write_cycles
+from einchip.mapper.timeline import write_cycles
 from einchip.mapper.wires import Units, common_factors, modes_of
 from einchip.network import NetworkError
 from einchip.roofline import steady_compute_cycles
@@ -104,11 +105,11 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
         except MappingError as error:
             errors.append(error)
         else:
-            if step_cycles(found[-1].run(), arch) <= enough:
+            if found[-1].step_cycles <= enough:
                 break
     if not found:
         raise nearest(errors)
-    return min(found, key=lambda m: in_sequence(m, arch)) if len(found) > 1 else found[0]
+    return min(found, key=attrgetter("sequence_cycles")) if len(found) > 1 else found[0]
 
 
 def _bound(problem: ModelProblem, arch: Architecture) -> float:
@@ -208,7 +209,7 @@ class ModelSearch:
         mirrored = self._mirrored(found)
         if mirrored:
             other = quickest(self._placements(mirrored), self.arch)
-            if in_sequence(other, self.arch) < SURE * in_sequence(best, self.arch):
+            if other.sequence_cycles < SURE * best.sequence_cycles:
                 return other
         return best
 
@@ -224,7 +225,7 @@ class ModelSearch:
         with contextlib.suppress(MappingError):
             window = Window.ALL if self.arch.windows else Window.NONE
             found = self._assembled(chosen, window, first.reloading)
-            if step_cycles(found.run(), self.arch) < step_cycles(first.found.run(), self.arch):
+            if found.step_cycles < first.found.step_cycles:
                 return first._replace(found=found, chosen=chosen)
         return None
 
@@ -258,9 +259,8 @@ class ModelSearch:
 
     def _queued(self, mapped: Mapped) -> tuple[float, bool]:
         """Return the cycles of a time step, and whether writes of a scratchpad decide them."""
-        program = mapped.run()
-        cycles = step_cycles(program, self.arch)
-        writes = write_cycles(program, self.arch) / FULL
+        cycles = mapped.step_cycles
+        writes = write_cycles(mapped.run(), self.arch) / FULL
         return max(cycles, writes), writes > cycles
 
     def _others(self, first: tuple[int, ...]) -> list[tuple[int, ...]]:

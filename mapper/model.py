@@ -25,7 +25,7 @@ from einchip.mapper.memory import ModelMemory
 from einchip.mapper.nets import Net
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs
-from einchip.mapper.timeline import predict, step_cycles
+from einchip.mapper.timeline import predict
 from einchip.mapper.vector import MAX_FRAC
 from einchip.network import NetworkError
 from einchip.program import Act
@@ -139,7 +139,7 @@ class ModelMapping(ModelMemory):
     @property
     def step_cycles(self) -> float:
         """Predicted cycles of one time step in the steady state."""
-        return step_cycles(self.emit().run, self.arch)
+        return self.mapped.step_cycles
 
     def to_json(self) -> dict[str, Any]:
         """Return the mapping as plain data."""

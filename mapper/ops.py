@@ -45,6 +45,13 @@ class Place:
     bases: Mapping[str, int]
     registers: Mapping[str, int] = field(default_factory=dict)
     fracs: Mapping[str, int] | None = None
+    _made: dict[int, tuple[Op, list[UnitInstruction]]] = field(default_factory=dict)
+
+    def instructions(self, op: Op) -> list[UnitInstruction]:
+        """Return the instructions of an operation, which are made once."""
+        if id(op) not in self._made:
+            self._made[id(op)] = op, op.build(self)
+        return self._made[id(op)][1]
 
     def register(self, buffer: str) -> int:
         """Return the sequencer register that is added to a buffer's address, 0 for none."""

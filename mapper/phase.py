@@ -223,11 +223,18 @@ class Phase:
     @cached_property
     def body(self) -> list[op.Op]:
         """One time step, in order."""
-        scheduled = self._scheduled()
-        return [scheduled[k] for k in self.order] if self.order else scheduled
+        return [self._scheduled[k] for k in self.order] if self.order else self._scheduled
 
+    def in_order(self, order: tuple[int, ...]) -> Phase:
+        """Return the same with another order of the loop; the operations are the same ones."""
+        found = replace(self, order=order)
+        alike = ("_scheduled", "before", "after")
+        vars(found).update({name: getattr(self, name) for name in alike})
+        return found
+
+    @cached_property
     def _scheduled(self) -> list[op.Op]:
-        """Return one time step in the order of list scheduling."""
+        """One time step in the order of list scheduling."""
         found = [
             self._load(f, 1, f"{f.tensor.name}.next")
             for f in self.ports.sources

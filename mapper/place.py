@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from einchip.arch import Architecture
@@ -33,7 +34,7 @@ from einchip.mapper.ports import (
 )
 from einchip.mapper.problem import ModelProblem
 from einchip.mapper.programs import Programs, check_words, emitted
-from einchip.mapper.timeline import predict, step_cycles
+from einchip.mapper.timeline import WARM, pace, write_cycles
 from einchip.mapper.tokens import straight
 from einchip.program import Halt, Instruction, Program, Unit
 
@@ -79,11 +80,40 @@ class Mapped:
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        place = self._place(fracs)
+        place = self._unscaled if fracs is None else self._place(fracs)
         run: list[Instruction] = []
         for loop in self._loops:
             run += loop.instructions(place)
         return Program((*run, Halt()))
+
+    def in_order(self, number: int, order: Order) -> Mapped:
+        """Return the same with another order of a phase's loop, at the same addresses."""
+        phase = self.phases[number].in_order(order)
+        found = replace(self, phases=tuple(_with(self.phases, number, phase)))
+        loops = [PhaseLoop(phase) if k == number else loop for k, loop in enumerate(self._loops)]
+        vars(found).update({"_loops": loops, "_unscaled": self._unscaled})
+        return found
+
+    @cached_property
+    def _pace(self) -> tuple[int, float]:
+        """The predicted cycles of the first WARM time steps, and of each further one."""
+        return pace(self.run(), self.phases[0].arch)
+
+    @cached_property
+    def step_cycles(self) -> float:
+        """The predicted cycles of a time step, as `timeline.step_cycles` says."""
+        return max(self._pace[1], write_cycles(self.run(), self.phases[0].arch))
+
+    @cached_property
+    def sequence_cycles(self) -> float:
+        """The predicted cycles of a sequence of SEQUENCE time steps."""
+        first, each = self._pace
+        return first + (SEQUENCE - WARM) * each
+
+    @cached_property
+    def _unscaled(self) -> op.Place:
+        """The places of all buffers, without scales."""
+        return self._place(None)
 
     def _place(self, fracs: Mapping[str, int] | None) -> op.Place:
         registers: dict[str, int] = {}
@@ -156,9 +186,9 @@ def reordered(mapped: Mapped, arch: Architecture) -> Mapped:
     """Return the same with the quickest order found of every loop with a cell, where that fits."""
     for number, phase in enumerate(mapped.phases):
         if phase.cell and not phase.order:
-            order = improved(phase.body, partial(_order_cycles, mapped, number, arch))
+            order = improved(phase.body, partial(_order_cycles, mapped, number))
             with contextlib.suppress(MappingError):
-                mapped = placed(_with_order(mapped, number, order), arch)
+                mapped = placed(mapped.in_order(number, order).phases, arch)
     return mapped
 
 
@@ -168,26 +198,21 @@ def quickest(ways: Iterable[Mapped], arch: Architecture) -> Mapped:
     for mapped in ways:
         whole = reordered(mapped, arch)
         found.append(pipelined(whole, arch))
-        if _is_busy(found[-1], arch):
+        if _is_busy(found[-1]):
             break
         cut = in_shares(whole, arch)
         if cut is not whole:
             found.append(pipelined(cut, arch))
     if len(found) == 1:
         return found[0]
-    return min(found, key=lambda m: in_sequence(m, arch))
+    return min(found, key=attrgetter("sequence_cycles"))
 
 
-def in_sequence(mapped: Mapped, arch: Architecture) -> int:
-    """Return the predicted cycles of a sequence of SEQUENCE time steps."""
-    return predict(mapped.run(), arch, SEQUENCE)
-
-
-def _is_busy(mapped: Mapped, arch: Architecture) -> bool:
+def _is_busy(mapped: Mapped) -> bool:
     """Tell whether the array hardly waits."""
     bodies = [o for phase in mapped.phases for o in phase.body]
     busy = sum(o.cycles for o in bodies if o.unit is Unit.ARRAY)
-    return _step_cycles(mapped, arch) <= NEAR * busy
+    return mapped.step_cycles <= NEAR * busy
 
 
 def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
@@ -198,12 +223,11 @@ def pipelined(mapped: Mapped, arch: Architecture) -> Mapped:
     for number, phase in enumerate(mapped.phases):
         if not phase.can_run_ahead:
             continue
-        trial = list(mapped.phases)
-        trial[number] = replace(phase, ahead=True, order=())
+        trial = _with(mapped.phases, number, replace(phase, ahead=True, order=()))
         with contextlib.suppress(MappingError):
             found = reordered(placed(trial, arch), arch)
             check_words(found.run(), arch)
-            mapped = min(mapped, found, key=lambda m: in_sequence(m, arch))
+            mapped = min(mapped, found, key=attrgetter("sequence_cycles"))
     return mapped
 
 
@@ -212,16 +236,16 @@ def in_shares(mapped: Mapped, arch: Architecture) -> Mapped:
     for number, phase in enumerate(mapped.phases):
         if not (phase.cell and is_large(phase)):
             continue
-        tried: list[tuple[float, Mapped]] = []
+        tried: list[Mapped] = []
         for way in shares.ways(phase.cell):
-            trial = list(mapped.phases)
-            trial[number] = replace(phase, shares=way, order=())
+            trial = _with(mapped.phases, number, replace(phase, shares=way, order=()))
             with contextlib.suppress(MappingError):
                 found = placed(trial, arch)
-                tried.append((_step_cycles(found, arch), found))
+                check_words(found.run(), arch)
+                tried.append(found)
         if tried:
-            found = reordered(min(tried, key=lambda t: t[0])[1], arch)
-            mapped = min(mapped, found, key=partial(_step_cycles, arch=arch))
+            found = reordered(min(tried, key=attrgetter("step_cycles")), arch)
+            mapped = min(mapped, found, key=attrgetter("step_cycles"))
     return mapped
 
 
@@ -230,21 +254,14 @@ def is_large(phase: Phase) -> bool:
     return bool(phase.work and phase.work.n_vectors >= MIN_VECTORS)
 
 
-def _step_cycles(mapped: Mapped, arch: Architecture) -> float:
-    """Return the predicted cycles of a time step. Raises MappingError for too many words."""
-    program = mapped.run()
-    check_words(program, arch)
-    return step_cycles(program, arch)
-
-
-def _order_cycles(mapped: Mapped, number: int, arch: Architecture, order: Order) -> float:
+def _order_cycles(mapped: Mapped, number: int, order: Order) -> float:
     """Return the predicted cycles of a time step with another order of one phase's loop."""
-    phases = tuple(_with_order(mapped, number, order))
-    return step_cycles(replace(mapped, phases=phases).run(), arch)
+    return mapped.in_order(number, order).step_cycles
 
 
-def _with_order(mapped: Mapped, number: int, order: Order) -> list[Phase]:
-    return [replace(p, order=order) if k == number else p for k, p in enumerate(mapped.phases)]
+def _with(phases: Sequence[Phase], number: int, phase: Phase) -> list[Phase]:
+    """Return phases with another one at a place."""
+    return [*phases[:number], phase, *phases[number + 1 :]]
 
 
 def _weights(phases: Sequence[Phase], arch: Architecture) -> dict[str, tuple[Tensor, Region]]:

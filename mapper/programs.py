@@ -20,11 +20,14 @@ class Programs:
     run: Program
 
 
-def with_tokens(made: list[UnitInstruction], wait: int, signal: int) -> list[Instruction]:
+def with_tokens(made: Sequence[UnitInstruction], wait: int, signal: int) -> list[Instruction]:
     """Return an operation's instructions: the first one waits, the last one signals."""
-    made[0] = replace(made[0], wait=wait)
-    made[-1] = replace(made[-1], signal=signal)
-    return list(made)
+    found = list(made)
+    if wait:
+        found[0] = replace(found[0], wait=wait)
+    if signal:
+        found[-1] = replace(found[-1], signal=signal)
+    return list[Instruction](found)
 
 
 def check_words(program: Program, arch: Architecture) -> None:
@@ -42,5 +45,5 @@ def emitted(ops: Sequence[op.Op], masks: Masks, place: op.Place) -> list[Instruc
     """Return the instructions of operations in order, with their tokens."""
     found: list[Instruction] = []
     for o, wait, signal in zip(ops, masks.wait, masks.signal, strict=True):
-        found += with_tokens(o.build(place), wait, signal)
+        found += with_tokens(place.instructions(o), wait, signal)
     return found

@@ -76,6 +76,14 @@ def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     return machine.cycles()
 
 
+def pace(
+    program: Program, arch: Architecture, warm: int = WARM, measured: int = MEASURED
+) -> tuple[int, float]:
+    """Return the predicted cycles of `warm` time steps of all loops, and of each further one."""
+    first = predict(program, arch, warm)
+    return first, (predict(program, arch, warm + measured) - first) / measured
+
+
 def step_cycles(
     program: Program, arch: Architecture, warm: int = WARM, measured: int = MEASURED
 ) -> float:
@@ -83,7 +91,7 @@ def step_cycles(
 
     At least those in which a scratchpad is written: loads and results take turns there.
     """
-    period = (predict(program, arch, warm + measured) - predict(program, arch, warm)) / measured
+    _, period = pace(program, arch, warm, measured)
     return max(period, write_cycles(program, arch, warm, measured))
 
 
@@ -149,6 +157,7 @@ class _Machine:
 
     def __init__(self, arch: Architecture) -> None:
         self.arch = arch
+        self.setup_cycles = arch.setup_cycles
         self.fetch = 0
         self.registers: dict[int, int] = defaultdict(int)
         self.moved: dict[Unit, int] = defaultdict(lambda: -1)
@@ -191,7 +200,7 @@ class _Machine:
         self.launched[unit] = max(ready, self.free[unit], tokens)
 
     def _setup(self, unit: Unit) -> int:
-        return 0 if unit in (Unit.LOAD, Unit.STORE) else self.arch.setup_cycles
+        return 0 if unit in (Unit.LOAD, Unit.STORE) else self.setup_cycles
 
     def _sequence(self, i: Instruction) -> None:
         """Advance by an instruction of the sequencer."""

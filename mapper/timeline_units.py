@@ -96,7 +96,7 @@ class ArrayCycles:
     """
 
     def __init__(self, arch: Architecture) -> None:
-        self.arch = arch
+        self.latency, self.drain_latency = arch.accumulate_latency, arch.drain_latency
         self.ends = (-NEVER, -NEVER)  # of the last two tiles' rows
         self.taken = Spans(), Spans()
         self.addends = tuple(Spans() for _ in PORT_SPACES)
@@ -108,13 +108,14 @@ class ArrayCycles:
         Where nothing takes a read port and a tile finds what the one before it found, so do all
         that follow.
         """
-        latency, rows, slots = self.arch.accumulate_latency, i.tile_rows, Slots.of(i)
-        issues = (i.tile_iterations - 1) * slots.period + slots.passed
+        latency, rows, slots = self.latency, i.tile_rows, Slots.of(i)
+        tiles, tile_slots = i.tiles, i.tile_iterations * slots.period
         behind = slots.period - slots.passed
+        issues = tile_slots - behind
         t, before = self._issue(slots, 0, launch + 1, slots.first), (-NEVER, -NEVER, -NEVER)
-        for tile in range(i.tiles):
+        for tile in range(tiles):
             undisturbed = not any(self.taken)
-            at = slots.first + tile * i.tile_iterations * slots.period
+            at = slots.first + tile * tile_slots
             t = self._issue(slots, at - behind, t + 1, behind) if tile else t
             t = self._issue(slots, at, max(t + 1, self.ends[0] - latency), issues)
             start = max(t + latency, self.ends[1])
@@ -122,12 +123,14 @@ class ArrayCycles:
             after = (t, *self.ends)
             period = t - before[0]
             if undisturbed and after == tuple(b + period for b in before):
-                for _ in range(i.tiles - 1 - tile):
-                    t, start = t + period, start + period
+                left = tiles - 1 - tile
+                for _ in range(left):
+                    start += period
                     self._drain(i, start, rows, addend_port)
+                t += left * period
                 break
             before = after
-        return t, self.ends[1] - 1 + self.arch.drain_latency
+        return t, self.ends[1] - 1 + self.drain_latency
 
     def forget(self, t: int) -> None:
         """Drop what the drain path did by cycle t."""
@@ -136,7 +139,7 @@ class ArrayCycles:
 
     def _drain(self, i: Contract, start: int, rows: int, addend_port: int | None) -> None:
         """Note the rows of a tile."""
-        end, later = start + rows, self.arch.drain_latency
+        end, later = start + rows, self.drain_latency
         self.ends = (self.ends[1], end)
         self.drained[i.z_space].add(start + later, end + later)
         if addend_port is not None:

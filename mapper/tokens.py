@@ -10,6 +10,7 @@ iterations take are given by the operations before the loop, or by GIVE.
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -105,17 +106,26 @@ class _Needs:
 
     def __init__(self, instances: Sequence[Instance], toggles: Toggles) -> None:
         self.instances = instances
-        self.touched = [_touches(i.op, i.place[0], toggles) for i in instances]
+        known: dict[tuple[int, int], tuple[set[str], set[str]]] = {}
+        self.touched = []
+        self.of_unit: dict[Unit, list[int]] = {unit: [] for unit in UNITS}
+        for k, (op, (section, _)) in enumerate(instances):
+            key = id(op), section % 2  # toggled buffers alternate
+            if key not in known:
+                known[key] = _touches(op, section, toggles)
+            self.touched.append(known[key])
+            self.of_unit[op.unit].append(k)
 
-    def latest(self, j: int, giver: Unit) -> int | None:
-        """Return the latest earlier instance of `giver` that instance j needs."""
+    def latest(self, j: int, giver: Unit, behind: int) -> int | None:
+        """Return the latest earlier instance of `giver` that instance j needs, behind another."""
         reads, writes = self.touched[j]
         same = giver == self.instances[j].op.unit
-        for i in range(j - 1, -1, -1):
-            if self.instances[i].op.unit != giver:
-                continue
-            theirs = self.touched[i]
-            if theirs[1] & reads or (not same and (theirs[0] | theirs[1]) & writes):
+        given = self.of_unit[giver]
+        for i in reversed(given[bisect_right(given, behind) : bisect_left(given, j)]):
+            read, written = self.touched[i]
+            if not written.isdisjoint(reads):
+                return i
+            if not (same or (read.isdisjoint(writes) and written.isdisjoint(writes))):
                 return i
         return None
 
@@ -123,12 +133,10 @@ class _Needs:
         """Return the takes of a pair of units in order, each later than the one before."""
         giver, taker = pair
         found, synchronised = [], -1
-        for j, instance in enumerate(self.instances):
-            if instance.op.unit != taker:
-                continue
-            i = self.latest(j, giver)
-            if i is not None and i > synchronised:
-                found.append(_Take(self.instances[i], instance))
+        for j in self.of_unit[taker]:
+            i = self.latest(j, giver, synchronised)
+            if i is not None:
+                found.append(_Take(self.instances[i], self.instances[j]))
                 synchronised = i
         return found
 

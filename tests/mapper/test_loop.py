@@ -119,8 +119,8 @@ AHEAD = {
 def test_an_input_part_that_runs_ahead_changes_no_answer(
     name: str, n_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "SEQUENCE", 1000)  # so that it pays more often
-    monkeypatch.setattr(place, "predict", lambda p, *_: -p.n_words)  # whatever it costs
+    by_words = property(lambda mapped: -mapped.run().n_words)  # whatever it costs
+    monkeypatch.setattr(place.Mapped, "sequence_cycles", by_words)
     mapping = check_model(AHEAD[name], WIDE["small"], n_steps)
     assert any(p.ahead for p in mapping.mapped.phases)
     assert not any(p.ahead for p in mapping.mapped.phases if p.ports.reverse)

@@ -40,8 +40,9 @@ def with_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut every cell that can be cut, whatever it costs."""
     monkeypatch.setattr(place, "MIN_VECTORS", 1)
     monkeypatch.setattr(place, "NEAR", 0)
-    for name_of in ("step_cycles", "predict"):
-        monkeypatch.setattr(place, name_of, lambda p, *_: max(1, 9999 - p.n_words))
+    for cycles in ("step_cycles", "sequence_cycles"):
+        by_words = property(lambda mapped: max(1, 9999 - mapped.run().n_words))
+        monkeypatch.setattr(place.Mapped, cycles, by_words)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
