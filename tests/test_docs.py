@@ -37,6 +37,8 @@ def test_table_of_presets_is_that_of_the_code() -> None:
     assert row(page, "lanes (banks of each scratchpad)") == [str(a.lanes) for a in presets]
     for space, title in enumerate(("elements of X", "elements of Y")):
         assert row(page, title) == [f"{a.capacity(space):,}" for a in presets]
+        windows = [f"{a.window(space) * a.lanes:,}" for a in presets]
+        assert row(page, "of these in the window, in each") == windows
     assert row(page, "memory port") == [f"{a.port_bytes} bytes" for a in presets]
 
 
