@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# The tests of a file in one process, which then builds once what they share; files in their order.
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Extras to install. `train` (PyTorch) adds the tests of everything that trains; without it they skip.
 EXTRAS ?= test
 
@@ -29,11 +31,11 @@ lint: .venv
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest $(SPREAD)
 
 # The long version: more random programs, larger machines.
 nightly: lint
-	$(BIN)/pytest -n $(JOBS) --nightly
+	$(BIN)/pytest $(SPREAD) --nightly
 
 # 2,100 random networks on the RTL of three machines; the result is committed.
 volume: .venv
