@@ -50,7 +50,17 @@ from einchip.mapper.programs import Programs, check_words, emitted
 from einchip.mapper.tokens import Plan, copy_name, ordered, straight
 from einchip.network import Network
 from einchip.numeric import Ints
-from einchip.program import EndLoop, Give, Halt, Instruction, Loop, Program, SetMode, SetRegister
+from einchip.program import (
+    Contract,
+    EndLoop,
+    Give,
+    Halt,
+    Instruction,
+    Loop,
+    Program,
+    SetMode,
+    SetRegister,
+)
 from einchip.program import Sync as SyncInstruction
 from einchip.reference import Host
 from einchip.roofline import Volumes, step_cycles
@@ -363,7 +373,8 @@ class Stream:
         result = self.part.tensors[self.part.result]
         if self.arch.in_window(result.space, self.bases[result.name]):
             return 0
-        array = sum(steady_step_cycles(step, self.arch) for step in self.chain)
+        run = self.programs().run.instructions
+        array = sum(i.operand_reads[result.space] for i in run if isinstance(i, Contract))
         return array + op.beats(result.layout.extent, self.arch)
 
 

@@ -424,6 +424,12 @@ class Contract(UnitInstruction):
         return _product(self.loop_count[self.n_tile_loops :])
 
     @property
+    def operand_reads(self) -> tuple[int, int]:
+        """Vectors that are read from X and from Y as operands."""
+        iterations = self.tiles * self.tile_iterations
+        return iterations * self.nh, iterations * self.held_issues
+
+    @property
     def macs(self) -> int:
         """Useful multiply-adds."""
         lanes = self.n_m * self.n_n * self.n_k * self.nb * self.nh
