@@ -51,6 +51,16 @@ def test_latencies_in_the_timing_page_are_those_of_the_code() -> None:
     assert f"`accumulate_latency` of the architecture {folded}" in page
 
 
+def test_readme_says_how_near_the_bound_the_committed_bench_is() -> None:
+    runs = json.loads((ROOT / "bench" / "results.json").read_text())["runs"]
+    for kind, shown in (("rows", "matrices"), ("layers", "layers")):
+        cells = row(README, f"{shown} within 1.10, within 1.25")
+        for batch, cell in zip((1, 16), cells, strict=True):
+            ratios = [[w["ratio"] for w in r[kind]] for r in runs if r["batch"] == batch]
+            near = [[sum(x <= most for x in found) for most in (1.10, 1.25)] for found in ratios]
+            assert cell == " and ".join(f"{a}, {b}" for a, b in near)
+
+
 def test_readme_shows_the_committed_results() -> None:
     path = ROOT / "examples" / "japanese_vowels" / "results" / "small.json"
     models = json.loads(path.read_text())["models"]
