@@ -45,7 +45,9 @@ class Place:
     bases: Mapping[str, int]
     registers: Mapping[str, int] = field(default_factory=dict)
     fracs: Mapping[str, int] | None = None
-    _made: dict[int, tuple[Op, list[UnitInstruction]]] = field(default_factory=dict)
+    _made: dict[int, tuple[Op, list[UnitInstruction]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def instructions(self, op: Op) -> list[UnitInstruction]:
         """Return the instructions of an operation, which are made once."""
