@@ -13,11 +13,20 @@ from einchip import reference
 from einchip.arch import PRESETS
 from einchip.check import verify
 from einchip.mapper.errors import MappingError
-from einchip.mapper.stream import Schedule, Stream, chain_of, map_stream, placed, ways
+from einchip.mapper.stream import (
+    Schedule,
+    Stream,
+    chain_of,
+    map_stream,
+    placed,
+    steady_step_cycles,
+    ways,
+)
 from einchip.network import Network
 from einchip.program import Store
 from einchip.sim import simulate
-from tests.mapper.cases import WIDE, mpo
+from einchip.workloads.bench import batched
+from tests.mapper.cases import WIDE, dense, mpo
 from tests.mapper.order import races
 
 LAGS = (0, 1, 2)
@@ -121,6 +130,18 @@ def test_the_steady_state_is_predicted() -> None:
     run = stream.programs().run
     cycles = [simulate(run, stream.arch, fetch=False, host=stream.host(n)).cycles for n in (8, 24)]
     assert (cycles[1] - cycles[0]) / 16 == pytest.approx(stream.predicted, rel=0.05)
+
+
+@pytest.mark.parametrize("port_bytes", [4, 8])
+def test_without_a_window_a_store_waits_for_the_reads_of_the_array(port_bytes: int) -> None:
+    """Not while the array itself waits for rows to be drained: 8 rows of each 3 issues."""
+    arch = PRESETS["small"].override(x_window=0, y_window=0, port_bytes=port_bytes)
+    stream = map_stream(batched(dense("x", 3, 128), 8), arch, "x")
+    run = stream.programs().run
+    cycles = [simulate(run, arch, fetch=False, host=stream.host(n)).cycles for n in (8, 24)]
+    array = sum(steady_step_cycles(step, arch) for step in stream.chain)
+    beats = 128 * 8 // port_bytes
+    assert (cycles[1] - cycles[0]) / 16 == stream.predicted < array + beats
 
 
 def test_results_are_stored_from_the_window() -> None:
