@@ -124,13 +124,14 @@ def _weights(part: Part, streamed: str) -> list[str]:
 
 
 def _tasks(problem: Problem, trees: Sequence[tree.Ranked], drains: bool = True) -> Iterator[Task]:
-    """Yield the trees, then ways to swap the scratchpads of the first one."""
+    """Yield the trees, then ways to swap the scratchpads of the first one; nothing in slices."""
     network, arch, _, modes, streamed, _ = problem
     for attempt in attempts(network, [trees], streamed, tuple(network.tensors)):
-        yield Task(
-            attempt.node, network.sizes, arch, Naming(RESULT), Slicing(), streamed, attempt.flips,
-            modes=modes, drains=drains,
-        )  # fmt: skip
+        if attempt.slicing.count == 1:
+            yield Task(
+                attempt.node, network.sizes, arch, Naming(RESULT), streamed=streamed,
+                flips=attempt.flips, modes=modes, drains=drains,
+            )  # fmt: skip
 
 
 def _free(problem: Problem, failed: Failed) -> Iterator[tuple[tree.Node, Part]]:
