@@ -138,12 +138,13 @@ def test_bounds_of_a_batch_are_counted_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_divided_where_runs_one_after_the_other_are_quicker() -> None:
-    """Gates of 16 sequences of this layer are larger than the window, of fewer they are not."""
+    """Gates of 16 sequences of this layer are larger than 1,024 rows, of fewer they are not."""
     [layer] = published_layers("row-MNIST 28->256 2 cores rank 1", 16)
-    figures = measure_layer(layer, BASE)
+    arch = BASE.override(x_window=1024, y_window=1024)
+    figures = measure_layer(layer, arch)
     assert isinstance(figures, LayerFigures)
     assert 1 < figures.micro_batch < 16
-    mappings = [map_model(layer.problem(n), BASE) for n in (16, figures.micro_batch)]
+    mappings = [map_model(layer.problem(n), arch) for n in (16, figures.micro_batch)]
     whole, part = (per_step(m.emit().run, m)["cycles"] for m in mappings)
     assert figures.cycles_per_step == part * 16 / figures.micro_batch < whole
     told = figures.bound_cycles + sum(figures.loss.values())
