@@ -7,7 +7,7 @@ buffers that it reads and writes; order, tokens and addresses follow from these.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -210,8 +210,12 @@ def contract(
     arch: Architecture,
     act: Act = Act.NONE,
     portion: Portion | None = None,
+    plain: Sequence[Contract] = (),
 ) -> Op:
-    """Return one execution of a step, or a portion of it; `piece` is the slice."""
+    """Return one execution of a step, or a portion of it; `piece` is the slice.
+
+    `plain` are its CONTRACTs without addresses, the same for each slice, where they are known.
+    """
     x, y, z = (part.tensors[n] for n in (step.x, step.y, step.name))
     offsets = [_slice_offset(t, part, step, piece) for t in (x, y, z)]
     if portion:
@@ -220,7 +224,7 @@ def contract(
             o + first * t.layout.stride(portion.index)
             for o, t in zip(offsets, (x, y, z), strict=True)
         ]
-    plain = contracts(step, x.layout, y.layout, z.layout)
+    plain = plain or contracts(step, x.layout, y.layout, z.layout)
     names = [t.buffer(piece) for t in (x, y, z)]
     extra = frozenset({addend.name}) if addend else frozenset[str]()
 
@@ -307,13 +311,15 @@ def executions(
     order += [(s, c) for c in range(part.slicing.count) for s in sliced]
     order += [(s, 0) for s in part.steps[last + 1 :]]
     last_step = part.steps[-1]
+    layouts = {s.name: [part.tensors[n].layout for n in (s.x, s.y, s.name)] for s in part.steps}
+    plain = {s.name: contracts(s, *layouts[s.name]) for s in part.steps}
     return [
         Execution(
             s,
             c,
-            contract(part, s, c, addend, arch, act)
+            contract(part, s, c, addend, arch, act, plain=plain[s.name])
             if s is last_step
-            else contract(part, s, c, None, arch),
+            else contract(part, s, c, None, arch, plain=plain[s.name]),
         )
         for s, c in order
     ]
