@@ -310,19 +310,14 @@ def executions(
     order = [(s, 0) for s in before]
     order += [(s, c) for c in range(part.slicing.count) for s in sliced]
     order += [(s, 0) for s in part.steps[last + 1 :]]
-    last_step = part.steps[-1]
-    layouts = {s.name: [part.tensors[n].layout for n in (s.x, s.y, s.name)] for s in part.steps}
-    plain = {s.name: contracts(s, *layouts[s.name]) for s in part.steps}
-    return [
-        Execution(
-            s,
-            c,
-            contract(part, s, c, addend, arch, act, plain=plain[s.name])
-            if s is last_step
-            else contract(part, s, c, None, arch, plain=plain[s.name]),
-        )
-        for s, c in order
-    ]
+    layouts = {name: t.layout for name, t in part.tensors.items()}
+    plain = {s.name: contracts(s, layouts[s.x], layouts[s.y], layouts[s.name]) for s in part.steps}
+    found = []
+    for s, c in order:
+        added, applied = (addend, act) if s is part.steps[-1] else (None, Act.NONE)
+        made = contract(part, s, c, added, arch, applied, plain=plain[s.name])
+        found.append(Execution(s, c, made))
+    return found
 
 
 def part_buffers(part: Part, arch: Architecture) -> list[Buffer]:

@@ -361,11 +361,11 @@ class Stream:
         Those of the program (`timeline`), which leaves out read ports for which stores wait: the
         array and a store that does not read through a window take turns.
         """
-        period = timeline.step_cycles(self.programs().run, self.arch, WARM_UP, MEASURED)
-        return max(period, self._storing)
+        run = self.programs().run
+        period = timeline.step_cycles(run, self.arch, WARM_UP, MEASURED)
+        return max(period, self._storing(run))
 
-    @property
-    def _storing(self) -> int:
+    def _storing(self, run: Program) -> int:
         """Reads of the result's scratchpad in one execution: by the array, and beats of the store.
 
         0 where the store has a port of its own.
@@ -373,8 +373,8 @@ class Stream:
         result = self.part.tensors[self.part.result]
         if self.arch.in_window(result.space, self.bases[result.name]):
             return 0
-        run = self.programs().run.instructions
-        array = sum(i.operand_reads[result.space] for i in run if isinstance(i, Contract))
+        contracts = (i for i in run.instructions if isinstance(i, Contract))
+        array = sum(i.operand_reads[result.space] for i in contracts)
         return array + op.beats(result.layout.extent, self.arch)
 
 
