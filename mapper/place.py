@@ -80,7 +80,14 @@ class Mapped:
 
         Raises MappingError for scales that a shift cannot reach.
         """
-        place = self._unscaled if fracs is None else self._place(fracs)
+        return self._timed if fracs is None else self._run(self._place(fracs))
+
+    @cached_property
+    def _timed(self) -> Program:
+        """The program of a run without scales, which takes the same cycles."""
+        return self._run(self._unscaled)
+
+    def _run(self, place: op.Place) -> Program:
         run: list[Instruction] = []
         for loop in self._loops:
             run += loop.instructions(place)
