@@ -21,6 +21,7 @@ from einchip.mapper.lanes import ALL_GROUPS, Candidate, Fold, Found, Shape, cand
 from einchip.mapper.lanes import Lanes as Lanes
 from einchip.mapper.layout import MAX_ORDERS, Layout, conflict_free, restrict, solve
 from einchip.mapper.plan import Part, Searched, Slicing, Step, Tensor
+from einchip.mapper.sliced import Sliced
 from einchip.mapper.tree import ONE, Node
 
 #: Cycles that a padded row of banks counts for, so that compact layouts win among equals.
@@ -132,37 +133,12 @@ class _Folder:
         self.task, self.slack, self.keep = task, slack, keep
         self.steps = list(task.root.steps())
         self.order = {id(step): k for k, step in enumerate(self.steps)}
-        self.sliced = self._spine()
+        self.sliced = Sliced(task.root, task.slicing, task.streamed)
         self.known: dict[tuple[int, Lanes, Lanes], float | None] = {}
         self.tally = _Tally()
         #: Indices of which some tensors hold fewer values: nothing may lie outside them.
         self.cut = {i for i, n in task.frame.items() if task.sizes.get(i, 1) != n}
         self.cut |= {task.slicing.index} if task.slicing.count > 1 else set()
-
-    def _spine(self) -> list[Node]:
-        """Return the sliced steps from below, in front of them the operand of the first."""
-        task, spine = self.task, []
-        if task.slicing.count > 1:
-            node = task.root
-            while True:
-                spine.append(node)
-                node = next((o for o in node.operands if task.streamed in o.leaves()), node)
-                if node is spine[-1]:
-                    break
-        first, n_steps = task.slicing.first, task.slicing.n_steps
-        return spine[::-1][first : first + n_steps + 1]
-
-    def is_sliced_tensor(self, node: Node) -> bool:
-        """Tell whether only slices of a tensor exist; the last sliced step's result is whole.
-
-        So is the first one's operand, unless it is the streamed tensor and has the index.
-        """
-        if self.sliced and node is self.sliced[0]:
-            return bool(node.tensor) and self.task.slicing.index in node.indices
-        return any(node is s for s in self.sliced[1:-1])
-
-    def is_sliced_step(self, node: Node) -> bool:
-        return any(node is s for s in self.sliced[1:])
 
     def sizes(self, local: bool) -> Mapping[str, int]:
         """Return the index sizes of a slice or of the whole."""
@@ -182,7 +158,7 @@ class _Folder:
         if root and task.frame:
             whole = solve(task.frame, task.frame, accesses, lanes, n_orders)
             return restrict(whole, node.indices, task.sizes) if whole else None
-        sizes = self.sizes(self.is_sliced_tensor(node))
+        sizes = self.sizes(self.sliced.has_tensor(node))
         return solve(node.indices, sizes, accesses, lanes, n_orders)
 
     def padding_cost(self, layout: Layout) -> float:
@@ -235,7 +211,7 @@ class _Folder:
     def _entries(self, step: Node, entries: Mapping[int, list[_Entry]]) -> list[_Entry]:
         """Return the best entry for each pattern of writing the result, cheapest first."""
         best = dict[Lanes, _Entry]()
-        executions = self.task.slicing.count if self.is_sliced_step(step) else 1
+        executions = self.task.slicing.count if self.sliced.has_step(step) else 1
         left, right = step.operands
         for flip, price, candidate in self._folds(step, executions):
             fold = candidate.fold
@@ -258,7 +234,7 @@ class _Folder:
 
     def _folds(self, step: Node, executions: int) -> list[tuple[bool, float, Candidate]]:
         """Return the folds to try: whether the right operand is in X, what it counts for, fold."""
-        task, extents = self.task, self.sizes(self.is_sliced_step(step))
+        task, extents = self.task, self.sizes(self.sliced.has_step(step))
         addend = bool(task.addend) and step is task.root and not self._reads_window(extents)
         left, right = step.operands
         found: list[tuple[bool, float, Candidate]] = []
@@ -290,7 +266,7 @@ class _Folder:
 
 def _cycles(entry: _Entry, folder: _Folder, node: Node) -> int:
     """Return the cycles of all executions of a step and those below it."""
-    executions = folder.task.slicing.count if folder.is_sliced_step(node) else 1
+    executions = folder.task.slicing.count if folder.sliced.has_step(node) else 1
     below = zip(entry.below, node.operands, strict=True)
     return entry.chosen.cycles * executions + sum(_cycles(e, folder, o) for e, o in below if e)
 
@@ -355,14 +331,14 @@ def _collect(
         write = below.fold.z_lanes if below else ()
         layout = folder.layout(operand, folder.accesses(operand, write, read))
         assert layout is not None
-        sliced = folder.is_sliced_tensor(operand)
+        sliced = folder.sliced.has_tensor(operand)
         slots = task.slicing.slots(below is None) if sliced else 1
         tensors[name] = Tensor(name, operand.indices, layout, space, below is None, sliced, slots)
         names.append(name)
     number = folder.order[id(node)] + 1
     root = node is task.root
     name = task.naming.result if root else f"{task.naming.steps or task.naming.prefix}t{number}"
-    sliced_step = folder.is_sliced_step(node)
+    sliced_step = folder.sliced.has_step(node)
     used = dict.fromkeys(i for o in node.operands for i in o.indices)
     cycles = entry.chosen.cycles + entry.chosen.hidden
     extents = folder.sizes(sliced_step)

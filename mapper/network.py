@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -16,10 +15,9 @@ from einchip.arch import Architecture
 from einchip.mapper import ops as op
 from einchip.mapper import report, tree
 from einchip.mapper.certificate import Certificate, count_trees
-from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import MappingError
 from einchip.mapper.image import Region, image
-from einchip.mapper.large import BUDGET, Progress, best_trees
+from einchip.mapper.large import BUDGET, Progress
 from einchip.mapper.merge import (
     Float,
     Merged,
@@ -28,10 +26,10 @@ from einchip.mapper.merge import (
     merged_network,
     merged_of,
 )
-from einchip.mapper.network_place import PlacedNetwork, external_regions, place_network
+from einchip.mapper.network_build import RESULT, Aim, Builder, Searches
+from einchip.mapper.network_place import PlacedNetwork, external_regions
 from einchip.mapper.network_search import (
     MAX_SLICINGS,
-    TREES,
     Attempt,
     attempts,
     first_fit,
@@ -39,10 +37,9 @@ from einchip.mapper.network_search import (
     quickest_stream,
     slicings,
 )
-from einchip.mapper.objectives import TABLE, fold_price, objective_of, realised, scores
+from einchip.mapper.objectives import realised, scores
 from einchip.mapper.plan import Part
-from einchip.mapper.prices import Prices
-from einchip.mapper.programs import Programs, check_words
+from einchip.mapper.programs import Programs
 from einchip.mapper.timeline import predict
 from einchip.network import Network, NetworkError
 from einchip.numeric import Ints
@@ -52,7 +49,6 @@ from einchip.roofline import roofline
 
 #: Slicing is tried where the load of the streamed tensor is more than this part of the cycles.
 LOAD_SHARE = 1 / 16
-RESULT = "result"
 #: Relative room for the rounding of sums.
 ROUNDING = 1e-9
 
@@ -251,7 +247,7 @@ def map_network(
     Raises MappingError when nothing fits: what is too small, and the least change that helps.
     ValueError for an objective that there is not.
     """
-    aim = _Aim(objective, table, budget, progress)
+    aim = Aim(objective, table, budget, progress)
     found = _map(network, arch, resident, streamed, merge, aim)
     if not found.merged or objective != "cycles" or found.large:
         return found
@@ -262,48 +258,24 @@ def map_network(
     return min((found, replace(plain, merging=found.merging)), key=lambda m: m.cycles)
 
 
-class _Aim(NamedTuple):
-    """What is searched for, and for how long."""
-
-    objective: str
-    table: energy.Table | None
-    budget: float
-    progress: Progress | None
-
-
 def _map(
     network: Network,
     arch: Architecture,
     resident: Collection[str],
     streamed: str,
     merge: bool,
-    aim: _Aim,
+    aim: Aim,
 ) -> NetworkMapping:
     """Return the best mapping; the sum of steps, not the whole program, chooses the tree."""
     streamed = streamed or max(network.tensors, key=lambda n: network.size(network.tensors[n]))
     constants = [n for n in resident if n != streamed] if merge else []
-    searches = _Searches(network, arch, Merging.on(arch, constants), aim)
+    searches = Searches(network, arch, Merging.on(arch, constants), aim)
 
-    def build(attempt: Attempt, space: int) -> PlacedNetwork:
-        task = Task(
-            attempt.node, network.sizes, arch, Naming(RESULT), attempt.slicing,
-            attempt.leaf or streamed, attempt.flips,
-            price=fold_price(aim.objective, attempt.node, network, arch, aim.table),
-        )  # fmt: skip
-        part = fold_tree(task)
-        first = searches.result_space
-        if first is None:
-            first = part.tensors[streamed].space ^ 1
-        part = part.with_result_in(first ^ space ^ 1)
-        kept = {*resident, *(m.name for m in merged_of(network, attempt.node))}
-        mapped = place_network(part, external_regions(part, network.sizes, arch), kept, arch)
-        check_words(mapped.programs(None).run, arch)
-        return mapped
-
+    build = Builder(network, arch, resident, streamed, searches)
     tries = attempts(network, searches, streamed, resident)
-    found, n_slicings = first_fit(tries, build), 0
+    found, n_slicings = first_fit(tries, build.placed, build.excess), 0
     if found[0].slicing.count > 1:
-        found = quickest_slices(found, tries, build, arch)
+        found = quickest_slices(found, tries, build.placed, arch)
     if streamed not in resident and found[1].part.slicing.count == 1:
         load = op.beats(found[1].part.tensors[streamed].layout.extent, arch)
         if load > LOAD_SHARE * found[1].cycles(arch):
@@ -311,7 +283,7 @@ def _map(
             ways = (Attempt(node, s) for s in slicings(network, node, streamed))
             few = list(itertools.islice(ways, MAX_SLICINGS))
             n_slicings = len(few)
-            found = quickest_stream(found, few, build, streamed, arch)
+            found = quickest_stream(found, few, build.placed, streamed, arch)
     attempt, mapped = found
     best = searches.found
     reached = realised(mapped.part, attempt.node, network, arch, aim.objective, aim.table)
@@ -323,46 +295,6 @@ def _map(
         searches.merging, merged_of(network, attempt.node), attempt.node, aim.objective, aim.table,
         best.exact, best.large, best.method, n_slicings,
     )  # fmt: skip
-
-
-class _Searches:
-    """The trees of a network: with all merges, then with less room for weights, then with none.
-
-    `found` are those of the first search.
-    """
-
-    def __init__(self, network: Network, arch: Architecture, merging: Merging, aim: _Aim) -> None:
-        self.network, self.arch, self.merging, self.aim = network, arch, merging, aim
-        self.objective = objective_of(aim.objective, network, arch, aim.table)
-        try:
-            self.found = self._trees(merging)
-        except MappingError:
-            if not merging.constants:
-                raise
-            self.found = self._trees(Merging())
-
-    @property
-    def result_space(self) -> int | None:
-        """The scratchpad where a result is cheapest to write; None where only cycles count."""
-        if self.aim.objective not in ("energy", "edp"):
-            return None
-        table = self.aim.table or energy.load(TABLE)
-        x, y = Prices.of(self.arch, table).writes
-        return int(y < x)
-
-    def __iter__(self) -> Iterator[Sequence[tree.Ranked]]:
-        yield self.found.trees
-        if not any(merged_of(self.network, t.node) for t in self.found.trees):
-            return
-        room = self.merging.stored
-        if room is not None:
-            with contextlib.suppress(MappingError):
-                yield self._trees(replace(self.merging, stored=room // 2)).trees
-        yield self._trees(Merging()).trees
-
-    def _trees(self, merging: Merging) -> tree.Found:
-        aim = self.aim
-        return best_trees(self.network, self.objective, TREES, merging, aim.budget, aim.progress)
 
 
 def bound_of(network: Network, arch: Architecture, streamed: str) -> int | None:

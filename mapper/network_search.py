@@ -133,22 +133,38 @@ def _attempts(
 
 
 def first_fit(
-    tries: Iterator[Attempt], build: Callable[[Attempt, int], PlacedNetwork]
+    tries: Iterator[Attempt],
+    build: Callable[[Attempt, int], PlacedNetwork],
+    excess: Callable[[Attempt], int],
 ) -> tuple[Attempt, PlacedNetwork]:
     """Return the first attempt that can be built, and what it is.
 
     Each is built with its result beside the streamed tensor's scratchpad (1), then in the same (0),
-    since what is written there holds up the loads.
+    since what is written there holds up the loads. `excess` says by how many elements an attempt
+    does not fit at least; where this is known, it is not built, but to say what is missing.
 
     Raises the MappingError of the attempt that misses by least if none can.
     """
     failures: list[MappingError] = []
-    for attempt in tries:
+
+    def built(attempt: Attempt) -> PlacedNetwork | None:
         for space in (1, 0):
             try:
-                return attempt, build(attempt, space)
+                return build(attempt, space)
             except MappingError as error:
                 failures.append(error)
+        return None
+
+    too_large: list[tuple[int, Attempt]] = []
+    for attempt in tries:
+        if missing := excess(attempt):
+            too_large.append((missing, attempt))
+        elif found := built(attempt):
+            return attempt, found
+    for missing, attempt in sorted(too_large, key=lambda t: t[0]):
+        if failures and 0 < nearest(failures).excess <= missing:
+            break
+        built(attempt)
     raise nearest(failures)
 
 

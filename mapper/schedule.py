@@ -40,27 +40,30 @@ def schedule(ops: Sequence[Op], ready: Mapping[str, int] | None = None) -> list[
     end: dict[int, int] = {}
     free = dict.fromkeys(Unit, 0)
     waiting = list(range(len(ops)))
+    able: dict[int, int] = {}  # what may come next, and from when on its operands are there
     order: list[int] = []
-    while waiting:
-        able = [k for k in waiting if all(i in end for i in needs[k])]
-        starts = {k: _start(k, ops, needs[k], end, free, ready or {}) for k in able}
+    while len(order) < len(ops):
+        for k in [k for k in waiting if needs[k].keys() <= end.keys()]:
+            waiting.remove(k)
+            able[k] = _there(k, ops, needs[k], end, ready or {})
+        starts = {k: max(free[ops[k].unit], there) for k, there in able.items()}
         chosen = min(able, key=lambda k: (starts[k], ops[k].unit, k))
         end[chosen] = starts[chosen] + ops[chosen].cycles
         free[ops[chosen].unit] = end[chosen]
-        waiting.remove(chosen)
+        del able[chosen]
         order.append(chosen)
     return [ops[k] for k in order]
 
 
-def _start(
+def _there(
     k: int,
     ops: Sequence[Op],
     needs: Mapping[int, int],
     end: Mapping[int, int],
-    free: Mapping[Unit, int],
     ready: Mapping[str, int],
 ) -> int:
-    times = [free[ops[k].unit], *(end[i] + wait for i, wait in needs.items())]
+    """Return from when on an operation can start, as far as those that it follows let it."""
     written = set().union(*(ops[i].writes for i in needs))
+    times = [0, *(end[i] + wait for i, wait in needs.items())]
     times += [ready[b] for b in ops[k].reads if b in ready and b not in written]
     return max(times)

@@ -12,7 +12,7 @@ from einchip.arch import PRESETS, Architecture
 from einchip.compare.build import Built
 from einchip.mapper.image import image
 from einchip.mapper.merge import merged_of
-from einchip.mapper.network import RESULT
+from einchip.mapper.network_build import RESULT
 from einchip.mapper.network_place import external_regions
 from einchip.models import MatrixSpec
 from einchip.network import Network

@@ -12,7 +12,7 @@ from einchip.compare.transposed import fold_with_copies
 from einchip.mapper import MappingError, tree
 from einchip.mapper.choose import Naming, Task, fold_tree
 from einchip.mapper.errors import nearest
-from einchip.mapper.network import RESULT
+from einchip.mapper.network_build import RESULT
 from einchip.mapper.network_place import PlacedNetwork, external_regions, place_network
 from einchip.mapper.network_search import attempts
 from einchip.mapper.plan import Part, Slicing

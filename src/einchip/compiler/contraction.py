@@ -15,7 +15,8 @@ from einchip.arch import Architecture
 from einchip.compiler.scales import best_frac
 from einchip.mapper import MappingError, NetworkMapping, Programs, map_network
 from einchip.mapper.large import BUDGET, Progress
-from einchip.mapper.network import RESULT, CompiledNetwork
+from einchip.mapper.network import CompiledNetwork
+from einchip.mapper.network_build import RESULT
 from einchip.mapper.tree import ONE
 from einchip.network import Network
 from einchip.numeric import dequantise, quantise
