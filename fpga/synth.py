@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from amaranth.back import verilog
 from amaranth.lib import wiring
+
+from einchip.hw.generate import module_text
 
 Family = Literal["ecp5", "xilinx"]
 #: Name of the top module.
@@ -124,8 +125,7 @@ def synthesise(design: wiring.Component, family: Family, folder: Path) -> Resour
     """
     tool = find()
     folder.mkdir(parents=True, exist_ok=True)
-    text = verilog.convert(design, name=TOP, emit_src=False, strip_internal_attrs=True)
-    (folder / "top.v").write_text(text)
+    (folder / "top.v").write_text(module_text(design, TOP))
     script = (
         f"read_verilog top.v; {SCRIPTS[family]}; write_json top.json; "
         f"tee -q -o stat.json stat -json; tee -q -o ltp.txt ltp {PATHS[family]}"

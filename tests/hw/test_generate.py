@@ -1,14 +1,20 @@
 """hw.generate against Verilator's lint and the ports that docs and harness count on."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
 from einchip import hw
 from einchip.arch import PRESETS
-from einchip.hw.generate import TOP, verilog
-from einchip.program import WORD_BYTES
+from einchip.hw.generate import MIN_LOOP, TOP, module_text, verilog
+from einchip.hw.scratchpad import Scratchpad
+from einchip.program import WORD_BYTES, Space
 from einchip.registers import ADDRESS_BITS
 from einchip.verify import verilator
 from einchip.verify.ports import read_ports
@@ -68,3 +74,44 @@ def test_the_header_says_which_machine_it_is(nano: str) -> None:
 def test_the_same_machine_gives_the_same_text(nano: str) -> None:
     assert verilog(NANO) == nano
     assert "/site-packages/" not in nano
+
+
+class Rom(wiring.Component):
+    """A memory whose rows hold what is given."""
+
+    address: Signal
+    data: Signal
+
+    def __init__(self, rows: list[int]) -> None:
+        self._rows = rows
+        super().__init__({"address": In(8), "data": Out(8)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=8, depth=len(self._rows), init=self._rows)
+        port = memory.read_port(domain="comb")
+        m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
+        return m
+
+
+def rows_of(text: str) -> dict[int, int]:
+    """Return the initial values that a module's text gives the rows of its memory."""
+    found: dict[int, int] = {}
+    for first, last, value in re.findall(r"row = (\d+); row <= (\d+);.*8'h(\w+);", text):
+        found |= dict.fromkeys(range(int(first), int(last) + 1), int(value, 16))
+    return found | {int(row): int(v, 16) for row, v in re.findall(r"\[(\d+)\] = 8'h(\w+);", text)}
+
+
+def test_equal_rows_are_written_as_a_loop() -> None:
+    rows = [1] * (MIN_LOOP - 1) + [2] * 40 + [3, 4] * 10 + [0] * 180
+    text = module_text(Rom(rows), "rom")
+    assert rows_of(text) == dict(enumerate(rows))
+    assert text.count("for (row") == 2
+    assert not [line for line in verilator.lint(text, top="rom") if "UNUSED" not in line]
+
+
+def test_a_large_memory_takes_no_more_text() -> None:
+    """So that a machine with 64 KiB of scratchpads is not forty megabytes of zeros."""
+    machines = (NANO.override(x_depth=depth) for depth in (2048, 8192))
+    small, large = (len(module_text(Scratchpad(m, Space.X), "x")) for m in machines)
+    assert large < 1.01 * small
