@@ -99,6 +99,7 @@ clock: .venv
 
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md
+	$(BIN)/python -m einchip.register_map
 
 format: .venv
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The printed page of instructions and registers."""
+"""The printed page of instructions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Prints `docs/isa.md` from the instruction classes and the registers: `python -m einchip.isa`."""
+"""Prints `docs/isa.md` from the instruction classes: `python -m einchip.isa`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from einchip import program, registers
+from einchip import program
 from einchip.accesses import VECTORS
-from einchip.program import INSTRUCTIONS, Error, Instruction, Slot, Unit, Vector
+from einchip.program import INSTRUCTIONS, Instruction, Slot, Unit, Vector
+from einchip.registers import error_meanings
 
-_HEAD = """# Instructions and registers
+_HEAD = """# Instructions
 
-This page is printed from `einchip.program` and `einchip.registers` by `make docs`; a test fails
-when it is stale.
+This page is printed from `einchip.program` by `make docs`; a test fails when it is stale. What the
+host reads and writes is in [registers](registers.md).
 
 A program is a sequence of {bits}-bit words, little endian. Bits 0 to 7 of an instruction are its
 opcode; its other fields follow in the order of the table. A field *n x b* holds n numbers of b
@@ -68,23 +69,12 @@ def _vector(kind: type[Vector]) -> str:
 
 
 def _errors() -> Iterator[str]:
-    source = inspect.getsource(Error)
     yield "\n## Error codes\n\nThe machine stops at the first error.\n"
     yield "| code | name | meaning and address |"
     yield "|---|---|---|"
-    for e in Error:
-        found = re.search(rf"^    {e.name} = \d+(?:  # (.*))?$", source, re.MULTILINE)
-        yield f"| {e.value} | {e.name} | {(found and found.group(1)) or 'no error'} |"
-
-
-def _registers() -> Iterator[str]:
-    yield "\n## Registers (AXI4-Lite)\n\n" + (inspect.getdoc(registers) or "").split("\n\n", 1)[1]
-    yield "\n| address | name | access | meaning |"
-    yield "|---|---|---|---|"
-    for r in registers.REGISTERS:
-        if not r.name.endswith("_HI"):
-            name = r.name.removesuffix("_LO").lower() if r.name.endswith("_LO") else r.name
-            yield f"| {r.address:#05x} | `{name}` | {r.access} | {r.doc} |"
+    for e, meaning in error_meanings().items():
+        cell = meaning.replace("|", r"\|")
+        yield f"| {e.value} | {e.name} | {cell} |"
 
 
 def page() -> str:
@@ -94,7 +84,6 @@ def page() -> str:
     for kind in INSTRUCTIONS:
         lines.extend(_instruction(kind))
     lines.extend(_errors())
-    lines.extend(_registers())
     return "\n".join(line.rstrip() for line in "\n".join(lines).splitlines()) + "\n"
 
 
