@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 JOBS ?= 2
-# The tests of a file in one process, which then builds once what they share; files in their order.
+# The tests of a file, or of a machine's RTL, in one process (tests/conftest.py); in their order.
 SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Extras to install. `train` (PyTorch) adds the tests of everything that trains; without it they skip.
 EXTRAS ?= test
