@@ -22,7 +22,7 @@ from einchip.verify.jobs import (
     WaitIrq,
     WriteRegister,
 )
-from einchip.verify.native import Harness, HarnessError, Hook, build
+from einchip.verify.native import RUNTIME, Harness, HarnessError, Hook, build
 from tests.verify.memcpy import (
     ASSERTS,
     BUG,
@@ -215,6 +215,11 @@ def test_a_hook_reaches_inside_and_a_trace_is_recorded(native_cache: Path, tmp_p
     assert result.outcomes[11].data == poked
     assert result.outcomes[12].status is Status.UNSUPPORTED
     assert "m_axi__araddr" in trace.read_text()
+
+
+def test_the_objects_of_verilator_itself_are_kept(native_cache: Path, harness: Harness) -> None:
+    kept = [path for path in native_cache.glob("runtime_*") if path.name.endswith("_0")]
+    assert [{path.name for path in folder.iterdir()} for folder in kept] == [{*RUNTIME}]
 
 
 def test_without_a_hook_peek_says_so(harness: Harness) -> None:
