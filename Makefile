@@ -10,7 +10,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume bench folds clock workloads compare search speed fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume bench folds clock boards workloads compare search speed fuzz formats silero docs lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -96,6 +96,11 @@ folds: .venv
 clock: .venv
 	mkdir -p bench
 	$(BIN)/python -m einchip.fpga.clock bench/clock.json small
+
+# The bitstream of every board; reports and page are committed. Twenty minutes; needs EXTRAS=test,fpga.
+boards: .venv
+	$(BIN)/python -m einchip.fpga.targets.page build > docs/boards.new
+	mv docs/boards.new docs/boards.md
 
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 #: Cycles of a bit at least: the middle of a bit is found to within one.

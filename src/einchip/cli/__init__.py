@@ -17,6 +17,7 @@ VERBS: Final = (
     "simulate",
     "verify",
     "generate",
+    "build",
     "quantise",
     "workloads",
     "bench",

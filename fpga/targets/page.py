@@ -1,0 +1,90 @@
+"""The boards and what was built for them: `python -m einchip.fpga.targets.page > docs/boards.md`.
+
+python -m einchip.fpga.targets.page build     # builds all and writes fpga/results first
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from einchip.arch import PRESETS
+from einchip.fpga.targets.boards import TARGETS, Target
+from einchip.fpga.targets.flow import Built, build, read, rtl_hash
+
+#: The committed reports.
+RESULTS: Final = Path(__file__).parents[1] / "results"
+_HEAD = """\
+# Boards
+
+<!-- Written by `python -m einchip.fpga.targets.page`. Do not edit. -->
+
+    pip install 'einchip[fpga,host]'
+    einchip build --target ulx3s -o build/ulx3s
+    einchip run MODEL --arch nano --device serial:/dev/ttyUSB0@BAUD
+
+`build` writes `top.bit`, the constraints and `report.json`; load the bitstream with openFPGALoader
+or fujprog. Timing must be met at the board's clock, or `build` fails. What was built before is kept
+under `build/targets`. The host link is described in `einchip.link`: frames with CRC over the serial
+line, repeated where one is lost.
+
+**No bitstream was loaded on a board.** The whole path from the driver to the machine is tested in
+simulation (`tests/fpga/board`): the board's system under Verilator, its line a pseudo-terminal,
+bytes lost and changed, resets, and a cable that is pulled.
+
+LUTs, registers, DSP blocks and block RAM are those used, of those that the part has.
+
+"""
+_COLUMNS: Final = (
+    "target", "board", "machine", "memory", "clock", "reached", "LUT4", "FF", "DSP", "block RAM",
+    "link", "built with",
+)  # fmt: skip
+
+
+def current(target: Target) -> str:
+    """Return the hash of today's RTL of a board with its usual machine."""
+    return rtl_hash(target, PRESETS[target.arch])
+
+
+def page(results: Mapping[str, Built], hashes: Mapping[str, str]) -> str:
+    """Return the page in Markdown; figures of an RTL that is not today's are marked as stale."""
+    return _HEAD + "\n".join(_rows(results, hashes)) + "\n"
+
+
+def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[str]:
+    yield f"| {' | '.join(_COLUMNS)} |"
+    yield "|" + "---|" * len(_COLUMNS)
+    for name, target in TARGETS.items():
+        kinds = ("lut", "ff", "dsp", "block_ram")
+        front = f"| {name} | {target.title} | {target.arch} | {target.memory_bytes >> 10} KiB"
+        clock = f"{target.clock_hz / 1e6:g} MHz"
+        if built := results.get(name):
+            cells = [f"{used:,} of {there:,}" for used, there in map(built.resources.get, kinds)]  # type: ignore[misc]
+            tools = ", ".join(f"{k} {v}" for k, v in built.tools.items() if k.startswith("yowasp"))
+            stale = "" if built.rtl_hash == hashes[name] else ", **stale: of an earlier RTL**"
+            reached = f"{built.reached_mhz:g} MHz"
+        else:
+            cells, tools, stale, reached = [""] * len(kinds), "not built", "", ""
+        link = f"{target.baud:,} baud"
+        yield f"{front} | {clock} | {reached} | {' | '.join(cells)} | {link} | {tools}{stale} |"
+
+
+def results() -> dict[str, Built]:
+    """Return the committed reports by target."""
+    return {path.stem: read(path) for path in sorted(RESULTS.glob("*.json"))}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["build"]:
+        RESULTS.mkdir(exist_ok=True)
+        for name, target in TARGETS.items():
+            built = build(
+                target, PRESETS[target.arch], Path("build") / name,
+                progress=partial(print, f"{name}:", file=sys.stderr),
+            )  # fmt: skip
+            (RESULTS / f"{name}.json").write_text(json.dumps(built.to_json(), indent=1) + "\n")
+    print(page(results(), {name: current(t) for name, t in TARGETS.items()}), end="")
