@@ -148,9 +148,9 @@ class _Machine:
         n_words, t = self.program.n_words, 0
         if n_words > self.arch.program_words:
             return self.result(0, (Error.FIELD, 0))
-        if fetch and program_address % isa.WORD_BYTES:
-            return self.result(0, (Error.ALIGNMENT, 0))
         if fetch and n_words:
+            if program_address % isa.WORD_BYTES:
+                return self.result(0, (Error.ALIGNMENT, 0))
             self.load.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
             for unit in self.units:
                 unit.idle += 1

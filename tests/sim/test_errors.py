@@ -85,8 +85,9 @@ def test_program_fetched_from_the_middle_of_a_word_is_an_alignment_error() -> No
 
 
 def test_empty_program_has_no_halt() -> None:
-    for fetch in (False, True):
-        assert simulate(Program(()), NANO, fetch=fetch).error == (Error.NO_HALT, 0)
+    for fetch, at in ((False, 0), (True, 0), (True, 8)):  # of which nothing is fetched
+        run = simulate(Program(()), NANO, fetch=fetch, program_address=at)
+        assert run.error == (Error.NO_HALT, 0)
 
 
 def test_deadlock_in_a_full_slot_names_the_waiting_instruction() -> None:

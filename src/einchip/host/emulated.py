@@ -228,7 +228,7 @@ class SimulatorDevice(Emulated):
                 memory=self.state,
                 host=self.host,
                 latency=self.latency,
-                fetch=fetch and self.n_words > 0,
+                fetch=fetch,
                 program_address=self._values["PROGRAM_ADDRESS"],
                 timeline=False,
             )
