@@ -1,6 +1,7 @@
 """Every command in the pages, run as it stands; the oracle is its exit status.
 
-Files that the pages name are small stand-ins here, so that each command takes a second or two.
+Files that the pages name are small stand-ins here, so that each command takes a second or two; so
+are the tools that make bitstreams.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from einchip import workloads
 from einchip.cli import app
 from einchip.verify.machine import RtlMachine
 from tests.cli.helpers import ROOT, invoke, put_data, put_model, succeeded
+from tests.fpga.targets.tools import fake_tools
 
 PAGES: Final = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/*.md")]
 #: What stands for something else in a command, or takes long, and what is given for it here.
@@ -30,12 +32,14 @@ MEANT: Final = {
     "SOURCE": "model.onnx",
     "D.npz": "data.npz",
     "compare HT-LSTM": "compare --file FILE.yaml",
+    "serial:/dev/ttyUSB0@BAUD": "simulator",
     "--arch small": "--arch nano",
     "--arch base": "--arch nano",
 }
 #: Options of other programs that the pages name.
 OTHER_OPTIONS: Final = {
     "--no-deps", "--nightly", "--validate", "--fold", "--router", "--timing-allow-fail",
+    "--frequency-mhz",
 }  # fmt: skip
 N_CHANNELS, N_UNITS, N_CLASSES = 6, 16, 3
 
@@ -81,6 +85,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native_cache: Pat
     (tmp_path / "FILE.yaml").write_text(entry)
     few = workloads.published()[-1:]
     monkeypatch.setattr(workloads, "published", lambda: few)
+    fake_tools(monkeypatch, 99.0)
     build_rtl = RtlMachine.build
     monkeypatch.setattr(RtlMachine, "build", lambda arch, *_: build_rtl(arch, native_cache))
 
