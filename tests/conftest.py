@@ -1,5 +1,6 @@
 """What all tests share: where they build, how long they draw, and the nightly ones."""
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -32,6 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Netlists and programs are millions of objects without cycles; to look at them again and again
+    # takes a twelfth of the time.
+    gc.set_threshold(100_000, 50, 100)
     if config.getoption("--nightly"):
         hypothesis.settings.load_profile("nightly")
     else:
