@@ -7,8 +7,10 @@ product the way from its block: 4 of the 15 ns of an array of 8 x 8. The netlist
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 #: Bits of a product.
@@ -36,6 +38,13 @@ def with_registers(netlist: Mapping[str, Any]) -> int:
         for cell in list(cells.values())
         if cell["type"] == "MULT18X18D" and "CLK0" not in cell["connections"]
     )
+
+
+def write_with_registers(folder: Path, netlist: str, result: str) -> None:
+    """Write Yosys' netlist of a folder under another name, with its registers moved."""
+    content = json.loads((folder / netlist).read_text())
+    with_registers(content)
+    (folder / result).write_text(json.dumps(content))
 
 
 def _readers(cells: Mapping[str, Cell]) -> dict[int | str, list[tuple[str, str]]]:

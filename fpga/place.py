@@ -84,6 +84,11 @@ def critical_path(report: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([longest["path"][0]["from"]["cell"], *cells]))
 
 
+def utilisation(report: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return used and available cells of a report of nextpnr, by kind."""
+    return {kind: (n["used"], n["available"]) for kind, n in report["utilization"].items()}
+
+
 def _edge(clock: str) -> str:
     return clock if clock.startswith("posedge") else ""
 
@@ -94,9 +99,7 @@ def place(design: wiring.Component, folder: Path, options: Sequence[str] = PART)
     Raises SynthesisError when Yosys or nextpnr is missing or fails.
     """
     synth.synthesise(Wrapped(design), "ecp5", folder)
-    netlist = json.loads((folder / "top.json").read_text())
-    dsp.with_registers(netlist)
-    (folder / "placed.json").write_text(json.dumps(netlist))
+    dsp.write_with_registers(folder, "top.json", "placed.json")
     command = [synth.find(PROGRAMS), *options, *OPTIONS, "--json", "placed.json"]
     files = ["--report", "report.json", "--log", "nextpnr.log", "--quiet"]
     synth.run([*command, *files], folder, "report.json", "nextpnr.log")
@@ -104,7 +107,5 @@ def place(design: wiring.Component, folder: Path, options: Sequence[str] = PART)
     return Timing(
         mhz=round(max(clock["achieved"] for clock in report["fmax"].values()), 1),
         path=critical_path(report),
-        utilisation={
-            kind: (n["used"], n["available"]) for kind, n in report["utilization"].items()
-        },
+        utilisation=utilisation(report),
     )

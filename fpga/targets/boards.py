@@ -12,13 +12,11 @@ from amaranth.hdl import Elaboratable
 from amaranth.lib import io
 
 from einchip.arch import Architecture
+from einchip.fpga.errors import TargetError as TargetError
 from einchip.fpga.host_link.uart import divisor
+from einchip.fpga.place import PART
 from einchip.fpga.system import System
 from einchip.fpga.targets.pll import Ecp5Clock
-
-
-class TargetError(ValueError):
-    """A board that cannot be built; one line: what, found, expected, what to do."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ TARGETS: Final[dict[str, Target]] = {
             name="ulx3s",
             title="ULX3S with LFE5U-85F",
             platform=_ulx3s,
-            nextpnr=("--85k", "--package", "CABGA381", "--speed", "6"),
+            nextpnr=PART,
             arch="nano",
             memory_bytes=1 << 16,
             clock_hz=25e6,

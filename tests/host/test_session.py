@@ -20,7 +20,7 @@ from einchip.host import Device, DeviceError, Layout, MachineStopError, Session,
 from einchip.host.emulated import ReferenceDevice, RtlDevice, SimulatorDevice
 from einchip.host.session import clearing
 from einchip.host.status import error_in_words, read_counter
-from einchip.program import Error, Halt, Load, Loop, Program, SetRegister
+from einchip.program import Error, Halt, Instruction, Load, Loop, Program, SetRegister
 from einchip.registers import (
     CONTROL_START,
     COUNTERS,
@@ -302,9 +302,9 @@ def test_session_waits_for_what_still_runs(device: SimulatorDevice) -> None:
     assert slow.left == 0
 
 
-def broken(*run: object) -> Folder:
+def broken(*run: Instruction) -> Folder:
     """Return the folder of a small model whose program of the runs is another one."""
-    return replace(zoo(), run=Program(run))  # type: ignore[arg-type]
+    return replace(zoo(), run=Program(run))
 
 
 def test_stop_by_an_error_is_said_in_words(device: SimulatorDevice) -> None:

@@ -130,16 +130,14 @@ def user_errors() -> tuple[type[Exception], ...]:
     from einchip.arch import ArchError
     from einchip.compiler.folder import FolderError
     from einchip.energy import EnergyError
-    from einchip.fpga.synth import SynthesisError
-    from einchip.fpga.targets import TargetError
-    from einchip.fpga.vivado import VivadoError
+    from einchip.fpga.errors import SynthesisError, TargetError
     from einchip.mapper import MappingError
     from einchip.models import ModelError
     from einchip.program import ProgramError
 
     return (
         ArchError, EnergyError, FolderError, MappingError, ModelError, ProgramError,
-        SynthesisError, TargetError, VivadoError,
+        SynthesisError, TargetError,
     )  # fmt: skip
 
 

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from einchip.arch import Architecture
-from einchip.program import WORD_BYTES, Error, Halt, Load, Program, Space, Store
+from einchip.program import WORD_BYTES, Halt, Load, Program, Space, Store
 from einchip.reference import Memory, from_bytes, to_bytes
-from einchip.registers import ADDRESS, CONTROL_FETCH, CONTROL_START, COUNTERS, STATUS_ERROR
+from einchip.registers import ADDRESS, CONTROL_FETCH, CONTROL_START
 from einchip.verify import jobs
-from einchip.verify.jobs import Job, Operation, Outcome
-from einchip.verify.machine import DEFAULT_MAX_CYCLES, PAGE_BYTES, RtlError, RtlRun
-from einchip.verify.native import Harness
-
-#: What is read after a run, in this order.
-_READ: Final = (
-    "STATUS",
-    "ERROR_CODE",
-    "ERROR_ADDRESS",
-    *(f"{c.name.upper()}_{half}" for c in COUNTERS for half in ("LO", "HI")),
+from einchip.verify.jobs import Job, Operation
+from einchip.verify.machine import (
+    DEFAULT_MAX_CYCLES,
+    PAGE_BYTES,
+    RUN_REGISTERS,
+    RtlError,
+    RtlRun,
+    whole_pages,
 )
+from einchip.verify.native import Harness
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,15 @@ class RtlStart:
         memory.external[:] = main.outcomes[-1].data
         for space, outcome in zip(Space, emptied.outcomes[-len(Space) :], strict=True):
             memory.space(space)[:] = from_bytes(outcome.data, self.arch)
-        return _read(main.outcomes[-1 - len(_READ) : -1])
+        values = [o.value for o in main.outcomes[-1 - len(RUN_REGISTERS) : -1]]
+        return RtlRun.of(values)
 
     def _main(self, memory: Memory) -> Job:
         """The start itself; what is behind the end of external memory answers errors."""
         n_bytes = len(memory.external)
         used = bytes(memory.external).rstrip(b"\0")
         control = CONTROL_START | (CONTROL_FETCH if self.fetch else 0)
-        reads = [jobs.ReadRegister(ADDRESS[name]) for name in _READ]
+        reads = [jobs.ReadRegister(ADDRESS[name]) for name in RUN_REGISTERS]
         operations = [
             jobs.Load(0, used),
             *self._started(self.host, control, self.max_cycles),
@@ -101,7 +100,7 @@ class RtlStart:
     @property
     def _copies(self) -> tuple[int, int]:
         """Where the scratchpads' copies lie in the memory of a job of their own."""
-        return 0, _pages(self.arch.capacity(Space.X) * self.arch.element_bytes)
+        return 0, whole_pages(self.arch.capacity(Space.X) * self.arch.element_bytes)
 
     def _moved(
         self, kind: type[Load | Store], before: Sequence[Operation], after: Sequence[Operation]
@@ -111,7 +110,7 @@ class RtlStart:
             kind(space=s, ext_offset=at, beats=self.arch.capacity(s) // self.arch.port_elements)
             for s, at in zip(Space, self._copies, strict=True)
         ]
-        code = self._copies[1] + _pages(self.arch.capacity(Space.Y) * self.arch.element_bytes)
+        code = self._copies[1] + whole_pages(self.arch.capacity(Space.Y) * self.arch.element_bytes)
         operations = [*before, *self._fetched(Program((*moves, Halt())).encode(), code), *after]
         return Job(code + PAGE_BYTES, operations)
 
@@ -122,7 +121,7 @@ class RtlStart:
         start, at a word that memory refuses.
         """
         rest = Halt().encode() + self.program[WORD_BYTES:]
-        yield Job(_pages(len(rest)), self._fetched(rest))
+        yield Job(whole_pages(len(rest)), self._fetched(rest))
         first = self.program[:WORD_BYTES] + bytes(WORD_BYTES)
         yield Job(PAGE_BYTES, self._fetched(first), faults=[(WORD_BYTES, len(first))])
 
@@ -138,16 +137,3 @@ class RtlStart:
         written = {**values, "IRQ_ENABLE": 1, "CONTROL": control}
         writes = [jobs.WriteRegister(ADDRESS[name], value) for name, value in written.items()]
         return [*writes, jobs.WaitIrq(most)]
-
-
-def _pages(n_bytes: int) -> int:
-    return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
-
-
-def _read(outcomes: Sequence[Outcome]) -> RtlRun:
-    """Return what the registers of _READ said."""
-    status, code, address, *halves = (o.value for o in outcomes)
-    numbers = [low | high << 32 for low, high in zip(halves[::2], halves[1::2], strict=True)]
-    counters = dict(zip((c.name for c in COUNTERS), numbers, strict=True))
-    error = (Error(code), address) if status & STATUS_ERROR else None
-    return RtlRun(counters["cycles"], counters, error)

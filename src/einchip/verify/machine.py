@@ -28,6 +28,13 @@ from einchip.verify import jobs, native
 #: Programs, and copies of the scratchpads, lie at multiples of this, so that bursts do not depend
 #: on what else is in memory.
 PAGE_BYTES: Final = 4096
+#: What is read after a run, in this order.
+RUN_REGISTERS: Final = (
+    "STATUS",
+    "ERROR_CODE",
+    "ERROR_ADDRESS",
+    *(f"{c.name.upper()}_{half}" for c in registers.COUNTERS for half in ("LO", "HI")),
+)
 DEFAULT_CACHE: Final = Path("build") / "rtl"
 DEFAULT_MAX_CYCLES: Final = 50_000_000
 
@@ -56,6 +63,15 @@ class RtlRun:
     cycles: int
     counters: dict[str, int]
     error: tuple[Error, int] | None
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> RtlRun:
+        """Return what the registers of `RUN_REGISTERS` said, in their order."""
+        status, code, address, *halves = values
+        numbers = [low | high << 32 for low, high in zip(halves[::2], halves[1::2], strict=True)]
+        counters = dict(zip((c.name for c in registers.COUNTERS), numbers, strict=True))
+        error = (Error(code), address) if status & registers.STATUS_ERROR else None
+        return cls(counters["cycles"], counters, error)
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,7 @@ class _Plan:
         self.arch, self.external_bytes = arch, len(work.memory.external)
         self._max_cycles = max_cycles
         self._operations: list[jobs.Operation] = []
-        self._end = _round_up(self.external_bytes)
+        self._end = whole_pages(self.external_bytes)
         spaces = [(s, to_bytes(work.memory.space(s), arch)) for s in (0, 1)]
         copies = {s: self._place(b"", len(content)) for s, content in spaces}
         if any(any(content) for _, content in spaces):
@@ -174,7 +190,7 @@ class _Plan:
     def _place(self, content: bytes, n_bytes: int = 0) -> int:
         """Reserve pages after everything else, put `content` there and return the address."""
         at = self._end
-        self._end += _round_up(max(len(content), n_bytes))
+        self._end += whole_pages(max(len(content), n_bytes))
         if content:
             self._add(jobs.Load(at, content))
         return at
@@ -195,8 +211,8 @@ class _Plan:
         fetch = registers.CONTROL_FETCH if start.fetch else 0
         self._write("CONTROL", registers.CONTROL_START | fetch)
         self._add(jobs.WaitIrq(self._max_cycles))
-        first = self._add(jobs.ReadRegister(ADDRESS["STATUS"]))
-        for name in ("ERROR_CODE", "ERROR_ADDRESS", *_counter_registers()):
+        first = len(self._operations)
+        for name in RUN_REGISTERS:
             self._add(jobs.ReadRegister(ADDRESS[name]))
         self._write("CONTROL", registers.CONTROL_IRQ_CLEAR)
         return first
@@ -208,25 +224,13 @@ class _Plan:
                 raise RtlError(f"the machine did not stop within {self._max_cycles} cycles")
         x, y = (from_bytes(result.outcomes[k].data, self.arch) for k in self._spaces)
         external = bytearray(result.outcomes[self._external].data)
-        runs = [self._run(result, k) for k in self._stops]
+        values = [[o.value for o in result.outcomes[k:][: len(RUN_REGISTERS)]] for k in self._stops]
+        runs = [RtlRun.of(v) for v in values]
         return RtlResult(runs, Memory(x, y, external), result.hazards)
 
-    def _run(self, result: jobs.Result, at: int) -> RtlRun:
-        values = [o.value for o in result.outcomes[at : at + 3 + len(_counter_registers())]]
-        status, code, address = values[:3]
-        low, high = values[3::2], values[4::2]
-        names = [c.name for c in registers.COUNTERS]
-        numbers = [a | b << 32 for a, b in zip(low, high, strict=True)]
-        counters = dict(zip(names, numbers, strict=True))
-        error = (Error(code), address) if status & registers.STATUS_ERROR else None
-        return RtlRun(counters["cycles"], counters, error)
 
-
-def _counter_registers() -> list[str]:
-    return [f"{c.name.upper()}_{half}" for c in registers.COUNTERS for half in ("LO", "HI")]
-
-
-def _round_up(n_bytes: int) -> int:
+def whole_pages(n_bytes: int) -> int:
+    """Return a number of bytes rounded up to whole pages."""
     return -(-n_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
