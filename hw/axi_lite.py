@@ -14,12 +14,15 @@ class AxiLiteSlave(wiring.Component):
 
     No output towards the bus depends on its inputs in the same cycle. A write whose address and
     data are both taken by cycle t is `write` in t + 1 and answered from t + 2. Of a read taken in
-    t, `read_address` stands from t + 1 and `read_data` is sampled in t + 2.
+    t, `read_address` stands from t + 1, where `read` is 1, and `read_data` is sampled in
+    t + 1 + read_cycles.
 
     Parameters
     ----------
     address_bits
         Width of a byte address.
+    read_cycles
+        What it takes to read, at least 1.
 
     Members
     -------
@@ -28,7 +31,7 @@ class AxiLiteSlave(wiring.Component):
         Write the bits of `write_data` that `write_mask` has set, in this cycle.
     write_known : in
         Whether there is a register at `write_address`; if not, the answer is SLVERR.
-    read_address : out
+    read, read_address : out
     read_data, read_known : in
         The register's value; whether there is a register.
     """
@@ -39,11 +42,13 @@ class AxiLiteSlave(wiring.Component):
     write_data: Signal
     write_mask: Signal
     write_known: Signal
+    read: Signal
     read_address: Signal
     read_data: Signal
     read_known: Signal
 
-    def __init__(self, address_bits: int) -> None:
+    def __init__(self, address_bits: int, read_cycles: int) -> None:
+        self._read_cycles = read_cycles
         super().__init__(
             {
                 "axil": In(AxiLiteSignature(address_bits)),
@@ -52,6 +57,7 @@ class AxiLiteSlave(wiring.Component):
                 "write_data": Out(32),
                 "write_mask": Out(32),
                 "write_known": In(1),
+                "read": Out(1),
                 "read_address": Out(address_bits),
                 "read_data": In(32),
                 "read_known": In(1),
@@ -92,12 +98,12 @@ class AxiLiteSlave(wiring.Component):
 
     def _read(self, m: Module) -> None:
         bus = self.axil
-        age = Signal(2)  # the read was taken one, two cycles ago
-        m.d.comb += bus.arready.eq(~age.any() & ~bus.rvalid)
-        m.d.sync += age.eq(Cat(bus.arvalid & bus.arready, age[0]))
+        age = Signal(1 + self._read_cycles)  # the read was taken one, two, .. cycles ago
+        m.d.comb += [bus.arready.eq(~age.any() & ~bus.rvalid), self.read.eq(age[0])]
+        m.d.sync += age.eq(Cat(bus.arvalid & bus.arready, age[:-1]))
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += self.read_address.eq(bus.araddr)
-        with m.If(age[1]):
+        with m.If(age[-1]):
             m.d.sync += [
                 bus.rvalid.eq(1),
                 bus.rdata.eq(Mux(self.read_known, self.read_data, 0)),

@@ -88,9 +88,9 @@ class CellLane(wiring.Component):
         return m
 
     def _requantise(
-        self, m: Module, name: str, value: Value, shift: Value, out_bits: int
+        self, m: Module, name: str, value: Value, shift: Value, out_bits: int, dropped: int = 0
     ) -> Signal:
-        unit = Requantise(len(value), out_bits, len(shift))
+        unit = Requantise(len(value), out_bits, len(shift), dropped)
         m.submodules[name] = unit
         m.d.comb += [unit.value.eq(value), unit.shift.eq(shift)]
         return unit.result
@@ -150,10 +150,11 @@ class CellLane(wiring.Component):
         """Return the new state: the sum of both parts, exact at 30 fractional bits, rounded."""
         aligned = Signal(signed(_PRODUCT_BITS + ACT_OUT_FRAC))
         total = Signal(signed(len(aligned) + 1))
-        m.d.sync += aligned.eq(aged << self.control.shift.aged)
+        shift = self.control.shift.state
+        m.d.sync += aligned.eq(aged << shift)
         with m.If(self.control.total):
             m.d.sync += total.eq(aligned + fresh)
-        new = self._requantise(m, "new_state", total, self.control.shift.total, WIDE_BITS)
+        new = self._requantise(m, "new_state", total, shift, WIDE_BITS, dropped=ACT_OUT_FRAC)
         with m.If(self.control.state):
             m.d.sync += self.state.eq(new)
         return new

@@ -153,9 +153,9 @@ for _kind in CELLS:
 FORMATS: Final = data.StructLayout(
     {"gate_frac": 4, "aux_frac": 4, "cell_frac": 4, "hidden_frac": 4}
 )
-#: Shifts of a lane, all to the right but for `aged`.
+#: Shifts of a lane, all to the right; `state` is of the old one to the left, of the new one back.
 SHIFTS: Final = data.StructLayout(
-    {"element": 4, "seen": 5, "inner": 5, "aged": 4, "total": 5, "wide": 4, "hidden": 5}
+    {"element": 4, "seen": 5, "inner": 5, "state": 4, "wide": 4, "hidden": 5}
 )
 
 
@@ -337,8 +337,7 @@ class CellSchedule(wiring.Component):
         m.d.sync += [
             own.seen.eq(seen),
             own.inner.eq(Mux(kind.Peephole, seen, C(ACT_IN_FRAC + one))),
-            own.aged.eq(one - f.cell_frac),
-            own.total.eq(2 * one - f.cell_frac),
+            own.state.eq(one - f.cell_frac),
             own.wide.eq(f.cell_frac),
             own.hidden.eq(one + Mux(from_state, f.cell_frac, C(one)) - f.hidden_frac),
         ]

@@ -3,13 +3,13 @@
 from typing import Any, Final
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture
 from einchip.hw.axi import AxiLiteSignature
 from einchip.hw.axi_lite import AxiLiteSlave
-from einchip.hw.counters import Counters, increments
+from einchip.hw.counters import READ_CYCLES, Counters, increments
 from einchip.hw.interfaces import FaultSignature
 from einchip.hw.sequencer import HOST
 from einchip.program import HOST_ARGS, HOST_BASES, REGISTER_BITS, Error
@@ -19,7 +19,9 @@ from einchip.registers import (
     CONTROL_FETCH,
     CONTROL_IRQ_CLEAR,
     CONTROL_START,
+    COUNTER_BASE,
     COUNTERS,
+    HOST_REGISTERS,
     ID_VALUE,
     REGISTERS,
     STATUS_DONE,
@@ -226,7 +228,7 @@ class Control(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.bus = bus = AxiLiteSlave(ADDRESS_BITS)
+        m.submodules.bus = bus = AxiLiteSlave(ADDRESS_BITS, READ_CYCLES)
         m.submodules.state = state = RunState()
         m.submodules.counters = counters = Counters(self._arch)
         m.submodules.watchdog = watchdog = Watchdog()
@@ -260,19 +262,17 @@ class Control(wiring.Component):
         m.d.sync += watchdog.progress.eq(self.progress)
         self._write(m, bus, state, host_registers)
         self._interrupt(m, bus, state, irq_enable)
-        self._read(m, bus, self._values(state, counters, host_registers))
+        self._read(m, bus, counters, self._values(state, host_registers))
         return m
 
-    def _values(
-        self, state: RunState, counters: Counters, host_registers: dict[str, Value]
-    ) -> dict[str, Value]:
-        """Return what each register reads."""
+    def _values(self, state: RunState, host_registers: dict[str, Value]) -> dict[str, Value]:
+        """Return what each register reads that is no counter."""
         status = (
             Mux(state.running, STATUS_RUNNING, 0)
             | Mux(state.done, STATUS_DONE, 0)
             | Mux(state.stop, STATUS_ERROR, 0)
         )
-        values: dict[str, Value] = {
+        return {
             "ID": Const(ID_VALUE),
             "VERSION": Const(VERSION_VALUE),
             "CONFIG_HASH": Const(self._arch.config_hash),
@@ -282,11 +282,6 @@ class Control(wiring.Component):
             "ERROR_ADDRESS": state.address,
             **host_registers,
         }
-        for number, counter in enumerate(COUNTERS):
-            value = counters.values[number]
-            values[f"{counter.name.upper()}_LO"] = value[:32]
-            values[f"{counter.name.upper()}_HI"] = value[32:]
-        return values
 
     def _write(
         self, m: Module, bus: AxiLiteSlave, state: RunState, host_registers: dict[str, Value]
@@ -312,19 +307,24 @@ class Control(wiring.Component):
         with m.Elif(bus.write & (bus.write_address == ADDRESS["CONTROL"]) & clear):
             m.d.sync += self.irq.eq(0)
 
-    def _read(self, m: Module, bus: AxiLiteSlave, values: dict[str, Value]) -> None:
-        """Choose one of each group's 16 registers in a cycle, and one of the groups in the next."""
-        address = bus.read_address
-        within, groups = address[2:6], address[6:]
-        chosen: Any = Signal(data.ArrayLayout(32, 1 << len(groups)))
+    def _read(
+        self, m: Module, bus: AxiLiteSlave, counters: Counters, values: dict[str, Value]
+    ) -> None:
+        """Choose a register in a cycle, if it is no counter, and between it and one in the next."""
+        address, base = bus.read_address, COUNTER_BASE >> 3
+        number, is_high, is_counter = address[3:] - base, address[2], address >= COUNTER_BASE
+        m.d.comb += [
+            counters.select.eq(number),
+            counters.read.eq(bus.read & is_counter & (number < len(COUNTERS))),
+        ]
+        chosen = Signal(32)
         m.d.sync += bus.read_known.eq(_is_register(address))
-        for group in range(1 << len(groups)):
-            with m.Switch(within):
-                for register in REGISTERS:
-                    if register.address >> 6 == group:
-                        with m.Case(register.address >> 2 & 15):
-                            m.d.sync += chosen[group].eq(values[register.name])
-        m.d.comb += bus.read_data.eq(chosen[groups])
+        with m.Switch(address):
+            for register in HOST_REGISTERS:
+                with m.Case(register.address):
+                    m.d.sync += chosen.eq(values[register.name])
+        counted = Mux(is_high, counters.value[32:], counters.value[:32])
+        m.d.comb += bus.read_data.eq(Mux(is_counter, counted, chosen))
 
 
 def _is_register(address: Value) -> Value:

@@ -45,15 +45,6 @@ def product(a: Value, b: Value) -> Value:
     return product(a[:half], b) + (product(a[half:], b) << half)
 
 
-def thermometer(value: Value) -> Value:
-    """Return 2**len(value) bits, of which bit k says whether the value is at least k."""
-    if len(value) == 0:
-        return Const(1, 1)
-    rest, half = thermometer(value[:-1]), 1 << (len(value) - 1)
-    high = value[-1]
-    return Cat(rest | high.replicate(half), rest & high.replicate(half))
-
-
 def ceil_log2(value: Value) -> Value:
     """Return ceil(log2(value)) for value >= 1."""
     # above[k]: whether the value is above 2**k; how many of them are, in binary

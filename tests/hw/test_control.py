@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from einchip.arch import PRESETS
 from einchip.hw.axi import OKAY, SLVERR
 from einchip.hw.control import FAULTS, Control
-from einchip.hw.counters import Counters
+from einchip.hw.counters import READ_CYCLES, Counters, rises
 from einchip.program import HOST_ARGS, HOST_BASES, Error
 from einchip.registers import (
     ADDRESS,
@@ -159,7 +159,7 @@ def test_a_start_is_one_cycle_before_running(control: int) -> None:
 
 def test_counters_sum_their_events_while_running_and_a_start_clears_them() -> None:
     rng = random.Random(3)
-    steps = [{c.name: rng.randrange(4) for c in COUNTERS} for _ in range(20)]
+    steps = [{name: rng.randint(0, most) for name, most in rises(NANO).items()} for _ in range(200)]
 
     async def test(ctx: Any, dut: Control, host: HostPort) -> None:
         async def count(steps: list[dict[str, int]]) -> None:
@@ -185,13 +185,57 @@ def test_a_counter_carries_into_its_high_word() -> None:
     dut = Counters(NANO)
 
     async def test(ctx: Any) -> None:
-        ctx.set(dut.values[2], (1 << 32) - 2)
-        ctx.set(dut.events[COUNTERS[2].name], 3)
+        number = [c.name for c in COUNTERS].index("macs")
+
+        async def read() -> int:
+            ctx.set(dut.select, number)
+            ctx.set(dut.read, 1)
+            await ctx.tick()
+            ctx.set(dut.read, 0)
+            await ctx.tick().repeat(READ_CYCLES - 1)
+            return int(ctx.get(dut.value))
+
+        await ctx.tick().repeat(2 * len(COUNTERS))  # all have been visited
+        ctx.set(dut.whole.data[number], (1 << 32) - 2)
+        ctx.set(dut.events["macs"], 3)
         ctx.set(dut.running, 1)
         await ctx.tick()
         ctx.set(dut.running, 0)
-        await ctx.tick().repeat(2)
-        assert ctx.get(dut.values[2]) == (1 << 32) + 1
+        await ctx.tick()
+        assert await read() == (1 << 32) + 1
+
+    sim: Any = Simulator(dut)
+    sim.add_clock(1e-8)
+    sim.add_testbench(test)
+    sim.run()
+
+
+def test_counters_count_the_most_that_a_cycle_can_have_while_they_are_read() -> None:
+    dut, cycles = Counters(NANO), 4 * 2 * len(COUNTERS)
+    most = rises(NANO)
+
+    async def test(ctx: Any) -> None:
+        async def read(number: int) -> int:
+            ctx.set(dut.select, number)
+            ctx.set(dut.read, 1)
+            await ctx.tick()
+            ctx.set(dut.read, 0)
+            await ctx.tick()
+            return int(ctx.get(dut.value))
+
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        ctx.set(dut.running, 1)
+        for name, rise in most.items():
+            ctx.set(dut.events[name], rise)
+        for _ in range(cycles // 2):
+            await read(0)  # in every other cycle, so that the others wait as long as they can
+        ctx.set(dut.running, 0)
+        for number, (name, rise) in enumerate(most.items()):
+            await read(number)
+            await ctx.tick().repeat(READ_CYCLES)
+            assert int(ctx.get(dut.value)) == cycles * rise, name
 
     sim: Any = Simulator(dut)
     sim.add_clock(1e-8)

@@ -11,11 +11,8 @@ from einchip.arch import REQUANTISE_LATENCY
 from einchip.hw.requantise import Requantise
 
 
-def stream(
-    in_bits: int, out_bits: int, shift_bits: int, values: list[int], shifts: list[int]
-) -> list[int]:
+def stream(dut: Requantise, values: list[int], shifts: list[int]) -> list[int]:
     """Return what comes out REQUANTISE_LATENCY cycles after each value, one value a cycle."""
-    dut = Requantise(in_bits, out_bits, shift_bits)
     results: list[int] = []
 
     async def bench(ctx: Any) -> None:
@@ -45,15 +42,29 @@ def corners(in_bits: int, shift: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("in_bits", "out_bits", "shift_bits"),
-    [(32, 8, 6), (32, 16, 6), (48, 16, 6), (62, 8, 6), (17, 8, 5), (20, 16, 4), (16, 16, 4)],
+    ("in_bits", "out_bits", "shift_bits", "dropped"),
+    [
+        (32, 8, 6, 0),
+        (32, 16, 6, 0),
+        (48, 16, 6, 0),
+        (62, 8, 6, 0),
+        (17, 8, 5, 0),
+        (20, 16, 4, 0),
+        (16, 16, 4, 0),
+        (47, 16, 4, 15),
+        (12, 8, 3, 7),
+    ],
 )
-def test_every_cycle_equals_numeric(in_bits: int, out_bits: int, shift_bits: int) -> None:
+def test_every_cycle_equals_numeric(
+    in_bits: int, out_bits: int, shift_bits: int, dropped: int
+) -> None:
     rng = np.random.default_rng(in_bits + out_bits)
     low, high = numeric.limits(in_bits)
-    pairs = [(v, s) for s in range(1 << shift_bits) for v in corners(in_bits, s)]
+    shifts = range(1 << shift_bits)
+    pairs = [(v, s) for s in shifts for v in corners(in_bits, dropped + s)]
     drawn = rng.integers(low, high, 500, endpoint=True) >> rng.integers(0, in_bits, 500)
     pairs += [(int(v), int(rng.integers(1 << shift_bits))) for v in drawn]
-    values, shifts = (list(column) for column in zip(*pairs, strict=True))
-    expected = numeric.requantise(values, shifts, out_bits)
-    assert stream(in_bits, out_bits, shift_bits, values, shifts) == expected.tolist()
+    values, by = (list(column) for column in zip(*pairs, strict=True))
+    expected = numeric.requantise(values, np.add(by, dropped), out_bits)
+    dut = Requantise(in_bits, out_bits, shift_bits, dropped)
+    assert stream(dut, values, by) == expected.tolist()
