@@ -40,9 +40,9 @@ def increments(arch: Architecture) -> data.StructLayout:
 class Counters(wiring.Component):
     """One counter of COUNTER_BITS bits for each of `registers.COUNTERS`.
 
-    What is to be counted in a cycle goes into a short sum for each counter. One counter after the
-    other is visited, one a cycle: what its sum holds moves to a memory of whole counters. A counter
-    is read by visiting it out of turn.
+    What is to be counted in a cycle goes into a short sum for each counter, which wraps. One
+    counter after the other is visited, one a cycle: by what its sum has risen since the last visit,
+    its whole count in a memory rises. A counter is read by visiting it out of turn.
 
     Members
     -------
@@ -88,55 +88,55 @@ class Counters(wiring.Component):
         m.d.sync += [visited.eq(Mux(self.read, self.select, turn)), is_read.eq(self.read)]
         with m.If(~self.read):
             m.d.sync += turn.eq(Mux(turn == len(COUNTERS) - 1, 0, turn + 1))
-        taken, fresh = self._sum(m, visited, cleared)
-        self._move(m, visited, taken, fresh, is_read, cleared)
+        total, bits, fresh = self._sum(m, visited, cleared)
+        self._move(m, visited, total, bits, fresh, is_read)
         return m
 
-    def _sum(self, m: Module, visited: Signal, cleared: Signal) -> tuple[Signal, Signal]:
-        """Return what was taken of the visited counter, and whether it has not been visited yet."""
+    def _sum(self, m: Module, visited: Signal, cleared: Signal) -> tuple[Signal, Signal, Signal]:
+        """Return of the visited counter its sum, which of these bits it has, and whether it is new.
+
+        That is, whether it is visited for the first time since all became 0.
+        """
         rise = Signal.like(self.events)
         with m.If(self.running & ~self.clear):
             m.d.sync += rise.eq(self.events)
         with m.Else():
             m.d.sync += rise.eq(0)
-        most = {name: most * _VISIT_CYCLES for name, most in self._rises.items()}
-        taken, fresh = Signal(range(max(most.values()) + 1)), Signal()
+        widths = {n: clog2(most * _VISIT_CYCLES + 1) for n, most in self._rises.items()}
+        chosen, bits, fresh = Signal(max(widths.values())), Signal(max(widths.values())), Signal()
         new = Signal(len(COUNTERS), init=-1)
         with m.If(cleared):
-            m.d.sync += new.eq(-1)
+            m.d.sync += [new.eq(-1), fresh.eq(1)]
         with m.Switch(visited):
-            for number, counter in enumerate(COUNTERS):
-                total = Signal(range(most[counter.name] + 1), name=f"sum_{counter.name}")
-                is_visited = Signal(name=f"visits_{counter.name}")
-                kept = Mux(is_visited | cleared, 0, total)
-                m.d.sync += total.eq(kept + rise[counter.name])
+            for number, (name, width) in enumerate(widths.items()):
+                total = Signal(width, name=f"sum_{name}")
+                m.d.sync += total.eq(Mux(cleared, 0, total + rise[name]))
                 with m.Case(number):
-                    m.d.comb += is_visited.eq(1)
-                    m.d.sync += [taken.eq(total), fresh.eq(new[number])]
+                    m.d.sync += [chosen.eq(Mux(cleared, 0, total)), bits.eq((1 << width) - 1)]
                     with m.If(~cleared):
-                        m.d.sync += new[number].eq(0)
-        return taken, fresh
+                        m.d.sync += [fresh.eq(new[number]), new[number].eq(0)]
+        return chosen, bits, fresh
 
     def _move(
         self,
         m: Module,
         visited: Signal,
-        taken: Signal,
+        total: Signal,
+        bits: Signal,
         fresh: Signal,
         is_read: Signal,
-        cleared: Signal,
     ) -> None:
-        """Add what was taken to the counter in the memory, where it is 0 before its first visit."""
+        """Let the count in the memory, 0 before its first visit, end as the sum does."""
         place, wanted = delay(m, visited, 1, "place"), delay(m, is_read, 1, "wanted")
-        stale = delay(m, cleared, 1, "stale")  # it was taken before all became 0
         old, new = self.whole.read_port(domain="comb"), self.whole.write_port()
-        total = Signal(COUNTER_BITS)
+        before, count = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
         m.d.comb += [
             old.addr.eq(place),
-            total.eq(Mux(fresh | stale, 0, old.data) + Mux(stale, 0, taken)),
+            before.eq(Mux(fresh, 0, old.data)),
+            count.eq(before + ((total - before[: len(total)]) & bits)),
             new.addr.eq(place),
-            new.data.eq(total),
+            new.data.eq(count),
             new.en.eq(1),
         ]
         with m.If(wanted):
-            m.d.sync += self.value.eq(total)
+            m.d.sync += self.value.eq(count)

@@ -13,7 +13,7 @@ from einchip.hw.pipeline import delay
 #: Instructions whose constants are kept. At most 7 are between their launch and their last write:
 #: launches are lanes + 2 or more cycles apart, tile j starts at most A cycles before tile j - 2 is
 #: drained, and its last row is written D = drain_latency later. So where instruction n launches and
-#: n - k is not written, (k - 3) (lanes + 2) < A + D, which is at most 20 with 4 lanes.
+#: n - k is not written, (k - 3) (lanes + 2) < A + D, which is at most 19 with 2 lanes.
 HISTORY = 8
 
 

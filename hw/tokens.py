@@ -1,8 +1,9 @@
 """The token counters that keep order between the units."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth import Module, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,9 +18,9 @@ class Tokens(wiring.Component):
     """TOKENS counters from 0 to TOKEN_MAX.
 
     What is given and taken in a cycle is summed and counts from the next cycle: a token given in t
-    is positive from t + 1, and one given and taken in the same cycle keeps its count. A count that
-    would pass TOKEN_MAX is a fault in that cycle, with the lowest such token's number as its
-    address. A count that two units take at once stays at 0.
+    is positive from t + 1, and one given and taken in the same cycle keeps its count. A count above
+    TOKEN_MAX is a fault as long as it stands, with the lowest such token's number as its address.
+    A count that two units take at once stays at 0.
 
     Members
     -------
@@ -48,31 +49,45 @@ class Tokens(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        positive = Signal(TOKENS)
-        overflow = Signal(TOKENS)
-        for number in range(TOKENS):
-            self._count(m, number, positive, overflow)
+        counts = [self._count(m, number) for number in range(TOKENS)]
         for name in UNITS:
-            m.d.comb += getattr(self, name).positive.eq(positive)
-        for number in reversed(range(TOKENS)):
-            with m.If(overflow[number]):
+            m.d.comb += getattr(self, name).positive.eq(Cat(count.any() for count in counts))
+        for number, count in reversed(list(enumerate(counts))):
+            with m.If(count > TOKEN_MAX):
                 m.d.comb += [self.fault.code.eq(Error.TOKEN), self.fault.address.eq(number)]
         return m
 
-    def _count(self, m: Module, number: int, positive: Signal, overflow: Signal) -> None:
-        count = Signal(range(TOKEN_MAX + 1), name=f"count_{number}")
+    def _count(self, m: Module, number: int) -> Signal:
+        """Return a token's count."""
+        most = TOKEN_MAX + len(UNITS) + 1  # when a count above TOKEN_MAX stands
+        count = Signal(range(most + 1), name=f"count_{number}")
         units = [getattr(self, name) for name in UNITS]
-        given = sum((u.give[number] for u in units), self.give[number])
-        taken = sum(u.take[number] for u in units)
-        total = Signal(signed(len(count) + 2), name=f"total_{number}")
-        m.d.comb += [
-            positive[number].eq(count.any()),
-            total.eq(count + given - taken),
-            overflow[number].eq(total > TOKEN_MAX),
-        ]
-        with m.If(total < 0):
-            m.d.sync += count.eq(0)
-        with m.Else():
-            m.d.sync += count.eq(total)
-        with m.If(self.clear):
-            m.d.sync += count.eq(0)
+        given = _ones([self.give[number], *(u.give[number] for u in units)])
+        taken = _ones([u.take[number] for u in units])
+        # count + given - taken, where -n is ~n + 1: three numbers make two, which are added
+        bits = len(count) + 1
+        sums, carries = zip(
+            *(_add(_bit(count, k), _bit(given, k), ~_bit(taken, k)) for k in range(bits)),
+            strict=True,
+        )
+        total = Signal(bits, name=f"total_{number}")
+        m.d.comb += total.eq(Cat(sums) + Cat(1, carries))
+        m.d.sync += count.eq(Mux(self.clear | total[-1], 0, total))
+        return count
+
+
+def _bit(value: Value, k: int) -> Value:
+    """Return a bit of an unsigned number, 0 beyond its width."""
+    return value[k] if k < len(value) else Const(0, 1)
+
+
+def _add(a: Value, b: Value, c: Value) -> tuple[Value, Value]:
+    """Return sum and carry of three bits."""
+    return a ^ b ^ c, (a & b) | (c & (a | b))
+
+
+def _ones(bits: Sequence[Value]) -> Value:
+    """Return how many of four or five bits are 1, by gates: a carry chain would be larger."""
+    low, carry = _add(*bits[:3])
+    low, second = _add(low, bits[3], bits[4] if len(bits) > 4 else Const(0, 1))
+    return Cat(low, carry ^ second, carry & second)

@@ -251,7 +251,7 @@ class _Machine:
             if n > 0:
                 self.positive |= 1 << k
             if n > TOKEN_MAX:
-                self.stops.append(Stop(c, RANK_TOKENS, Error.TOKEN, k))
+                self.stops.append(Stop(c + 1, RANK_TOKENS, Error.TOKEN, k))
 
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
         """Return what was counted, `cycles` of which were gone through."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -18,14 +18,20 @@ DECERR: Final = 0b11
 READ_BEATS: Final = 4
 
 
-def n_beats(n_bytes: int, port_bytes: int) -> int:
-    """Return the beats of a memory. Raises ValueError for what `AxiMemory` cannot be."""
-    if port_bytes < WORD_BYTES or n_bytes % port_bytes or not n_bytes:
+def row_bytes(port_bytes: int) -> int:
+    """Return the bytes of a row of memory: a beat, but not less than the host's word."""
+    return max(port_bytes, WORD_BYTES)
+
+
+def n_rows(n_bytes: int, port_bytes: int) -> int:
+    """Return the rows of a memory. Raises ValueError for what `AxiMemory` cannot be."""
+    row = row_bytes(port_bytes)
+    if n_bytes % row or not n_bytes:
         raise ValueError(
-            f"found {n_bytes} bytes in beats of {port_bytes}, expected whole beats of at least "
-            f"{WORD_BYTES}"
+            f"found {n_bytes} bytes, expected a multiple of {row}, and more than none; "
+            "choose another size"
         )
-    return n_bytes // port_bytes
+    return n_bytes // row
 
 
 class HostMemorySignature(wiring.Signature):
@@ -59,9 +65,9 @@ class AxiMemory(wiring.Component):
     Parameters
     ----------
     n_bytes
-        A multiple of `port_bytes`.
+        A multiple of `row_bytes`.
     port_bytes
-        Bytes of a beat, a power of two, at least WORD_BYTES.
+        Bytes of a beat, a power of two.
 
     Members
     -------
@@ -73,17 +79,18 @@ class AxiMemory(wiring.Component):
     host: Any
 
     def __init__(self, n_bytes: int, port_bytes: int) -> None:
-        self._n_beats, self._port_bytes = n_beats(n_bytes, port_bytes), port_bytes
+        self._n_rows, self._port_bytes = n_rows(n_bytes, port_bytes), port_bytes
+        self._row_bytes = row_bytes(port_bytes)
         super().__init__({"axi": In(AxiSignature(port_bytes)), "host": In(HostMemorySignature())})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=8 * self._port_bytes, depth=self._n_beats, init=[]
+            shape=8 * self._row_bytes, depth=self._n_rows, init=[]
         )
         read, write = memory.read_port(), memory.write_port(granularity=8)
         reads, writes = self._read(m, read), self._write(m, write)
-        host, bits = self.host, clog2(self._port_bytes)
+        host, bits = self.host, clog2(self._row_bytes)
         word, known = host.address[clog2(WORD_BYTES) : bits], Signal(bits - clog2(WORD_BYTES))
         taken = Signal()
         m.d.comb += [
@@ -97,10 +104,15 @@ class AxiMemory(wiring.Component):
         with m.If(taken & host.write):
             m.d.comb += [
                 write.addr.eq(host.address[bits:]),
-                write.data.eq(host.written.replicate(self._port_bytes // WORD_BYTES)),
+                write.data.eq(host.written.replicate(self._row_bytes // WORD_BYTES)),
                 write.en.word_select(word, WORD_BYTES).eq(~0),
             ]
         return m
+
+    def _place(self, beat: Signal) -> tuple[Value, Value]:
+        """Return the row of a beat, and which part of it."""
+        bits = clog2(self._row_bytes // self._port_bytes)
+        return beat[bits:], beat[:bits] if bits else Const(0, 1)
 
     def _read(self, m: Module, port: Any) -> Signal:
         """Serve the read channels; return whether they have the port."""
@@ -113,12 +125,15 @@ class AxiMemory(wiring.Component):
         coming: Any = Signal(beat)
         out: Any = data.View(beat, beats.r_data)
         reads, came = Signal(), Signal()
-        inside = at < self._n_beats
+        row, part = self._place(at)
+        read = Signal.like(part)  # which part of the row that was read
+        beat_read = port.data.word_select(read, 8 * self._port_bytes)
+        inside = row < self._n_rows
         m.d.comb += [
             axi.arready.eq(~active | (reads & (left == 0))),
             reads.eq(active & (beats.level + came < READ_BEATS)),
             beats.w_en.eq(came),
-            beats.w_data.eq(Cat(Mux(coming.failed, 0, port.data), coming.failed, coming.last)),
+            beats.w_data.eq(Cat(Mux(coming.failed, 0, beat_read), coming.failed, coming.last)),
             beats.r_en.eq(axi.rready),
             axi.rvalid.eq(beats.r_rdy),
             axi.rdata.eq(out.data),
@@ -127,8 +142,8 @@ class AxiMemory(wiring.Component):
         ]
         m.d.sync += [came.eq(reads), coming.failed.eq(~inside), coming.last.eq(left == 0)]
         with m.If(reads):
-            m.d.comb += [port.addr.eq(at), port.en.eq(1)]
-            m.d.sync += [at.eq(at + 1), left.eq(left - 1), active.eq(left != 0)]
+            m.d.comb += [port.addr.eq(row), port.en.eq(1)]
+            m.d.sync += [read.eq(part), at.eq(at + 1), left.eq(left - 1), active.eq(left != 0)]
         with m.If(axi.arvalid & axi.arready):
             m.d.sync += [
                 active.eq(1),
@@ -142,7 +157,8 @@ class AxiMemory(wiring.Component):
         axi = self.axi
         at, active, failed = Signal(ADDRESS_BITS - clog2(self._port_bytes)), Signal(), Signal()
         writes = Signal()
-        outside = at >= self._n_beats
+        row, part = self._place(at)
+        outside = row >= self._n_rows
         m.d.comb += [
             axi.awready.eq(~active & (~axi.bvalid | axi.bready)),
             axi.wready.eq(active),
@@ -158,9 +174,9 @@ class AxiMemory(wiring.Component):
             ]
         with m.If(writes):
             m.d.comb += [
-                port.addr.eq(at),
-                port.data.eq(axi.wdata),
-                port.en.eq(Mux(outside, 0, axi.wstrb)),
+                port.addr.eq(row),
+                port.data.eq(axi.wdata.replicate(self._row_bytes // self._port_bytes)),
+                port.en.word_select(part, self._port_bytes).eq(Mux(outside, 0, axi.wstrb)),
             ]
             m.d.sync += [at.eq(at + 1), failed.eq(failed | outside)]
             with m.If(axi.wlast):

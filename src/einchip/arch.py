@@ -92,9 +92,9 @@ class Architecture(BaseModel):
         default=0,
         description="accumulators of a PE, half of them for a tile; 0 = the fold's usual number",
     )
-    rows: int = Field(ge=4, le=64, description="rows of PEs, fed from X")
-    cols: int = Field(ge=4, le=64, description="columns of PEs, fed from Y")
-    lanes: int = Field(ge=4, le=64, description="elements per scratchpad access = banks")
+    rows: int = Field(ge=2, le=64, description="rows of PEs, fed from X")
+    cols: int = Field(ge=2, le=64, description="columns of PEs, fed from Y")
+    lanes: int = Field(ge=2, le=64, description="elements per scratchpad access = banks")
     data_bits: Literal[8, 16] = Field(default=8, description="width of weights and activations")
     acc_bits: int = Field(default=0, description="width of an accumulator; 0 = 2 * data_bits + 16")
     x_depth: int = Field(ge=16, description="rows of scratchpad X (elements per bank)")
@@ -105,7 +105,7 @@ class Architecture(BaseModel):
         description="last rows of scratchpad X that have a second read port, not for the array",
     )
     y_window: int = Field(default=0, ge=0, description="the same of scratchpad Y")
-    port_bytes: Literal[4, 8, 16] = Field(description="bytes per beat of the memory port")
+    port_bytes: Literal[2, 4, 8, 16] = Field(description="bytes per beat of the memory port")
     program_words: int = Field(
         default=512, ge=32, le=65536, description="128-bit words of program memory"
     )
@@ -307,6 +307,9 @@ def _build(fields: Mapping[str, object], source: str) -> Architecture:
 PRESETS: Final[dict[str, Architecture]] = {
     a.name: a
     for a in (
+        Architecture(
+            name="pico", rows=2, cols=2, lanes=2, x_depth=4096, y_depth=4096, port_bytes=2
+        ),
         Architecture(
             name="nano", rows=4, cols=4, lanes=4, x_depth=2048, y_depth=2048, port_bytes=4
         ),

@@ -196,13 +196,14 @@ def test_a_counter_carries_into_its_high_word() -> None:
             return int(ctx.get(dut.value))
 
         await ctx.tick().repeat(2 * len(COUNTERS))  # all have been visited
-        ctx.set(dut.whole.data[number], (1 << 32) - 2)
-        ctx.set(dut.events["macs"], 3)
+        most, wrap = rises(NANO)["macs"], 1 << 12
+        ctx.set(dut.whole.data[number], (1 << 32) - wrap)  # its sum is 0, the count's low bits too
+        ctx.set(dut.events["macs"], most)
         ctx.set(dut.running, 1)
-        await ctx.tick()
+        await ctx.tick().repeat(wrap // most + 1)
         ctx.set(dut.running, 0)
         await ctx.tick()
-        assert await read() == (1 << 32) + 1
+        assert await read() == (1 << 32) + most
 
     sim: Any = Simulator(dut)
     sim.add_clock(1e-8)

@@ -30,13 +30,13 @@ def test_counts_are_the_sum_of_what_is_given_and_taken(steps: list[Any]) -> None
                 ctx.set(port.give, gives)
                 ctx.set(port.take, takes)
                 totals = [n + (gives >> k & 1) - (takes >> k & 1) for k, n in enumerate(totals)]
-            full = [k for k, n in enumerate(totals) if n > TOKEN_MAX]
+            counts[:] = [0 if clear else max(n, 0) for n in totals]
+            await ctx.tick()
+            full = [k for k, n in enumerate(counts) if n > TOKEN_MAX]
             assert ctx.get(dut.fault.code) == (Error.TOKEN if full else Error.NONE)
             if full:
                 assert ctx.get(dut.fault.address) == full[0]
                 break
-            counts[:] = [0 if clear else max(n, 0) for n in totals]
-            await ctx.tick()
 
     sim: Any = Simulator(dut)
     sim.add_clock(1e-8)

@@ -417,7 +417,7 @@ class Stepped:
         self.gives, self.takes = [], []
         for k, n in enumerate(self.tokens):
             if n > TOKEN_MAX:
-                self.note(t, "tokens", Error.TOKEN, k)
+                self.note(t + 1, "tokens", Error.TOKEN, k)
                 return
 
     def front_step(self, t: int, u: Unit, busy: bool, free: bool) -> None:

@@ -14,10 +14,10 @@ ODD: Final[tuple[Architecture, ...]] = (
     Architecture(
         name="tall", rows=16, cols=4, lanes=16, data_bits=16, x_depth=256, y_depth=32, port_bytes=4
     ),
-    # The least of everything: depths, accumulators, bursts of one beat.
+    # The least of everything: elements, lanes, depths, accumulators, bursts of one beat.
     Architecture(
-        name="least", rows=4, cols=4, lanes=4, acc_bits=17, x_depth=16, y_depth=32, x_window=8,
-        y_window=16, port_bytes=4, burst_beats=1,
+        name="least", rows=2, cols=2, lanes=2, acc_bits=17, x_depth=16, y_depth=32, x_window=8,
+        y_window=16, port_bytes=2, burst_beats=1,
     ),
     # 16-bit elements, a beat as wide as the lanes, the widest accumulators, the longest bursts.
     Architecture(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from einchip.fpga.host_link.memory import DECERR, READ_BEATS, AxiMemory, n_beats
+from einchip.fpga.host_link.memory import DECERR, READ_BEATS, AxiMemory, n_rows
 from einchip.hw.axi import OKAY
 from tests.fpga.host_link.lines import until
 from tests.hw.simulator import Bench
@@ -16,8 +16,8 @@ N_BYTES, BEAT = 1024, 16
 class Master:
     """Drives the AXI port; `slow` leaves gaps at random on all channels."""
 
-    def __init__(self, ctx: Any, axi: Any, slow: random.Random | None) -> None:
-        self.ctx, self.axi, self.slow = ctx, axi, slow
+    def __init__(self, ctx: Any, axi: Any, slow: random.Random | None, beat: int = BEAT) -> None:
+        self.ctx, self.axi, self.slow, self.beat = ctx, axi, slow, beat
 
     async def gap(self) -> None:
         while self.slow and self.slow.random() < 0.4:
@@ -32,11 +32,12 @@ class Master:
         self.ctx.set(getattr(self.axi, f"{channel}valid"), 0)
 
     async def write(self, address: int, content: bytes) -> int:
-        beats = [content[k : k + BEAT] for k in range(0, len(content), BEAT)]
+        size = self.beat
+        beats = [content[k : k + size] for k in range(0, len(content), size)]
         await self.offer("aw", addr=address, len=len(beats) - 1)
         for k, beat in enumerate(beats):
             value = int.from_bytes(beat, "little")
-            await self.offer("w", data=value, strb=(1 << BEAT) - 1, last=k == len(beats) - 1)
+            await self.offer("w", data=value, strb=(1 << size) - 1, last=k == len(beats) - 1)
         await self.gap()
         self.ctx.set(self.axi.bready, 1)
         (resp,) = await until(self.ctx, self.axi.bvalid, self.axi.bresp)
@@ -53,7 +54,7 @@ class Master:
             data, resp, last = await until(self.ctx, axi.rvalid, axi.rdata, axi.rresp, axi.rlast)
             self.ctx.set(self.axi.rready, 0)
             assert last == (k == n_beats - 1)
-            content += data.to_bytes(BEAT, "little")
+            content += data.to_bytes(self.beat, "little")
             resps.add(resp)
         return content, resps
 
@@ -76,10 +77,11 @@ async def host_read(ctx: Any, host: Any, address: int) -> int:
     return int(ctx.get(host.read))
 
 
+@pytest.mark.parametrize("beat", [2, 4, BEAT])
 @pytest.mark.parametrize("slow", [False, True], ids=["fast", "slow"])
-def test_bursts_and_words_are_those_of_an_array_of_bytes(slow: bool) -> None:
+def test_bursts_and_words_are_those_of_an_array_of_bytes(slow: bool, beat: int) -> None:
     """The host reads and writes the upper half, while bursts are in the lower one."""
-    dut, rng = AxiMemory(N_BYTES, BEAT), random.Random(5)
+    dut, rng = AxiMemory(N_BYTES, beat), random.Random(5)
     model = bytearray(N_BYTES)
 
     async def host(ctx: Any) -> None:
@@ -95,16 +97,16 @@ def test_bursts_and_words_are_those_of_an_array_of_bytes(slow: bool) -> None:
             )
 
     async def bus(ctx: Any) -> None:
-        master = Master(ctx, dut.axi, random.Random(7) if slow else None)
+        master = Master(ctx, dut.axi, random.Random(7) if slow else None, beat)
         for _ in range(12):
             n_beats = rng.randint(1, 9)
-            address = BEAT * rng.randrange(N_BYTES // 2 // BEAT - n_beats)
-            content = rng.randbytes(BEAT * n_beats)
+            address = beat * rng.randrange(N_BYTES // 2 // beat - n_beats)
+            content = rng.randbytes(beat * n_beats)
             assert await master.write(address, content) == OKAY
             model[address : address + len(content)] = content
             n_beats = rng.randint(1, 9)
-            address = BEAT * rng.randrange(N_BYTES // 2 // BEAT - n_beats)
-            expected = bytes(model[address : address + BEAT * n_beats])
+            address = beat * rng.randrange(N_BYTES // 2 // beat - n_beats)
+            expected = bytes(model[address : address + beat * n_beats])
             assert await master.read(address, n_beats) == (expected, {OKAY})
 
     Bench(dut).run(bus, host)
@@ -167,7 +169,7 @@ def test_what_the_master_does_not_take_waits() -> None:
     Bench(dut).run(bus)
 
 
-@pytest.mark.parametrize(("n_bytes", "port_bytes"), [(0, 16), (40, 16), (64, 2)])
-def test_a_memory_of_no_whole_beats_is_refused(n_bytes: int, port_bytes: int) -> None:
-    with pytest.raises(ValueError, match="expected whole beats"):
-        n_beats(n_bytes, port_bytes)
+@pytest.mark.parametrize(("n_bytes", "port_bytes"), [(0, 16), (40, 16), (66, 2)])
+def test_a_memory_of_no_whole_rows_is_refused(n_bytes: int, port_bytes: int) -> None:
+    with pytest.raises(ValueError, match="expected a multiple"):
+        n_rows(n_bytes, port_bytes)
