@@ -23,7 +23,7 @@ from einchip.program import (
 
 def offset_bits(arch: Architecture) -> int:
     """Width of addresses inside the machine: no legal step from a legal address can wrap it."""
-    return ADDRESS_BITS + clog2(arch.lanes) + 1
+    return arch.stride_bits + clog2(arch.lanes) + 1
 
 
 def instruction_layout(kind: type[Instruction]) -> data.StructLayout:

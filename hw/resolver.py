@@ -140,15 +140,33 @@ class Resolver(wiring.Component):
 
     def _field(self, m: Module) -> Value:
         """Return whether a field is out of its range."""
-        bad = Signal(name="bad_field")
+        bad, stride = Signal(name="bad_field"), self._stride(m)
         with m.Switch(self.unit):
             with m.Case(Unit.LOAD, Unit.STORE):
                 m.d.comb += bad.eq(self.transfer.raw.beats == 0)
             with m.Case(Unit.ARRAY):
                 late = self.array.raw.act_shift > ACT_OUT_FRAC
-                m.d.comb += bad.eq(self._contract_field(m) | late)
+                m.d.comb += bad.eq(self._contract_field(m) | late | stride)
             with m.Case(Unit.VECTOR):
-                m.d.comb += bad.eq(self._vector_field(m))
+                m.d.comb += bad.eq(self._vector_field(m) | stride)
+        return bad
+
+    def _stride(self, m: Module) -> Value:
+        """Return whether a stride is beyond arch.stride_bits."""
+        contract, vector = (
+            Cat(
+                self._coming_bit(kind, slot.offset + n * slot.bits + bit)
+                for slot in kind.layout()
+                if slot.stride
+                for n in range(max(1, slot.n))
+                for bit in range(self._arch.stride_bits, slot.bits)
+            )
+            for kind in (Contract, Lstm)
+        )
+        bad = Signal(name="bad_stride")
+        if len(contract):
+            with m.If(self.arrives):
+                m.d.sync += bad.eq(Mux(self.unit == Unit.ARRAY, contract.any(), vector.any()))
         return bad
 
     def _contract_field(self, m: Module) -> Value:
@@ -226,6 +244,11 @@ class Resolver(wiring.Component):
         if field.offset + field.width > last:
             raise AssertionError(f"{kind.__name__}: {name} lies partly in the last word")
         return self.words[field.offset :][: field.width]
+
+    def _coming_bit(self, kind: type[Instruction], offset: int) -> Value:
+        """Return a bit of an instruction in the cycle before it is complete."""
+        last = (kind.WORDS - 1) * WORD_BITS
+        return self.word[offset - last] if offset >= last else self.words[offset]
 
     def _firsts(self) -> list[list[First]]:
         """Return the first addresses of transfers, CONTRACTs and vector instructions."""

@@ -225,6 +225,15 @@ class Architecture(BaseModel):
         return clog2(self.capacity(space))
 
     @property
+    def stride_bits(self) -> int:
+        """Bits of a stride: any below twice the elements of the larger scratchpad can be stated.
+
+        So a loop over the whole scratchpad that runs once needs no other stride than one that does
+        not, and addresses inside the machine are as narrow as its scratchpads allow.
+        """
+        return min(clog2(ADDRESSABLE), 1 + max(self.address_bits(space) for space in (0, 1)))
+
+    @property
     def holds(self) -> bool:
         """Whether the array can hold row operands while column operands pass."""
         return self.fold in ("ip", "flex")

@@ -14,7 +14,9 @@ one SYNC to the next, every token has one giving unit (GIVE apart) and one takin
 clears all tokens, and so does SYNC.
 
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
-it; register 0 always reads 0.
+it; register 0 always reads 0. A stride of an array or vector instruction, used or not, is below
+2**S, twice the elements of the larger scratchpad (`Architecture.stride_bits`); else it is a FIELD
+error.
 """
 
 from __future__ import annotations
@@ -103,13 +105,28 @@ def f(bits: int, doc: str, default: int = 0, enum: type[IntEnum] | None = None) 
     return field(default=default, metadata={"bits": bits, "doc": doc, "enum": enum})
 
 
+def stride(doc: str) -> Any:
+    """Declare a stride, which must be below 2**Architecture.stride_bits."""
+    metadata = {"bits": ADDRESS_BITS, "doc": doc, "enum": None, "stride": True}
+    return field(default=0, metadata=metadata)
+
+
+def strides(n: int, doc: str) -> Any:
+    """Declare a field that is a tuple of `n` strides, number 0 lowest."""
+    metadata = {"bits": ADDRESS_BITS, "n": n, "doc": doc, "enum": None, "stride": True}
+    return field(default=(0,) * n, metadata=metadata)
+
+
 def words(n: int, bits: int, doc: str, default: int = 0) -> Any:
     """Declare a field that is a tuple of `n` unsigned numbers of `bits` bits, number 0 lowest."""
     return field(default=(default,) * n, metadata={"bits": bits, "n": n, "doc": doc, "enum": None})
 
 
 class Slot(NamedTuple):
-    """Where one field lies: bit offset, width of one number, how many numbers (0: a scalar)."""
+    """Where one field lies: bit offset, width of one number, how many numbers (0: a scalar).
+
+    `stride`: whether it is a step between addresses.
+    """
 
     name: str
     offset: int
@@ -117,6 +134,7 @@ class Slot(NamedTuple):
     n: int
     doc: str
     enum: type[IntEnum] | None
+    stride: bool
 
 
 @dataclass(frozen=True)
@@ -133,11 +151,21 @@ class Instruction:
         slots, at = [], 8
         for d in fields(cls):
             m = d.metadata
-            slots.append(Slot(d.name, at, m["bits"], m.get("n", 0), m["doc"], m["enum"]))
-            at += m["bits"] * max(1, m.get("n", 0))
+            n, is_stride = m.get("n", 0), m.get("stride", False)
+            slots.append(Slot(d.name, at, m["bits"], n, m["doc"], m["enum"], is_stride))
+            at += m["bits"] * max(1, n)
         if at > cls.WORDS * WORD_BITS:
             raise AssertionError(f"{cls.__name__}: {at} bits do not fit {cls.WORDS} words")
         return slots
+
+    def strides(self) -> tuple[int, ...]:
+        """Return all its strides."""
+        found: list[int] = []
+        for s in self.layout():
+            if s.stride:
+                given = getattr(self, s.name)
+                found += given if s.n else (given,)
+        return tuple(found)
 
     def encode(self) -> bytes:
         """Return the instruction's words; ProgramError when a value does not fit its field."""
@@ -331,34 +359,34 @@ class Contract(UnitInstruction):
     nh: int = f(7, "vectors of X that are held, one for each group of columns", 1)
     x_base: int = f(ADDRESS_BITS, "address in X")
     x_reg: int = f(3, "register added to it")
-    xs_m0: int = f(ADDRESS_BITS, "stride in X")
-    xs_m1: int = f(ADDRESS_BITS, "stride in X")
-    xs_k0: int = f(ADDRESS_BITS, "stride in X")
-    xs_k1: int = f(ADDRESS_BITS, "stride in X")
-    xs_b: int = f(ADDRESS_BITS, "stride in X")
-    xs_h: int = f(ADDRESS_BITS, "stride in X from one held vector to the next")
+    xs_m0: int = stride("stride in X")
+    xs_m1: int = stride("stride in X")
+    xs_k0: int = stride("stride in X")
+    xs_k1: int = stride("stride in X")
+    xs_b: int = stride("stride in X")
+    xs_h: int = stride("stride in X from one held vector to the next")
     y_base: int = f(ADDRESS_BITS, "address in Y")
     y_reg: int = f(3, "register added to it")
-    ys_n0: int = f(ADDRESS_BITS, "stride in Y")
-    ys_n1: int = f(ADDRESS_BITS, "stride in Y")
-    ys_k0: int = f(ADDRESS_BITS, "stride in Y")
-    ys_k1: int = f(ADDRESS_BITS, "stride in Y")
-    ys_b: int = f(ADDRESS_BITS, "stride in Y")
+    ys_n0: int = stride("stride in Y")
+    ys_n1: int = stride("stride in Y")
+    ys_k0: int = stride("stride in Y")
+    ys_k1: int = stride("stride in Y")
+    ys_b: int = stride("stride in Y")
     z_space: int = f(1, "scratchpad of the result", enum=Space)
     z_base: int = f(ADDRESS_BITS, "address of the result")
     z_reg: int = f(3, "register added to it")
-    zs_m0: int = f(ADDRESS_BITS, "stride of the result")
-    zs_m1: int = f(ADDRESS_BITS, "stride of the result")
-    zs_n0: int = f(ADDRESS_BITS, "stride of the result")
-    zs_n1: int = f(ADDRESS_BITS, "stride of the result")
-    zs_b: int = f(ADDRESS_BITS, "stride of the result")
-    zs_h: int = f(ADDRESS_BITS, "stride of the result from one held vector to the next")
+    zs_m0: int = stride("stride of the result")
+    zs_m1: int = stride("stride of the result")
+    zs_n0: int = stride("stride of the result")
+    zs_n1: int = stride("stride of the result")
+    zs_b: int = stride("stride of the result")
+    zs_h: int = stride("stride of the result from one held vector to the next")
     n_hold: int = f(2, "how many of the innermost loops keep X, 0 to 2")
     n_reduce: int = f(3, "how many loops behind those reduce, 0 to 6 - n_hold")
     loop_count: tuple[int, ...] = words(ARRAY_LOOPS, 16, "iterations, at least 1", 1)
-    loop_x: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in X per iteration")
-    loop_y: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride in Y per iteration")
-    loop_z: tuple[int, ...] = words(ARRAY_LOOPS, ADDRESS_BITS, "stride of the result per iteration")
+    loop_x: tuple[int, ...] = strides(ARRAY_LOOPS, "stride in X per iteration")
+    loop_y: tuple[int, ...] = strides(ARRAY_LOOPS, "stride in Y per iteration")
+    loop_z: tuple[int, ...] = strides(ARRAY_LOOPS, "stride of the result per iteration")
     has_addend: int = f(1, "add an element before requantising")
     d_space: int = f(1, "scratchpad of the addend", enum=Space)
     d_base: int = f(ADDRESS_BITS, "address of the addend")
@@ -462,19 +490,19 @@ class _Vector(UnitInstruction):
     nl0: int = f(7, "lanes of the first factor", 1)
     nl1: int = f(7, "lanes of the second factor; nl0 * nl1 is at most the machine's lanes", 1)
     loop_count: tuple[int, ...] = words(VECTOR_LOOPS, 16, "iterations, at least 1", 1)
-    loop_src: tuple[int, ...] = words(VECTOR_LOOPS, ADDRESS_BITS, "stride of the source")
-    loop_dst: tuple[int, ...] = words(VECTOR_LOOPS, ADDRESS_BITS, "stride of the destination")
+    loop_src: tuple[int, ...] = strides(VECTOR_LOOPS, "stride of the source")
+    loop_dst: tuple[int, ...] = strides(VECTOR_LOOPS, "stride of the destination")
     src_space: int = f(1, "scratchpad of the source", enum=Space)
     src_base: int = f(ADDRESS_BITS, "address of the source")
     src_reg: int = f(3, "register added to it")
-    src_l0: int = f(ADDRESS_BITS, "lane stride of the source")
-    src_l1: int = f(ADDRESS_BITS, "lane stride of the source")
+    src_l0: int = stride("lane stride of the source")
+    src_l1: int = stride("lane stride of the source")
     dst_space: int = f(1, "scratchpad of the destination", enum=Space)
     dst_base: int = f(ADDRESS_BITS, "address of the destination")
     dst_reg: int = f(3, "register added to it")
-    dst_l0: int = f(ADDRESS_BITS, "lane stride of the destination")
-    dst_l1: int = f(ADDRESS_BITS, "lane stride of the destination")
-    gate_stride: int = f(ADDRESS_BITS, "cells: stride between the gates in the source")
+    dst_l0: int = stride("lane stride of the destination")
+    dst_l1: int = stride("lane stride of the destination")
+    gate_stride: int = stride("cells: stride between the gates in the source")
     cell_space: int = f(1, "cells: scratchpad of the state", enum=Space)
     cell_base: int = f(ADDRESS_BITS, "cells: address of the state, a multiple of the lanes")
     cell_reg: int = f(3, "cells: register added to it")

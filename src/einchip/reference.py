@@ -179,15 +179,20 @@ def fits(i: Contract, arch: Architecture) -> bool:
 
 
 def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
-    """Raise MachineError(FIELD) where the machine does: a count of 0, or lanes that do not fit."""
-    good = True
+    """Raise MachineError(FIELD) where the machine does.
+
+    That is for a count of 0, lanes that do not fit, a stride beyond arch.stride_bits.
+    """
+    good = all(n >> arch.stride_bits == 0 for n in i.strides())
     if isinstance(i, Contract):
         counts = (i.nm0, i.nm1, i.nn0, i.nn1, i.nk0, i.nk1, i.nb, i.nh, *i.loop_count)
-        good = all(counts) and i.n_hold <= HOLD_LOOPS and i.n_tile_loops <= len(i.loop_count)
+        good = (
+            good and all(counts) and i.n_hold <= HOLD_LOOPS and i.n_tile_loops <= len(i.loop_count)
+        )
         good = good and i.act in set(Act) and i.act_shift <= numeric.ACT_OUT_FRAC
         good = good and fits(i, arch)
     elif isinstance(i, VECTORS):
-        good = all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
+        good = good and all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
     elif isinstance(i, Load | Store):
         good = i.beats > 0
     if not good:

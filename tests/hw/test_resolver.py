@@ -13,7 +13,7 @@ from amaranth.sim import Simulator
 from einchip import reference
 from einchip.arch import PRESETS, Architecture
 from einchip.hw.resolver import FIELD_CYCLES, Resolver
-from einchip.program import Contract, Error, Unit
+from einchip.program import WORD_BITS, Contract, Error, Unit
 from tests.hw.array_bench import shape
 
 NANO = PRESETS["nano"]
@@ -29,6 +29,9 @@ FOLDS = [
     NANO.override(fold="ip", accumulators=8),
     FLAT.override(fold="ip"),
 ]
+#: Where a CONTRACT's last word begins.
+LAST = (Contract.WORDS - 1) * WORD_BITS
+STRIDES = [s for s in Contract.layout() if s.stride]
 LANE_COUNTS = ("nm0", "nm1", "nn0", "nn1", "nk0", "nk1", "nb", "nh")
 CASES: list[dict[str, Any]] = [
     *({name: n} for name in LANE_COUNTS for n in (0, 1, 2, 127)),
@@ -43,6 +46,10 @@ CASES: list[dict[str, Any]] = [
         (32, 2), (0, 1), (1, 0), (65535, 65535), (1 << 15, 1 << 15), (257, 1), (4, 64), (4, 256),
     )),
     *({"n_hold": h, "n_reduce": n} for h in (1, 2) for n in (4, 5, 6, 7)),
+    *(
+        {s.name: tuple(n * (k == at) for k in range(s.n)) if s.n else n}
+        for s in STRIDES for at in range(max(1, s.n)) for n in (8192, 16383, 16384, 1 << 19)
+    ),
 ]  # fmt: skip
 
 
@@ -63,8 +70,14 @@ def in_hardware(contracts: list[Contract], arch: Architecture) -> list[Error]:
     async def bench(ctx: Any) -> None:
         ctx.set(dut.unit, Unit.ARRAY)
         for i in contracts:
-            ctx.set(dut.words, int.from_bytes(i.encode(), "little"))
-            await ctx.tick().repeat(FIELD_CYCLES[Unit.ARRAY])
+            code = int.from_bytes(i.encode(), "little")
+            ctx.set(dut.words, code & ((1 << LAST) - 1))
+            await ctx.tick().repeat(FIELD_CYCLES[Unit.ARRAY] - 1)
+            ctx.set(dut.word, code >> LAST)
+            ctx.set(dut.arrives, 1)
+            await ctx.tick()
+            ctx.set(dut.words, code)
+            ctx.set(dut.arrives, 0)
             found.append(Error(ctx.get(dut.fault.code)))
 
     sim: Any = Simulator(dut)

@@ -178,7 +178,8 @@ def _stride(rng: Generator, case: Case) -> Faulty:
     if not names:
         raise NothingToBreakError
     name, lanes = str(rng.choice(names)), case.arch.lanes
-    stride = getattr(i, name) % lanes + lanes * int(rng.integers((1 << ADDRESS_BITS) // lanes))
+    most = 1 << int(rng.choice([case.arch.stride_bits, ADDRESS_BITS]))
+    stride = getattr(i, name) % lanes + lanes * int(rng.integers(most // lanes))
     return _changed("stride", case, k, **{name: stride})
 
 
@@ -195,7 +196,9 @@ def _loop(rng: Generator, case: Case) -> Faulty:
     if not moving:
         raise NothingToBreakError
     strides = list(getattr(i, name))
-    strides[int(rng.choice(moving))] = int(rng.integers(1 << int(rng.integers(8, 21))))
+    strides[int(rng.choice(moving))] = int(
+        rng.integers(1 << int(rng.integers(8, ADDRESS_BITS + 1)))
+    )
     return _changed("loop", case, k, **{name: tuple(strides)})
 
 

@@ -94,13 +94,23 @@ def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
     for attempt in range(ATTEMPTS):
         scale = max(0.0, 1 - attempt / (ATTEMPTS // 2))
         try:
-            found = _DRAW[kind](rng, near, scale)
+            found = _cut(_DRAW[kind](rng, near, scale), near.arch.stride_bits)
         except _UnfitError:
             continue
         steps = [Step(0, found, registers) for registers in sorted(set(near.registers))]
         if all(_sound(step, near.arch) for step in steps):
             return found
     raise AssertionError(f"no {kind} fits {near}")
+
+
+def _cut(i: UnitInstruction, bits: int) -> UnitInstruction:
+    """Return the instruction with its strides, which may be anything where unused, in range."""
+    low = (1 << bits) - 1
+    changed: dict[str, Any] = {}
+    for name in (s.name for s in i.layout() if s.stride):
+        given = getattr(i, name)
+        changed[name] = tuple(n & low for n in given) if isinstance(given, tuple) else given & low
+    return replace(i, **changed)
 
 
 def footprint(i: UnitInstruction, registers: tuple[int, ...], arch: Architecture) -> Footprint:
