@@ -1,12 +1,14 @@
 """Random networks in volume, outside of pytest, with a result to commit.
 
 `python -m tests.system.volume N FILE.json` runs N networks on each preset and writes what was run
-and what differed; `make volume` does that for 700. `test_volume.py` checks the committed file.
+and what differed; `make volume` does that for 700. With names of presets behind it, only these are
+run, and the others' rows stay. `test_volume.py` checks the committed file.
 """
 
 import json
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -52,13 +54,17 @@ def run(arch: Architecture, n: int) -> dict[str, object]:
     }
 
 
-def main(n: int, target: Path) -> int:
-    """Run all presets side by side; return 1 when something differed."""
+def main(n: int, target: Path, presets: Sequence[str]) -> int:
+    """Run presets side by side; return 1 when something differed."""
+    old = json.loads(target.read_text()) if target.exists() else []
+    rows = {r["arch"]: r for r in old}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(run, PRESETS.values(), repeat(n)))
+        for result in pool.map(run, (PRESETS[name] for name in presets), repeat(n)):
+            rows[str(result["arch"])] = result
+    results = [rows[name] for name in PRESETS if name in rows]
     write_text(target, json.dumps(results, indent=1) + "\n")
     return int(any(r["differences"] for r in results))
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or list(PRESETS)))
