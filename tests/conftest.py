@@ -18,7 +18,7 @@ FIRST = {
     for k, scope in enumerate(
         (
             "base", "small", "nano", "tests/hw/test_top.py", "tests/hw/test_array_unit.py", "flex",
-            "inner", "least", "outer", "wide", "tests/mapper/test_model.py",
+            "inner", "least", "pico", "outer", "wide", "tests/mapper/test_model.py",
         )
     )
 }  # fmt: skip

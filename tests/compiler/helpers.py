@@ -48,6 +48,6 @@ def compiled_vowels(kind: str, preset: str, data_bits: int) -> Compiled:
 
 
 @cache
-def compiled_small(name: str = "mpo lstm") -> Compiled:
-    """A small model of the zoo on nano."""
-    return compile_model(cases.model(name), machine("nano"), cases.sequences(name, (4, 2, 5)))
+def compiled_small(name: str = "mpo lstm", preset: str = "nano") -> Compiled:
+    """A small model of the zoo."""
+    return compile_model(cases.model(name), machine(preset), cases.sequences(name, (4, 2, 5)))

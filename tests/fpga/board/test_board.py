@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from einchip.arch import PRESETS
+from einchip.arch import PRESETS, Architecture
 from einchip.compiler.folder import Folder
 from einchip.host import DeviceError, Session
 from einchip.host.compare import compare
@@ -16,7 +16,8 @@ from tests.compiler.helpers import compiled_small, compiled_vowels, labelled
 from tests.fpga.board.virtual import VirtualBoard
 from tests.host.helpers import folder_of
 
-NANO = PRESETS["nano"]
+#: The machine of most boards, and one whose beats are the host's words.
+MACHINES = ["pico", pytest.param("nano", marks=pytest.mark.nightly)]
 MEMORY = 1 << 15
 #: Seconds after which something happens in the middle of a transfer, which takes some more.
 SOON = 0.3
@@ -24,28 +25,33 @@ SOON = 0.3
 RETRY = 0.5
 
 
+@pytest.fixture(scope="module", params=MACHINES)
+def arch(request: pytest.FixtureRequest) -> Architecture:
+    return PRESETS[request.param]
+
+
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualBoard]:
-    with VirtualBoard(NANO, MEMORY, tmp_path_factory.mktemp("board")) as board:
+def board(arch: Architecture, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualBoard]:
+    with VirtualBoard(arch, MEMORY, tmp_path_factory.mktemp("board")) as board:
         yield board
 
 
 @pytest.fixture(scope="module")
-def vowels() -> Folder:
+def vowels(arch: Architecture) -> Folder:
     """The trained MPS model of Japanese Vowels with one of its sequences."""
-    return folder_of(compiled_vowels("mps", "nano", 8), labelled("test").sequences[:1])
+    return folder_of(compiled_vowels("mps", arch.name, 8), labelled("test").sequences[:1])
 
 
 @pytest.fixture(scope="module")
-def small() -> Folder:
+def small(arch: Architecture) -> Folder:
     """A small model with a short sequence."""
-    return folder_of(compiled_small(), cases.sequences("mpo lstm", (2,)))
+    return folder_of(compiled_small(preset=arch.name), cases.sequences("mpo lstm", (2,)))
 
 
 def assert_runs(board: VirtualBoard, model: Folder) -> None:
     """Open the board, load a model, and compare every word with the reference."""
     with board.open() as device:
-        session = Session(device, NANO)
+        session = Session(device, board.arch)
         report = compare(session, model)
     assert report.n_words
     assert report.n_differing == 0

@@ -21,6 +21,7 @@ class VirtualBoard:
     """A board that runs until the end of its `with`."""
 
     def __init__(self, arch: Architecture, memory_bytes: int, folder: Path) -> None:
+        self.arch = arch
         self._verilog = module_text(System(arch, memory_bytes, CYCLES), "board")
         self._folder, self._failure = folder, list[BaseException]()
         self._thread = threading.Thread(target=self._run)
