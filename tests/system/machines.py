@@ -47,9 +47,9 @@ FOLDED: Final[tuple[Architecture, ...]] = (
         name="flex2", fold="flex", accumulators=2, rows=4, cols=8, lanes=8, acc_bits=20,
         x_depth=32, y_depth=64, port_bytes=4,
     ),
-    # Inner products of 16 elements in 4 columns.
+    # Inner products of 8 elements in 4 columns.
     Architecture(
-        name="inner", fold="ip", rows=16, cols=4, lanes=16, x_depth=64, y_depth=128, port_bytes=8
+        name="inner", fold="ip", rows=8, cols=4, lanes=8, x_depth=128, y_depth=256, port_bytes=4
     ),
     # Inner products of 4 elements in 8 columns, two accumulators for a tile, 16-bit elements.
     Architecture(

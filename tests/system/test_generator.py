@@ -175,8 +175,8 @@ HELD_BY_FOLD: dict[str, dict[str, Callable[[Contract], bool]]] = {
         "several columns of each": lambda i: i.nh > 1 and i.n_n > 1,
     },
     "inner": {
-        "every row and column": lambda i: i.nh == 4 and i.n_k == 16,
-        "rows that are no power of two": lambda i: i.nk0 * i.nk1 in (3, 5, 6, 7, 9, 11, 13),
+        "every row and column": lambda i: i.nh == 4 and i.n_k == 8,
+        "rows that are no power of two": lambda i: i.nk0 * i.nk1 in (3, 5, 6, 7),
     },
 }
 
