@@ -26,13 +26,20 @@ from einchip.hw.generate import module_text
 Family = Literal["ecp5", "xilinx"]
 #: Name of the top module.
 TOP: Final = "top"
+
+
+def ecp5_script(luts: str) -> str:
+    """Return the commands for ECP5, with lookup tables of so many inputs (of abc's `-lut`)."""
+    return (
+        f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut {luts}; clean; "
+        f"synth_ecp5 -top {TOP} -run map_cells:edif"
+    )
+
+
 #: Commands that map a netlist. LUTs are mapped by abc as synth_* did it before abc9, on whose
 #: netlists of loops Yosys 0.70 stops with an assertion.
 SCRIPTS: Final[Mapping[Family, str]] = {
-    "ecp5": (
-        f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; "
-        f"synth_ecp5 -top {TOP} -run map_cells:edif"
-    ),
+    "ecp5": ecp5_script("4:7"),
     "xilinx": (
         f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts; "
         "opt_expr -mux_undef -noclkinv; abc -luts 2:2,3,6:5,10,20; clean; "

