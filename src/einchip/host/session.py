@@ -83,22 +83,19 @@ class Layout:
 
 def clearing(arch: Architecture) -> Program:
     """Return the program that makes every element of both scratchpads 0."""
-    fills = [
-        Fill(
+
+    def fill(space: Space) -> Fill:
+        depth = arch.depth(space)
+        rows = min(depth, FILL_ROWS)
+        return Fill(
             nl0=arch.lanes,
             dst_l0=1,
             dst_space=space,
-            loop_count=(
-                min(arch.depth(space), FILL_ROWS),
-                -(-arch.depth(space) // FILL_ROWS),
-                1,
-                1,
-            ),
-            loop_dst=(arch.lanes, arch.lanes * FILL_ROWS, 0, 0),
+            loop_count=(rows, -(-depth // rows), 1, 1),
+            loop_dst=(arch.lanes, arch.lanes * rows, 0, 0),
         )
-        for space in Space
-    ]
-    return Program((*fills, Halt()))
+
+    return Program((*map(fill, Space), Halt()))
 
 
 class Session:
