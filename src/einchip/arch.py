@@ -317,7 +317,15 @@ PRESETS: Final[dict[str, Architecture]] = {
     a.name: a
     for a in (
         Architecture(
-            name="pico", rows=2, cols=2, lanes=2, x_depth=4096, y_depth=4096, port_bytes=2
+            name="pico",
+            fold="op",
+            rows=2,
+            cols=2,
+            lanes=2,
+            acc_bits=24,
+            x_depth=2048,
+            y_depth=2048,
+            port_bytes=2,
         ),
         Architecture(
             name="nano", rows=4, cols=4, lanes=4, x_depth=2048, y_depth=2048, port_bytes=4
