@@ -9,6 +9,8 @@ from typing import Final, Literal
 from einchip.arch import Architecture
 from einchip.program import WORD_BITS
 
+#: The narrowest data of an AXI port that SmartConnect takes (PG247: 32 to 1024 bits).
+MIN_PORT_BYTES: Final = 4
 #: Clocks that the clock generators of all boards can make.
 MIN_MHZ: Final = 10.0
 MAX_MHZ: Final = 250.0
@@ -148,6 +150,11 @@ def check(arch: Architecture, board: Board, frequency_mhz: float) -> None:
     if not MIN_MHZ <= frequency_mhz <= MAX_MHZ:
         raise VivadoError(
             f"clock: found {frequency_mhz:g} MHz, expected {MIN_MHZ:g} to {MAX_MHZ:g}"
+        )
+    if arch.port_bytes < MIN_PORT_BYTES:
+        raise VivadoError(
+            f"{board.name}: found a memory port of {arch.port_bytes} bytes in {arch.name}, "
+            f"expected at least {MIN_PORT_BYTES}, which AXI SmartConnect takes; use another machine"
         )
     if (n := multipliers(arch)) > board.dsps:
         raise VivadoError(

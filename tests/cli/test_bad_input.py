@@ -162,7 +162,7 @@ def test_model_of_which_no_scale_fits(here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--arch", "nanoo"], "--arch: found 'nanoo', expected one of nano, small, base or a"),
+        (["--arch", "nanoo"], "--arch: found 'nanoo', expected one of pico, nano, small, base"),
         (["--arch", ""], "--arch: found '', expected one of"),
         (["--arch", "none.yaml"], "none.yaml: cannot read the file"),
         (["--set", "rows"], "--set: found 'rows', expected FIELD=VALUE"),

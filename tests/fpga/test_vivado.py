@@ -735,6 +735,12 @@ def test_wrapper_and_machine_pass_lint(nano_rtl: str) -> None:
             50.0,
             r"^arty-a7-100: found 3136 Kib of memory in nano, expected at most 2812 Kib",
         ),
+        (
+            PRESETS["pico"],
+            "kv260",
+            None,
+            r"^kv260: found a memory port of 2 bytes in pico, expected at least 4, which AXI",
+        ),
         (NANO, "kv260", 9.9, r"^clock: found 9.9 MHz, expected 10 to 250$"),
         (NANO, "kv260", float("nan"), r"^clock: found nan MHz"),
         (NANO, "zcu102", None, r"^board: found 'zcu102', .*; did you mean zcu104\?$"),

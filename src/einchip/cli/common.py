@@ -65,7 +65,7 @@ app = typer.Typer(
 )
 console = Console()
 
-Arch = Annotated[str, typer.Option("--arch", help="nano, small, base, or a .yaml file")]
+Arch = Annotated[str, typer.Option("--arch", help="pico, nano, small, base, or a .yaml file")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="change a field of the architecture", metavar="FIELD=VALUE"),
