@@ -337,7 +337,7 @@ class Sequencer(wiring.Component):
 
     def _assemble(self, m: Module, word: Value, resolver: Resolver) -> None:
         """Gather the words of a unit's instruction: the first in DECODE, the others in COPY."""
-        words: Any = Signal(data.ArrayLayout(WORD_BITS, MAX_WORDS))
+        words: Any = Signal(data.ArrayLayout(WORD_BITS, MAX_WORDS), reset_less=True)
         number, last = Signal(range(MAX_WORDS)), Signal(range(MAX_WORDS))
         unit = Signal(Unit)
         beyond = Signal()  # the word that arrives lies past the program's end

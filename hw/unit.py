@@ -90,9 +90,12 @@ class FrontEnd(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        slot = Signal(self._layout)
+        # what they hold has no meaning until they are taken, so that no reset need reach it
+        slot = Signal(self._layout, reset_less=True)
+        stage = Signal(self._layout, reset_less=True)
         slot_taken = Signal()
         m.d.comb += [
+            self.desc.eq(stage),
             self.issue.ready.eq(~slot_taken),
             self.idle.eq(~slot_taken & ~self.taken),
             self.coming.eq(slot),
@@ -101,7 +104,7 @@ class FrontEnd(wiring.Component):
         with m.If(self.issue.valid & ~slot_taken):
             m.d.sync += [slot.eq(self.issue.payload), slot_taken.eq(1)]
         with m.If(self.moves):
-            m.d.sync += [self.desc.eq(slot), slot_taken.eq(0), self.taken.eq(1)]
+            m.d.sync += [stage.eq(slot), slot_taken.eq(0), self.taken.eq(1)]
         self._count_setup(m)
         self._launch(m)
         with m.If(self.stop):

