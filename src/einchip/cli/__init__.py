@@ -18,6 +18,7 @@ VERBS: Final = (
     "verify",
     "generate",
     "build",
+    "fit",
     "quantise",
     "workloads",
     "bench",

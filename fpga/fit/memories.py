@@ -1,0 +1,132 @@
+"""Block RAM: the memories of each unit, and how many blocks of a family they take.
+
+What is written here is what Yosys' `memory_libmap` does with these memories; small ones go into LUT
+RAM, where the family has some. What is read in the cycle of its address is no block RAM anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from einchip.fpga.fit.units import Design
+from einchip.fpga.host_link.framing import PLACE_BITS
+from einchip.fpga.host_link.memory import n_rows, row_bytes
+from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS, Family
+from einchip.hw import activation
+from einchip.hw.program_memory import beats_per_word
+from einchip.numeric import SEGMENTS
+from einchip.program import WORD_BITS, Space
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Memories of one shape, each with one read and one write port.
+
+    Attributes
+    ----------
+    n : how many.
+    rows, bits : words of each, and bits of a word.
+    parts : parts of a word that are written each on its own.
+    """
+
+    n: int
+    rows: int
+    bits: int
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A shape of a block: rows of so many bits.
+
+    `byte` is the number of bits that an enable of a write is for; 0 where a row has but one.
+    """
+
+    rows: int
+    bits: int
+    byte: int = 0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The block RAM of a family.
+
+    Attributes
+    ----------
+    shapes : those that a block can have.
+    lut_ram : whether small memories go into LUT RAM of 16 x 4 bits.
+    """
+
+    shapes: tuple[Shape, ...]
+    lut_ram: bool
+
+    def of(self, ram: Ram) -> int:
+        """Return the blocks that memories take."""
+        blocks = min(_blocks(ram, shape) for shape in self.shapes)
+        cells = -(-ram.rows // _LUT_RAM_ROWS) * -(-ram.bits // _LUT_RAM_BITS)
+        if self.lut_ram and cells * _LUT_RAM_COST < blocks * _BLOCK_COST:
+            return 0
+        return ram.n * blocks
+
+
+#: A cell of LUT RAM, and what one and a block cost, by Yosys' libraries of these families.
+_LUT_RAM_ROWS, _LUT_RAM_BITS = 16, 4
+_LUT_RAM_COST, _BLOCK_COST = 4, 128
+
+
+def _blocks(ram: Ram, shape: Shape) -> int:
+    """Return the blocks of a shape that one memory takes."""
+    part = ram.bits // ram.parts
+    if ram.parts == 1:
+        columns = -(-ram.bits // shape.bits)
+    elif shape.byte:
+        columns = -(-ram.parts * -(-part // shape.byte) // (shape.bits // shape.byte))
+    else:
+        columns = ram.parts * -(-part // shape.bits)
+    return columns * -(-ram.rows // shape.rows)
+
+
+#: 16 Kbit, and 2 more with 9 bits a byte: of ECP5, of CrossLink-NX, of GW2A.
+_OF_18_KBIT: Final = Blocks(
+    shapes=(
+        *(Shape(1 << (14 - k), 1 << k) for k in range(3)),
+        *(Shape(1 << (11 - k), 9 << k, 9) for k in range(3)),
+    ),
+    lut_ram=True,
+)
+#: 4 Kbit.
+_OF_4_KBIT: Final = Blocks(
+    shapes=(*(Shape(1 << (11 - k), 2 << k) for k in range(3)), Shape(256, 16, 1)), lut_ram=False
+)
+#: Block RAM by a family's name.
+BLOCKS: Final[Mapping[str, Blocks]] = {
+    **{family.title: _OF_18_KBIT for family in (ECP5, NEXUS, GOWIN)},
+    ICE40.title: _OF_4_KBIT,
+}
+
+
+def rams(unit: str, design: Design) -> list[Ram]:
+    """Return the memories of a unit that are block RAM if they are large enough."""
+    arch = design.arch
+    if unit in ("scratchpad_x", "scratchpad_y"):
+        space = Space.X if unit == "scratchpad_x" else Space.Y
+        rows = (arch.depth(space), arch.window(space))
+        return [Ram(arch.lanes, n, arch.data_bits) for n in rows if n]
+    if unit == "sequencer":
+        return [Ram(1, arch.program_words, WORD_BITS, beats_per_word(arch))]
+    if unit in ("array", "vector"):
+        tables = arch.cols if unit == "array" else 2 * arch.lanes
+        return [Ram(tables, SEGMENTS, activation._SEGMENT.size)]
+    if unit == "memory":
+        n_bytes = row_bytes(arch.port_bytes)
+        return [Ram(1, n_rows(design.memory_bytes, arch.port_bytes), 8 * n_bytes, n_bytes)]
+    if unit == "link":
+        return [Ram(1, 1 << PLACE_BITS, 8)]
+    return []
+
+
+def block_rams(unit: str, design: Design, family: Family) -> int:
+    """Return the blocks of a family that a unit's memories take."""
+    return sum(BLOCKS[family.title].of(ram) for ram in rams(unit, design))
