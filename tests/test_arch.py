@@ -137,3 +137,10 @@ def test_missing_file_and_unknown_name_are_refused(tmp_path: Path) -> None:
         arch.load(str(tmp_path / "none.yaml"))
     with pytest.raises(ArchError, match="found 'tiny', expected one of pico, nano, small, base"):
         arch.load("tiny")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_overridden_by_the_same_is_the_same_machine(name: str) -> None:
+    arch = PRESETS[name]
+    same = arch.override(data_bits=arch.data_bits, fold=arch.fold)
+    assert (same, same.config_hash) == (arch, arch.config_hash)

@@ -286,9 +286,9 @@ class Architecture(BaseModel):
         Raises ArchError when a field is unknown or the result cannot be built.
         """
         base = self.model_dump()
-        if "data_bits" in fields and "acc_bits" not in fields:
+        if fields.get("data_bits", self.data_bits) != self.data_bits and "acc_bits" not in fields:
             base["acc_bits"] = 0
-        if "fold" in fields and "accumulators" not in fields:
+        if fields.get("fold", self.fold) != self.fold and "accumulators" not in fields:
             base["accumulators"] = 0
         for space, name in enumerate("xy"):
             depth = fields.get(f"{name}_depth")

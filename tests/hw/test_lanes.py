@@ -51,7 +51,7 @@ def walk(
 def test_two_factors_lie_on_consecutive_lanes(name: str) -> None:
     arch = PRESETS[name]
     jobs = [
-        ([a, b], [random.Random(a * 99 + b).randrange(1 << 20), 12345], [])
+        ([a, b], [random.Random(a * 99 + b).randrange(1 << arch.stride_bits), 12345], [])
         for a in range(1, arch.lanes + 1)
         for b in range(1, arch.lanes // a + 1)
     ]
@@ -98,7 +98,7 @@ def test_all_folds_follow_the_block_numbering(lanes: int, n_lanes: int) -> None:
     jobs = []
     for count in contract_folds(n_lanes):
         block = n_lanes >> clog2(count[2]) + clog2(count[3] * count[4])
-        stride = [rng.randrange(1 << 20) for _ in count]
+        stride = [rng.randrange(1 << arch.stride_bits) for _ in count]
         jobs.append((count, stride, [block - 1, (block << clog2(count[2])) - 1]))
     results = walk(arch, n_lanes, (2, 1, 2), jobs)
     for (count, stride, _), (table, used) in zip(jobs, results, strict=True):
