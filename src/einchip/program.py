@@ -100,26 +100,28 @@ class Error(IntEnum):
     ALIGNMENT = 10  # a transfer's address that is not a multiple of a beat: word index
 
 
-def f(bits: int, doc: str, default: int = 0, enum: type[IntEnum] | None = None) -> Any:
+def f(
+    bits: int, doc: str, default: int = 0, enum: type[IntEnum] | None = None, stride: bool = False
+) -> Any:
     """Declare an unsigned instruction field of `bits` bits."""
-    return field(default=default, metadata={"bits": bits, "doc": doc, "enum": enum})
+    metadata = {"bits": bits, "n": 0, "doc": doc, "enum": enum, "stride": stride}
+    return field(default=default, metadata=metadata)
+
+
+def words(n: int, bits: int, doc: str, default: int = 0, stride: bool = False) -> Any:
+    """Declare a field that is a tuple of `n` unsigned numbers of `bits` bits, number 0 lowest."""
+    metadata = {"bits": bits, "n": n, "doc": doc, "enum": None, "stride": stride}
+    return field(default=(default,) * n, metadata=metadata)
 
 
 def stride(doc: str) -> Any:
     """Declare a stride, which must be below 2**Architecture.stride_bits."""
-    metadata = {"bits": ADDRESS_BITS, "doc": doc, "enum": None, "stride": True}
-    return field(default=0, metadata=metadata)
+    return f(ADDRESS_BITS, doc, stride=True)
 
 
 def strides(n: int, doc: str) -> Any:
     """Declare a field that is a tuple of `n` strides, number 0 lowest."""
-    metadata = {"bits": ADDRESS_BITS, "n": n, "doc": doc, "enum": None, "stride": True}
-    return field(default=(0,) * n, metadata=metadata)
-
-
-def words(n: int, bits: int, doc: str, default: int = 0) -> Any:
-    """Declare a field that is a tuple of `n` unsigned numbers of `bits` bits, number 0 lowest."""
-    return field(default=(default,) * n, metadata={"bits": bits, "n": n, "doc": doc, "enum": None})
+    return words(n, ADDRESS_BITS, doc, stride=True)
 
 
 class Slot(NamedTuple):
@@ -151,28 +153,26 @@ class Instruction:
         slots, at = [], 8
         for d in fields(cls):
             m = d.metadata
-            n, is_stride = m.get("n", 0), m.get("stride", False)
-            slots.append(Slot(d.name, at, m["bits"], n, m["doc"], m["enum"], is_stride))
-            at += m["bits"] * max(1, n)
+            slots.append(Slot(d.name, at, **m))
+            at += m["bits"] * max(1, m["n"])
         if at > cls.WORDS * WORD_BITS:
             raise AssertionError(f"{cls.__name__}: {at} bits do not fit {cls.WORDS} words")
         return slots
 
     def strides(self) -> tuple[int, ...]:
         """Return all its strides."""
-        found: list[int] = []
-        for s in self.layout():
-            if s.stride:
-                given = getattr(self, s.name)
-                found += given if s.n else (given,)
-        return tuple(found)
+        return tuple(n for s in self.layout() if s.stride for n in self._numbers(s))
+
+    def _numbers(self, slot: Slot) -> tuple[int, ...]:
+        """Return the numbers of a field, one or as many as it has."""
+        given = getattr(self, slot.name)
+        return given if slot.n else (given,)
 
     def encode(self) -> bytes:
         """Return the instruction's words; ProgramError when a value does not fit its field."""
         value = self.OPCODE
         for s in self.layout():
-            given = getattr(self, s.name)
-            numbers = given if s.n else (given,)
+            numbers = self._numbers(s)
             if s.n and len(numbers) != s.n:
                 raise ProgramError(f"{self}: {s.name} has {len(numbers)} numbers, expected {s.n}")
             for k, v in enumerate(numbers):
