@@ -22,7 +22,8 @@ from einchip.program import Act
 _HALF = 1 << (ACT_OUT_FRAC - 1)  # sigmoid(0), the table's least value
 _TABLE = sigmoid_table()
 _RISES = [after - before for before, after in itertools.pairwise(_TABLE)]
-_SEGMENT = data.StructLayout(
+#: A row of the table.
+SEGMENT_LAYOUT = data.StructLayout(
     {
         "start": unsigned((max(_TABLE) - _HALF).bit_length()),  # above sigmoid(0)
         "rise": unsigned(max(_RISES).bit_length()),
@@ -66,7 +67,7 @@ class Activation(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.table = table = Memory(
-            shape=_SEGMENT,
+            shape=SEGMENT_LAYOUT,
             depth=SEGMENTS,
             init=[
                 {"start": start - _HALF, "rise": rise, "thrice": 3 * rise}

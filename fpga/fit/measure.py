@@ -10,14 +10,11 @@ version of Yosys, delete the file.)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +26,8 @@ from einchip.fpga import synth
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design, component
 from einchip.fpga.targets.boards import TARGETS
 from einchip.fpga.targets.families import ECP5, Family
-from einchip.fpga.targets.families.family import top_cells
+from einchip.fpga.targets.families.family import cell_counts
+from einchip.fpga.targets.flow import digest
 from einchip.fpga.targets.page import current
 
 #: The measurements.
@@ -60,7 +58,7 @@ class Row:
 
     def counted(self) -> dict[str, int]:
         """Return what the cells take, by kind."""
-        return FAMILIES[self.case.family].count(netlist(self.cells))
+        return FAMILIES[self.case.family].takes(self.cells)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -73,13 +71,6 @@ class Row:
             "hash": self.hash,
             "cells": dict(sorted(self.cells.items())),
         }
-
-
-def netlist(cells: Mapping[str, int]) -> dict[str, Any]:
-    """Return a netlist with that many cells of each type, for `Family.count`."""
-    all_cells = chain.from_iterable(repeat({"type": kind}, n) for kind, n in cells.items())
-    top = {"attributes": {"top": 1}, "cells": dict(enumerate(all_cells))}
-    return {"modules": {synth.TOP: top}}
 
 
 #: Memory of what is measured. More takes more blocks, but hardly more logic, and minutes to map.
@@ -151,7 +142,7 @@ def design_text(case: Case) -> str:
 def row_hash(case: Case, text: str) -> str:
     """Return the hash of what decides a measurement: `design_text`, and synthesis."""
     parts = "\0".join((text, FAMILIES[case.family].synthesis))
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    return digest(parts)
 
 
 def stale(rows: Iterable[Row]) -> list[Case]:
@@ -167,8 +158,7 @@ def synthesise(case: Case, text: str, folder: Path) -> Row:
     synth.run([synth.find(), "-q", "-l", log, "-p", script], folder, result, log)
     mapped = json.loads((folder / result).read_text())
     family.repair(mapped)
-    counted = Counter(cell["type"] for cell in top_cells(mapped).values())
-    cells = {kind: n for kind, n in counted.items() if "$" not in kind}
+    cells = {kind: n for kind, n in cell_counts(mapped).items() if "$" not in kind}
     return Row(case, row_hash(case, text), cells)
 
 

@@ -14,7 +14,7 @@ from einchip.fpga.fit.units import Design
 from einchip.fpga.host_link.framing import PLACE_BITS
 from einchip.fpga.host_link.memory import n_rows, row_bytes
 from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS, Family
-from einchip.hw import activation
+from einchip.hw.activation import SEGMENT_LAYOUT
 from einchip.hw.program_memory import beats_per_word
 from einchip.numeric import SEGMENTS
 from einchip.program import WORD_BITS, Space
@@ -118,7 +118,7 @@ def rams(unit: str, design: Design) -> list[Ram]:
         return [Ram(1, arch.program_words, WORD_BITS, beats_per_word(arch))]
     if unit in ("array", "vector"):
         tables = arch.cols if unit == "array" else 2 * arch.lanes
-        return [Ram(tables, SEGMENTS, activation._SEGMENT.size)]
+        return [Ram(tables, SEGMENTS, SEGMENT_LAYOUT.size)]
     if unit == "memory":
         n_bytes = row_bytes(arch.port_bytes)
         return [Ram(1, n_rows(design.memory_bytes, arch.port_bytes), 8 * n_bytes, n_bytes)]

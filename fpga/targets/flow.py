@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple
 from einchip.arch import Architecture
 from einchip.fpga import synth
 from einchip.fpga.clock import components
+from einchip.fpga.host_link.memory import n_rows
 from einchip.fpga.place import critical_path
 from einchip.fpga.system import System
 from einchip.fpga.targets.boards import BoardTop, Target, TargetError, platform_of
-from einchip.fpga.targets.families.family import KINDS, signals
+from einchip.fpga.targets.families.family import KINDS, Part, signals
 from einchip.hw.generate import module_text
 
 #: Where builds are kept by what goes into them.
@@ -76,8 +77,10 @@ class Built:
 
 def plan(target: Target, arch: Architecture) -> dict[str, str]:
     """Return the files that the tools read, by name. Raises TargetError, ValueError."""
-    if target.memory_bytes % arch.port_bytes:
-        raise TargetError(f"{target.name}: memory: found no whole beats of {arch.port_bytes} bytes")
+    try:
+        n_rows(target.memory_bytes, arch.port_bytes)
+    except ValueError as error:
+        raise TargetError(f"{target.name}: memory: {error}") from error
     platform = platform_of(target)
     made = platform.build(BoardTop(target, arch), name=synth.TOP, do_build=False)
     found = {}
@@ -117,7 +120,7 @@ def design_hash(files: Mapping[str, str], target: Target) -> str:
     parts = [f"{name}\n{files[name]}" for name in sorted(files)]
     parts += [repr(command) for command in commands(target).values()]
     parts += [f"{k} {v}" for k, v in versions(target).items()]
-    return _hash("\0".join(parts))
+    return digest("\0".join(parts))
 
 
 def verilog(target: Target, arch: Architecture) -> str:
@@ -127,7 +130,7 @@ def verilog(target: Target, arch: Architecture) -> str:
 
 def rtl_hash(target: Target, arch: Architecture) -> str:
     """Return the hash of the system of a board, which no tool but Amaranth changes."""
-    return _hash(verilog(target, arch))
+    return digest(verilog(target, arch))
 
 
 def versions(target: Target) -> dict[str, str]:
@@ -169,7 +172,7 @@ def build(
             target=target.name,
             arch=arch.name,
             config_hash=f"{arch.config_hash:#010x}",
-            rtl_hash=_hash(text),
+            rtl_hash=digest(text),
             design_hash=key,
             clock_mhz=target.clock_hz / 1e6,
             tools=versions(target),
@@ -195,14 +198,17 @@ def read(path: Path) -> Built:
     return Built(**data | {"path": tuple(data["path"])})
 
 
+def amounts(used: Mapping[str, int], part: Part, kinds: Iterable[str]) -> str:
+    """Return how much of some kinds is used, of how much a part has."""
+    return ", ".join(f"{used[kind]:,} {NAMES[kind]} of {part.has[kind]:,}" for kind in kinds)
+
+
 def check(target: Target, arch: Architecture, counted: Mapping[str, int]) -> None:
     """Check that a mapped design, of which each kind is counted, fits. Raises DoesNotFitError."""
-    has = target.part.has
-    if over := [kind for kind in KINDS if counted[kind] > has[kind]]:
-        found = ", ".join(f"{counted[kind]:,} {NAMES[kind]} of {has[kind]:,}" for kind in over)
+    if over := [kind for kind in KINDS if counted[kind] > target.part.has[kind]]:
         raise DoesNotFitError(
-            f"{target.name}: found {found} in {arch.name}, expected no more than "
-            f"{target.part.name} has; choose a smaller machine (--arch, --set)"
+            f"{target.name}: found {amounts(counted, target.part, over)} in {arch.name}, expected "
+            f"no more than {target.part.name} has; choose a smaller machine (--arch, --set)"
         )
 
 
@@ -250,5 +256,6 @@ def _run(
     }
 
 
-def _hash(text: str) -> str:
+def digest(text: str) -> str:
+    """Return 64 bits that tell one text from another, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from typing import Final
 
 from einchip.arch import PRESETS
 from einchip.fpga.targets.boards import TARGETS, Target
+from einchip.fpga.targets.families import KINDS
 from einchip.fpga.targets.flow import Built, DoesNotFitError, build, read, rtl_hash
 
 #: The committed reports.
@@ -66,12 +67,11 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
     yield f"| {' | '.join(_COLUMNS)} |"
     yield "|" + "---|" * len(_COLUMNS)
     for name, target in TARGETS.items():
-        kinds = ("lut", "ff", "dsp", "block_ram")
         front = f"| {name} | {target.title} | {target.family.title} | {target.arch}"
         front += f" | {target.memory_bytes >> 10} KiB"
         clock = f"{target.clock_hz / 1e6:g} MHz"
         if built := results.get(name):
-            pairs = (built.resources[kind] for kind in kinds)
+            pairs = (built.resources[kind] for kind in KINDS)
             cells = [f"{used:,} of {there:,}" for used, there in pairs]
             tools = ", ".join(
                 f"{k} {v}" for k, v in built.tools.items() if not k.startswith("amaranth")
@@ -79,7 +79,7 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
             stale = "" if built.rtl_hash == hashes[name] else ", **stale: of an earlier RTL**"
             reached = f"{built.reached_mhz:g} MHz"
         else:
-            cells, tools, stale, reached = [""] * len(kinds), "not built", "", ""
+            cells, tools, stale, reached = [""] * len(KINDS), "not built", "", ""
         link = f"{target.baud:,} baud"
         yield f"{front} | {clock} | {reached} | {' | '.join(cells)} | {link} | {tools}{stale} |"
 

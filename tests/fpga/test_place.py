@@ -7,19 +7,9 @@ from typing import Any
 import pytest
 from amaranth.sim import Simulator
 
-from einchip.fpga import synth
 from einchip.fpga.place import PROGRAMS, Wrapped, critical_path, place
-from einchip.fpga.synth import SynthesisError
+from tests.fpga.needs import is_there, needs_yosys
 from tests.fpga.test_synth import MultiplyRegister
-
-
-def has_tools() -> bool:
-    try:
-        synth.find()
-        synth.find(PROGRAMS)
-    except SynthesisError:
-        return False
-    return True
 
 
 def test_every_input_is_shifted_in_and_every_output_seen() -> None:
@@ -70,7 +60,8 @@ def test_the_longest_path_between_registers_is_the_critical_one() -> None:
     assert critical_path(report) == ("c", "d", "e")
 
 
-@pytest.mark.skipif(not has_tools(), reason="needs Yosys and nextpnr for ECP5: einchip[fpga]")
+@pytest.mark.skipif(not is_there(PROGRAMS), reason="needs nextpnr for ECP5: einchip[fpga]")
+@needs_yosys
 @pytest.mark.nightly
 def test_a_multiplier_is_placed_and_timed(tmp_path: Path) -> None:
     found = place(MultiplyRegister(8), tmp_path)

@@ -11,16 +11,9 @@ from amaranth.lib.wiring import In, Out
 
 from einchip.fpga import synth
 from einchip.fpga.synth import Family, SynthesisError, count, synthesise
+from tests.fpga.needs import needs_yosys
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
-
-
-def has_yosys() -> bool:
-    try:
-        synth.find()
-    except SynthesisError:
-        return False
-    return True
 
 
 class MultiplyRegister(wiring.Component):
@@ -55,7 +48,7 @@ def put_program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(synth, "find", lambda: str(path))
 
 
-@pytest.mark.skipif(not has_yosys(), reason="needs Yosys: einchip[fpga]")
+@needs_yosys
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_multiplier_takes_one_dsp_and_its_registers(family: Family, tmp_path: Path) -> None:
     found = synthesise(MultiplyRegister(8), family, tmp_path)

@@ -20,8 +20,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from einchip.arch import PRESETS, Architecture
-from einchip.fpga import synth
-from einchip.fpga.synth import Resources, SynthesisError
+from einchip.fpga.synth import Resources
 from einchip.fpga.vivado import BOARDS, Board, VivadoError, boards, estimate, project, wrapper
 from einchip.fpga.vivado import __main__ as command_line
 from einchip.fpga.vivado.estimates import MARK, Estimate
@@ -29,6 +28,7 @@ from einchip.hw import generate
 from einchip.registers import ADDRESS_BITS
 from einchip.verify import verilator
 from einchip.verify.ports import read_ports
+from tests.fpga.needs import needs_yosys
 
 NANO = PRESETS["nano"]
 COMMANDS = Path(__file__).parent / "vivado_commands.tcl"
@@ -810,15 +810,7 @@ def test_figures_of_yosys_say_what_they_are() -> None:
     assert "(mapped to Xilinx 7, xck26-sfvc784-2LV-c has other cells)" in other
 
 
-def has_yosys() -> bool:
-    try:
-        synth.find()
-    except SynthesisError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not has_yosys(), reason="needs Yosys: einchip[fpga]")
+@needs_yosys
 @pytest.mark.nightly
 def test_nano_is_estimated_as_the_page_says(tmp_path: Path) -> None:
     found: Estimate = estimate(NANO, BOARDS["pynq-z2"], tmp_path)

@@ -55,8 +55,11 @@ class Family:
 
     def count(self, netlist: Mapping[str, Any]) -> dict[str, int]:
         """Return what the cells of a flat netlist of Yosys take, by kind, at least."""
-        found = Counter(cell["type"] for cell in top_cells(netlist).values())
-        return {kind: _sum(self.cells[kind], found) for kind in KINDS}
+        return self.takes(cell_counts(netlist))
+
+    def takes(self, cells: Mapping[str, int]) -> dict[str, int]:
+        """Return what so many cells of each type take, by kind."""
+        return {kind: _sum(self.cells[kind], cells) for kind in KINDS}
 
     def resources(
         self, report: Mapping[str, Any], counted: Mapping[str, int], part: Part
@@ -93,11 +96,16 @@ def unchanged(netlist: dict[str, Any]) -> None:
 
 def signals(netlist: Mapping[str, Any], path: Iterable[str]) -> list[str]:
     """Return the signals that cells are named after, without the types that Yosys adds to them."""
-    types = {cell["type"] for cell in top_cells(netlist).values()}
+    types = cell_counts(netlist)
     if not types:
         return list(path)
     added = "|".join(map(re.escape, sorted(types, key=len, reverse=True)))
     return [re.split(rf"_(?:{added})(?:_|$)", cell)[0] for cell in path]
+
+
+def cell_counts(netlist: Mapping[str, Any]) -> Counter[str]:
+    """Return how many cells of each type the top module of Yosys' netlist has."""
+    return Counter(cell["type"] for cell in top_cells(netlist).values())
 
 
 def top_cells(netlist: Mapping[str, Any]) -> Any:

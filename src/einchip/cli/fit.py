@@ -72,10 +72,9 @@ def timed(model: Path, machine: Architecture, board: Target, data: Path | None) 
 def refusal(model: Model, board: Target, estimate: Estimate) -> str:
     """Return what is lacking, and the smallest change that fits."""
     from einchip.fpga.fit.search import change, differences
-    from einchip.fpga.targets.flow import NAMES
+    from einchip.fpga.targets.flow import amounts
 
-    used, has = estimate.used, estimate.part.has
-    over = ", ".join(f"{used[k]:,} {NAMES[k]} of {has[k]:,}" for k in estimate.lacking)
+    over = amounts(estimate.used, estimate.part, estimate.lacking)
     most = ", ".join(f"{estimate.allowed(k):,}" for k in estimate.lacking)
     smaller = change(model, estimate)
     arch = estimate.design.arch

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from einchip.arch import PRESETS, ArchError
+from einchip.arch import PRESETS, ArchError, Architecture
 from einchip.fpga.fit.model import LIMITS, committed
 from einchip.fpga.fit.search import (
     DROPPED,
@@ -17,19 +17,19 @@ from einchip.fpga.fit.search import (
 )
 from einchip.fpga.fit.units import Design
 from einchip.fpga.targets.boards import TARGETS
-from einchip.fpga.targets.families import KINDS, LFE5U_25F, LFE5U_85F, UP5K
+from einchip.fpga.targets.families import KINDS, LFE5U_25F, LFE5U_85F, UP5K, Part
 
 MODEL = committed()
 PARTS = (LFE5U_25F, LFE5U_85F)
 MEMORY = 1 << 15
 
 
-def fits(arch: object, part: object, memory_bytes: int = MEMORY) -> bool:
-    return not MODEL.estimate(Design(arch, memory_bytes), part).lacking  # type: ignore[arg-type]
+def fits(arch: Architecture, part: Part, memory_bytes: int = MEMORY) -> bool:
+    return not MODEL.estimate(Design(arch, memory_bytes), part).lacking
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda p: p.name)
-def test_a_machine_that_fits_still_fits_with_less_of_anything(part: object) -> None:
+def test_a_machine_that_fits_still_fits_with_less_of_anything(part: Part) -> None:
     n = 0
     for arch in family():
         for name in (*HALVED, *DROPPED):
@@ -37,10 +37,7 @@ def test_a_machine_that_fits_still_fits_with_less_of_anything(part: object) -> N
                 smaller = arch.override(**{name: getattr(arch, name) // 2})
             except ArchError:
                 continue
-            before, after = (
-                MODEL.estimate(Design(a, MEMORY), part).used  # type: ignore[arg-type]
-                for a in (arch, smaller)
-            )
+            before, after = (MODEL.estimate(Design(a, MEMORY), part).used for a in (arch, smaller))
             assert all(after[kind] <= before[kind] for kind in KINDS), (arch, name)
             n += 1
     assert n > len(family())

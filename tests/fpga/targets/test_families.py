@@ -23,6 +23,7 @@ from einchip.fpga.targets.families import (
 )
 from einchip.fpga.targets.families.family import signals
 from einchip.fpga.targets.families.nexus import SYNTHESIS, without_tied_carries
+from tests.fpga.needs import needs_yosys
 from tests.fpga.targets.tools import netlist_of
 
 REPORTS = Path(__file__).parent / "reports"
@@ -122,15 +123,13 @@ endmodule
 """
 
 
+@needs_yosys
 def test_a_register_of_two_multipliers_and_an_output_stays_on_nexus(tmp_path: Path) -> None:
     """`synth_nexus` alone moves it into both multipliers, and the output is left without."""
-    try:
-        yosys = synth.find()
-    except synth.SynthesisError:
-        pytest.skip("needs Yosys: einchip[fpga]")
     (tmp_path / "top.v").write_text(SHARED)
     script = f"read_verilog top.v; {SYNTHESIS}; write_json top.json"
-    subprocess.run([yosys, "-q", "-p", script], cwd=tmp_path, check=True, capture_output=True)
+    command = [synth.find(), "-q", "-p", script]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     netlist = json.loads((tmp_path / "top.json").read_text())
     counted = LIFCL_40.family.count(netlist)
     assert (counted["ff"], counted["dsp"]) == (8 + 2 * 16, 2)
