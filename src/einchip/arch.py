@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from einchip.files import YamlError, read_yaml
+from einchip.files import YamlError, read_marked
+from einchip.mistakes import did_you_mean, first_mistake
 
 #: Elements of a scratchpad that an instruction can address.
 ADDRESSABLE: Final = 1 << 20
@@ -60,6 +61,10 @@ STORE_BEATS: Final = 8
 PORT_SPACES: Final = (0, 1, 0, 1)
 #: The read ports of the windows of X and of Y.
 WINDOW_PORTS: Final = (2, 3)
+
+
+#: Where fields are from, or what says it of the field that keys and numbers lead to.
+Source = str | Callable[[tuple[str | int, ...]], str]
 
 
 class ArchError(ValueError):
@@ -280,7 +285,7 @@ class Architecture(BaseModel):
         text = json.dumps(self.model_dump(exclude={"name"}), sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
-    def override(self, source: str = "override", /, **fields: object) -> Architecture:
+    def override(self, source: Source = "override", /, **fields: object) -> Architecture:
         """Return a copy with some fields changed, validated anew.
 
         Raises ArchError when a field is unknown or the result cannot be built.
@@ -297,20 +302,14 @@ class Architecture(BaseModel):
         return _build({**base, **fields}, source)
 
 
-def _build(fields: Mapping[str, object], source: str) -> Architecture:
+def _build(fields: Mapping[str, object], source: Source) -> Architecture:
+    """Validate fields. Raises ArchError."""
     try:
         return Architecture.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = str(first["msg"]).removeprefix("Value error, ")
-        if where:
-            found = f"found {reprlib.repr(first['input'])}, " if first["type"] != "missing" else ""
-            what = f"{where}: {found}{what[0].lower()}{what[1:]}"
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(Architecture.model_fields)
-                what = f"{where}: unknown field, expected one of {known}"
-        raise ArchError(f"{source}: {what}") from None
+        loc, what = first_mistake(error, Architecture)
+        place = source if isinstance(source, str) else source(loc)
+        raise ArchError(f"{place}: {what}") from None
 
 
 PRESETS: Final[dict[str, Architecture]] = {
@@ -366,27 +365,35 @@ def load(text: str, overrides: Mapping[str, object] | None = None) -> Architectu
     if text in PRESETS:
         machine = PRESETS[text]
     elif Path(text).suffix in (".yaml", ".yml"):
-        try:
-            fields = read_yaml(Path(text))
-        except OSError as error:
-            raise ArchError(f"{text}: cannot read the file: {error.strerror}") from None
-        except YamlError as error:
-            raise ArchError(f"{text}: not a YAML file: {error}") from None
-        if not isinstance(fields, dict):
-            raise ArchError(f"{text}: found {type(fields).__name__}, expected a mapping of fields")
-        if not all(isinstance(key, str) for key in fields):
-            raise ArchError(f"{text}: found a field that is no text, expected names of fields")
-        preset = fields.pop("preset", None)
-        if preset is not None and preset not in list(PRESETS):
-            found = reprlib.repr(preset)
-            raise ArchError(f"{text}: preset: found {found}, expected one of {', '.join(PRESETS)}")
-        if preset:
-            fields.setdefault("name", f"{preset}*")
-            machine = PRESETS[preset].override(text, **fields)
-        else:
-            machine = _build({"name": Path(text).stem, **fields}, text)
+        machine = _read(Path(text))
     else:
         raise ArchError(
             f"--arch: found {text!r}, expected one of {', '.join(PRESETS)} or a .yaml file"
+            f"{did_you_mean(text, PRESETS)}"
         )
     return machine.override("--set", **overrides) if overrides else machine
+
+
+def _read(path: Path) -> Architecture:
+    """Return the architecture of a YAML file. Raises ArchError."""
+    try:
+        file = read_marked(path)
+    except OSError as error:
+        raise ArchError(f"{path}: cannot read the file: {error.strerror}") from None
+    except YamlError as error:
+        raise ArchError(f"{error.place(path)}: not a YAML file: found {error.found}") from None
+    if not isinstance(file.value, dict):
+        found = type(file.value).__name__
+        raise ArchError(f"{path}: found {found}, expected a mapping of fields")
+    fields = dict(file.value)
+    if not all(isinstance(key, str) for key in fields):
+        raise ArchError(f"{path}: found a field that is no text, expected names of fields")
+    preset = fields.pop("preset", None)
+    if preset is None:
+        return _build({"name": path.stem, **fields}, file.place)
+    if preset not in list(PRESETS):
+        raise ArchError(
+            f"{file.place(('preset',))}: preset: found {reprlib.repr(preset)}, expected one of "
+            f"{', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}"
+        )
+    return PRESETS[preset].override(file.place, **{"name": f"{preset}*", **fields})

@@ -1,10 +1,15 @@
-"""Files that are whole or not there: written beside their place, then renamed. YAML, bounded."""
+"""Files that are whole or not there: written beside their place, then renamed.
+
+YAML, bounded, with the line of every value.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,50 +21,105 @@ MAX_YAML_VALUES: Final = 1 << 19
 
 
 class YamlError(ValueError):
-    """YAML that cannot be used: `where` in the file ("file" or "line 3"), and what was `found`."""
+    """YAML that cannot be used: what was `found`, and in which `line` (from 1) if one can be told.
 
-    def __init__(self, where: str, found: str) -> None:
-        super().__init__(f"{where}: found {' '.join(found.split())}")
-        self.where = where
-        self.found = found
+    The message is both, without the name of the file, which `place` puts before the line.
+    """
+
+    def __init__(self, line: int | None, found: str) -> None:
+        self.line = line
+        self.found = " ".join(found.split())
+        super().__init__(f"{'file' if line is None else f'line {line}'}: found {self.found}")
+
+    def place(self, path: object) -> str:
+        """Return FILE:LINE, or FILE where no line can be told."""
+        return place(path, self.line)
 
 
-def read_yaml(path: Path) -> object:
-    """Return what a YAML file says; no more of it is read than is allowed.
+def place(path: object, line: int | None) -> str:
+    """Return FILE:LINE, as editors and compilers write it, or FILE where there is no line."""
+    return str(path) if line is None else f"{path}:{line}"
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What a YAML file says, and where in it."""
+
+    path: object
+    value: object
+    _root: yaml.Node | None
+
+    def place(self, loc: Sequence[str | int] = ()) -> str:
+        """Return FILE:LINE of the value to which keys and numbers lead; of a key, where it stands.
+
+        Parts that are not in the file (a missing field, the tag of a union, as in the `loc` of an
+        error of pydantic) are passed over; the whole file has no line.
+        """
+        node, line = self._root, None
+        for part in loc:
+            found = _child(node, part)
+            if found is not None:
+                mark, node = found
+                line = mark.start_mark.line + 1
+        return place(self.path, line)
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Return where an entry of a mapping or list begins, and its value."""
+    if isinstance(node, yaml.MappingNode):
+        return next((pair for pair in node.value if pair[0].value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def read_marked(path: Path) -> Marked:
+    """Return what a YAML file says and where; no more of it is read than is allowed.
 
     Raises OSError, YamlError.
     """
     with Path(path).open("rb") as file:
         data = file.read(MAX_YAML_BYTES + 1)
     if len(data) > MAX_YAML_BYTES:
-        raise YamlError("file", f"more than {MAX_YAML_BYTES} bytes")
-    return parse_yaml(data)
+        raise YamlError(None, f"more than {MAX_YAML_BYTES} bytes")
+    return parse_marked(data, path)
+
+
+def read_yaml(path: Path) -> object:
+    """Return what a YAML file says. Raises OSError, YamlError."""
+    return read_marked(path).value
 
 
 def parse_yaml(data: bytes | str) -> object:
-    """Return what YAML text says. Raises YamlError.
+    """Return what YAML text says. Raises YamlError."""
+    return parse_marked(data, "text").value
+
+
+def parse_marked(data: bytes | str, path: object) -> Marked:
+    """Return what YAML text says and where; `path` is what places are named after.
 
     Only plain values: no tag makes an object. A key given twice is an error, and so are aliases
     that, written out, would be more than `MAX_YAML_VALUES` values, or would never end.
+    Raises YamlError.
     """
     try:
         loader = _Loader(data.decode() if isinstance(data, bytes) else data)
         try:
             root = loader.get_single_node()
             if root is None:
-                return None
+                return Marked(path, None, None)
             _expanded(root, {})
-            return loader.construct_document(root)
+            return Marked(path, loader.construct_document(root), root)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = "file" if mark is None else f"line {mark.line + 1}"
-        raise YamlError(where, error.problem or "a syntax error") from None
+        line = None if mark is None else mark.line + 1
+        raise YamlError(line, error.problem or "a syntax error") from None
     except YamlError:
         raise
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise YamlError("file", str(error) or type(error).__name__) from None
+        raise YamlError(None, str(error) or type(error).__name__) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,8 +156,8 @@ def _expanded(node: yaml.Node, sizes: dict[int, int]) -> int:
     return found
 
 
-def _line(node: yaml.Node) -> str:
-    return f"line {node.start_mark.line + 1}"
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
 def check_writable(path: Path) -> None:

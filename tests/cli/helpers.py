@@ -24,9 +24,12 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def run(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> Any:
-    """Run the command line as a process of its own."""
-    command = [sys.executable, "-m", "einchip.cli", *map(str, arguments)]
+def run(
+    *arguments: object, cwd: Path, env: dict[str, str] | None = None, module: bool = True
+) -> Any:
+    """Run the command line, or, without `module`, Python, as a process of its own."""
+    start = ["-m", "einchip.cli"] if module else []
+    command = [sys.executable, *start, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 

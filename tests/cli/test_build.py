@@ -34,6 +34,14 @@ def test_a_board_gets_its_bitstream_and_a_report(monkeypatch: pytest.MonkeyPatch
     assert Path("out/top.bit").exists()
 
 
+def test_another_link_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address is that of the highest frequency: an eighth of 25 MHz."""
+    fake_tools(monkeypatch, 55.5)
+    out = succeeded(invoke("build", "-t", "ulx3s", "-o", "out", "--link", "spi"))
+    assert "spi:/dev/spidevB.C@3125000" in out
+    assert json.loads(Path("out/report.json").read_text())["link"] == "spi"
+
+
 def test_another_machine_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_tools(monkeypatch, 55.5)
     succeeded(invoke("build", "-t", "ulx3s", "-o", "out", "--arch", "small", "--set", "rows=4"))
@@ -47,6 +55,7 @@ def test_another_machine_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--target", "ulx3", "-o", "out"), "did you mean ulx3s?"),
         (("--target", "ulx3s", "-o", "data.npz"), "found a file, expected a folder"),
         (("--target", "ulx3s", "-o", "out", "--arch", "smal"), "smal"),
+        (("--target", "ulx3s", "-o", "out", "--link", "usb"), "expected uart or spi"),
         (("none.safetensors", "--target", "ulx3s", "-o", "out"), "none.safetensors"),
     ],
 )

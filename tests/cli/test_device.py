@@ -150,8 +150,9 @@ def test_address_of_no_device_is_refused_before_anything_is_read(here: Path) -> 
     assert line.endswith("did you mean simulator?")
 
 
-def test_port_that_is_not_there(here: Path) -> None:
-    given = ("model.safetensors", "--arch", "nano", "--device", "serial:/dev/no-such-port")
+@pytest.mark.parametrize("kind", ["serial", "spi"])
+def test_port_that_is_not_there(here: Path, kind: str) -> None:
+    given = ("model.safetensors", "--arch", "nano", "--device", f"{kind}:/dev/no-such-port")
     assert refused(here, "run", *given).startswith("/dev/no-such-port: ")
 
 

@@ -1,5 +1,6 @@
-"""Every command in the pages, run as it stands; the oracle is its exit status.
+"""Every command and Python block in the pages, run as it stands, in order, page by page.
 
+The oracles: exit status, no exception, and what a ```text block behind a command says it prints.
 Files that the pages name are small stand-ins here, so that each command takes a second or two; so
 are the tools that make bitstreams.
 """
@@ -20,6 +21,8 @@ from einchip import workloads
 from einchip.cli import app
 from einchip.verify.machine import RtlMachine
 from tests.cli.helpers import ROOT, invoke, put_data, put_model, succeeded
+from tests.docs.outputs import TRAINED, prints
+from tests.docs.pages import blocks, of_kind
 from tests.fpga.targets.tools import fake_tools
 
 PAGES: Final = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/*.md")]
@@ -39,18 +42,37 @@ MEANT: Final = {
 #: Options of other programs that the pages name.
 OTHER_OPTIONS: Final = {
     "--no-deps", "--nightly", "--validate", "--fold", "--router", "--timing-allow-fail",
-    "--frequency-mhz",
+    "--frequency-mhz", "--package", "--speed",
 }  # fmt: skip
 N_CHANNELS, N_UNITS, N_CLASSES = 6, 16, 3
 
 
+#: Pages whose Python runs elsewhere, with files and oracles of its own.
+ELSEWHERE: Final = {
+    "api.md", "data.md", "model-file.md", "compress.md", "howto-board.md", "howto-format.md",
+    "howto-instruction.md",
+}  # fmt: skip
+
+
 def commands(page: Path) -> list[str]:
     """Return the commands of einchip on a page, without what is remarked behind them."""
-    found = re.findall(r"^    (einchip [a-z].*)$", page.read_text(), re.M)
-    return [re.sub(r" +#.*", "", line) for line in found]
+    return of_kind(page, "einchip")
 
 
-WITH_COMMANDS: Final = [page for page in PAGES if commands(page)]
+def runnable(page: Path) -> bool:
+    """Tell whether something on a page runs here."""
+    python = page.name not in ELSEWHERE
+    return any(b.kind == "einchip" or (b.kind == "python" and python) for b in blocks(page))
+
+
+def meant(command: str) -> list[str]:
+    """Return the arguments with which a command is run here."""
+    for text, given in MEANT.items():
+        command = command.replace(text, given)
+    return shlex.split(command)[1:]
+
+
+WITH_RUNS: Final = [page for page in PAGES if runnable(page)]
 
 
 def put_onnx(path: Path) -> None:
@@ -83,6 +105,9 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native_cache: Pat
     np.savez(tmp_path / "TENSORS.npz", *(rng.standard_normal(s) for s in shapes))
     entry = "- {name: a, format: mpo, in_modes: [4, 4], out_modes: [4, 4], ranks: [1, 2, 1]}\n"
     (tmp_path / "FILE.yaml").write_text(entry)
+    (tmp_path / "examples" / "explore").mkdir()
+    space = "base: nano\nparameters:\n  x_depth: [1024, 2048]\n"
+    (tmp_path / "examples" / "explore" / "space.yaml").write_text(space)
     few = workloads.published()[-1:]
     monkeypatch.setattr(workloads, "published", lambda: few)
     fake_tools(monkeypatch, 99.0)
@@ -91,14 +116,27 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native_cache: Pat
 
 
 @pytest.mark.usefixtures("stand_ins")
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_commands_of_a_page_run_one_after_the_other(page: Path) -> None:
+@pytest.mark.parametrize("page", WITH_RUNS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_a_page_runs_runs_one_after_the_other(
+    page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for library in ("tensorly", "tensap", "torch"):
         pytest.importorskip(library)
-    for line in commands(page):
-        for text, meant in MEANT.items():
-            line = line.replace(text, meant)
-        succeeded(invoke(*shlex.split(line)[1:]))
+    names: dict[str, object] = {"__name__": page.name}
+    printed: str | None = None  # of the last block; None: it runs elsewhere
+    for block in blocks(page):
+        if block.title and block.kind != "diff":
+            Path(block.title).write_text(block.text)
+        if block.kind == "text" and printed is not None:
+            tolerance = TRAINED if page.name == "tutorial.md" else 0
+            prints(block.text, printed, f"{page.name}:{block.line}", tolerance)
+        elif block.kind == "einchip":
+            printed = succeeded(invoke(*meant(block.text)))
+        elif block.kind == "python" and page.name in ELSEWHERE:
+            printed = None
+        elif block.kind == "python":
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)
+            printed = capsys.readouterr().out
 
 
 def test_every_command_is_on_a_page() -> None:
@@ -107,8 +145,10 @@ def test_every_command_is_on_a_page() -> None:
 
 
 def test_every_option_that_a_page_names_exists() -> None:
-    verbs = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
-    options = {option for verb in verbs for parameter in verb.params for option in parameter.opts}
+    group = typer.main.get_command(app)
+    commands = [group, *group.commands.values()]  # type: ignore[attr-defined]
+    parameters = [parameter for verb in commands for parameter in verb.params]
+    options = {"--help", *(o for p in parameters for o in (*p.opts, *p.secondary_opts))}
     for page in PAGES:
         named = set(re.findall(r"(?<![-\w])--[a-z][-a-z]*", page.read_text()))
         assert named <= options | OTHER_OPTIONS, page.name

@@ -15,10 +15,14 @@ VERBS: Final = (
     "run",
     "compile",
     "simulate",
+    "report",
     "verify",
+    "trace",
     "generate",
     "build",
+    "vivado",
     "fit",
+    "explore",
     "quantise",
     "workloads",
     "bench",
@@ -27,6 +31,8 @@ VERBS: Final = (
     "compare",
     "convert",
     "compress",
+    "schema",
+    "example",
     "doctor",
 )
 

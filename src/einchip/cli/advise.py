@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +14,7 @@ from einchip.cli.common import (
     Json,
     Objective,
     Overrides,
+    Workloads,
     architecture,
     command,
     console,
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
 @command
 def advise(
     names: Annotated[
-        list[str] | None, typer.Argument(help="words in the names of workloads; all, without")
+        list[str] | None, typer.Argument(metavar="WORD", help="in names of workloads; else all")
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="inputs that are applied at once")] = 1,
+    file: Workloads = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="inputs at once")] = 1,
     arch: Arch = "base",
     overrides: Overrides = None,
     objective: Objective = "cycles",
@@ -46,7 +44,13 @@ def advise(
     budget: Budget = 10.0,
     json_file: Json = None,
 ) -> None:
-    """Compressed, merged, dense or rebuilt: what each costs, and which one to take."""
+    """Which form of a matrix to take: compressed, merged, dense or rebuilt.
+
+    Examples
+    --------
+    einchip advise --batch 16
+    einchip advise --file FILE.yaml --arch nano --objective energy
+    """
     from einchip.mapper.advice import advise as compare
     from einchip.network import NetworkError
     from einchip.workloads import Refused, network_of, published, read
@@ -63,7 +67,7 @@ def advise(
     found = []
     for matrix in matrices:
         if isinstance(matrix, Refused):
-            fail(f"{matrix.name}: {matrix.error}")
+            fail(matrix.message)
         try:
             with console.status("searching contraction trees"):
                 advice = compare(network_of(matrix.spec), machine, "x", batch, aim, table, budget)

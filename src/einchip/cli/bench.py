@@ -7,20 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from einchip.cli import complete
 from einchip.cli.common import (
     FAILED,
+    MACHINE,
+    OUTPUT,
+    STDOUT,
     Arch,
     Overrides,
+    Workloads,
     architecture,
     command,
-    console,
     fail,
+    figures_alone,
     named_bar,
     require_writable,
+    wide,
     write,
     write_json,
 )
@@ -77,44 +82,57 @@ def show(run: dict[str, Any]) -> None:
         if "error" not in row:
             grid.add_row(Text(row["name"]), *numbers(row))
     grid.caption = summary(run["summary"])
-    Console(width=max(console.width, TABLE_WIDTH)).print(grid)
+    wide(TABLE_WIDTH).print(grid)
 
 
 @command
 def bench(
-    file: Annotated[
-        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
-    ] = None,
+    file: Workloads = None,
     arch: Arch = "base",
     fold: Annotated[
-        str | None, typer.Option(help="ip, op, hybrid or flex, in place of the architecture's")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="ip, op, hybrid or flex",
+            autocompletion=complete.names(complete.folds),
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            min=1, max=MAX_BATCH, help="inputs side by side, 1 if not said; may be repeated"
-        ),
+        typer.Option(min=1, max=MAX_BATCH, metavar="N", help="inputs side by side; repeatable"),
     ] = None,
     port: Annotated[
         list[int] | None,
-        typer.Option(help="bytes a cycle at the port, in place of the architecture's; repeatable"),
+        typer.Option(metavar="N", help="bytes a cycle; repeatable", rich_help_panel=MACHINE),
     ] = None,
     overrides: Overrides = None,
-    cold: Annotated[bool, typer.Option(help="measure one batch alone, too")] = True,
+    cold: Annotated[bool, typer.Option(help="one batch alone, too")] = True,
     layers: Annotated[
-        bool, typer.Option("--layers", help="measure whole recurrent layers, too, per time step")
+        bool, typer.Option("--layers", help="whole recurrent layers, too, a time step")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=64, help="processes [default: one a core]")
+        int | None, typer.Option(min=1, max=64, metavar="N", help="processes, else one a core")
     ] = None,
     json_file: Annotated[
-        Path, typer.Option("--json", help="where to write the figures; a table comes beside it")
+        Path,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="figures, a table beside them; - for standard output",
+            callback=figures_alone,
+            rich_help_panel=OUTPUT,
+        ),
     ] = RESULTS,
 ) -> None:
-    """Cycles of compressed matrices in a stream against their roofline, by cause.
+    """Cycles of compressed matrices against their roofline: in a stream, by cause.
 
     Writes the figures as JSON and a table in Markdown beside them. The exit status is 1 where an
     entry was refused.
+
+    Examples
+    --------
+    einchip bench --file FILE.yaml --arch nano --json results.json
     """
     from einchip.workloads import published, read
     from einchip.workloads.bench import StreamFigures, Summary, with_port
@@ -122,7 +140,7 @@ def bench(
     from einchip.workloads.catalogue import Refused
 
     machine = architecture(arch, [*(overrides or []), *([f"fold={fold}"] if fold else [])])
-    table_file = json_file.with_suffix(".md")
+    table_file = None if json_file == STDOUT else json_file.with_suffix(".md")
     machines = [with_port(machine, width) for width in port or [machine.port_bytes]]
     make_folder(json_file.parent)
     require_writable(json_file)
@@ -149,9 +167,10 @@ def bench(
     results = {"architecture": machine.model_dump(), "runs": runs}
     if runs:
         write_json(json_file, results)
-        write(table_file, page(results))
+        if table_file is not None:
+            write(table_file, page(results))
     *first, last = refused.values() if refused else (None,)
     for row in first:
-        typer.echo(f"{row.name}: {row.error}", err=True)
+        typer.echo(row.message, err=True)
     if last:
-        fail(f"{last.name}: {last.error}", FAILED)
+        fail(last.message, FAILED)

@@ -10,13 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from einchip.cli.common import (
+    BoardArch,
     Data,
+    Json,
+    OutputFolder,
     Overrides,
+    TargetName,
     architecture,
     command,
     console,
     fail,
+    require_writable,
     say,
+    write_json,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +56,7 @@ def summary(built: Built, title: str) -> Table:
     """Return a report as a table."""
     table = Table("", title, title=None)
     table.add_row("machine", f"{built.arch}, configuration {built.config_hash}")
+    table.add_row("link", built.link)
     table.add_row("clock", f"{built.clock_mhz:g} MHz, reached {built.reached_mhz:g} MHz")
     for kind, (used, there) in built.resources.items():
         table.add_row(kind, f"{used:,} of {there:,} ({used / there:.0%})")
@@ -62,23 +69,33 @@ def summary(built: Built, title: str) -> Table:
 
 @command
 def build(
-    target: Annotated[str, typer.Option("--target", "-t", help="the board, such as ulx3s")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="the folder")],
+    target: TargetName,
+    output: OutputFolder,
     model: Annotated[
         Path | None,
-        typer.Argument(help="a model, or a folder of them: checked to fit the board's memory"),
+        typer.Argument(metavar="MODEL", help="one, or a folder of them: must fit the memory"),
     ] = None,
-    arch: Annotated[
-        str | None, typer.Option(help="another machine than the board's own: preset or file")
-    ] = None,
+    arch: BoardArch = None,
+    link: Annotated[
+        str, typer.Option(metavar="NAME", help="how the host reaches it: uart or spi")
+    ] = "uart",
     overrides: Overrides = None,
     data: Data = None,
+    json_file: Json = None,
 ) -> None:
-    """Make the bitstream of a board, with its report: `run --device` then finds it there."""
+    """Make the bitstream of a board, with its report.
+
+    `einchip run --device` then finds it there.
+
+    Examples
+    --------
+    einchip build --target ulx3s -o build/ulx3s
+    """
     from einchip.fpga import targets
 
-    board = targets.find(target)
+    board = targets.find(target).with_link(link)
     machine = architecture(arch or board.arch, overrides)
+    require_writable(json_file)
     if output.exists() and not output.is_dir():
         fail(f"{output}: found a file, expected a folder; choose another name")
     if model is not None:
@@ -88,4 +105,6 @@ def build(
             board, machine, output, progress=lambda what: status.update(escape(what))
         )
     console.print(summary(built, board.title))
-    say(f"{output / board.family.bitstream}: einchip run MODEL --device serial:PORT@{board.baud}")
+    write_json(json_file, built.to_json())
+    address = board.links[link].address()
+    say(f"{output / board.family.bitstream}: einchip run MODEL --device {address}")

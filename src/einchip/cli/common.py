@@ -3,94 +3,180 @@
 from __future__ import annotations
 
 import functools
-import io
+import inspect
 import json
-import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from typer.core import TyperGroup
+
+from einchip import __version__
+from einchip.cli import complete
+from einchip.cli.group import BAD_INPUT as BAD_INPUT
+from einchip.cli.group import FAILED as FAILED
+from einchip.cli.group import Commands
+from einchip.cli.group import printable as printable
+from einchip.cli.help import Verb
+from einchip.mistakes import did_you_mean
 
 if TYPE_CHECKING:
     from einchip.arch import Architecture
     from einchip.energy import Table
 
 _T = TypeVar("_T")
-#: Exit status of input that cannot be used; 1 is a check that failed.
-BAD_INPUT: Final = 2
-FAILED: Final = 1
-
-
-class Commands(TyperGroup):
-    """The commands; what is wrong with options and arguments is one line, as everything else is."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        if not extra.pop("standalone_mode", True):
-            return super().main(*args, **extra | {"standalone_mode": False})
-        for stream in (sys.stdout, sys.stderr):  # names that the terminal cannot show
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            status = super().main(*args, **extra | {"standalone_mode": False})
-        except OSError as error:
-            if error.filename is not None:
-                raise
-            print(f"standard output: cannot write: {error.strerror}", file=sys.stderr)
-            os._exit(FAILED)  # without another try to write the rest
-        except Exception as error:  # typer brings click inside it; its errors tell by these names
-            tell = getattr(error, "format_message", None)
-            context = getattr(error, "ctx", None)
-            if tell is None:
-                raise
-            if type(error).__name__ == "NoArgsIsHelpError":  # `einchip` alone: its message is help
-                error.show()  # type: ignore[attr-defined] # as said above
-                sys.exit(BAD_INPUT)
-            verb = "" if context is None or context.parent is None else f" {context.info_name}"
-            print(f"{printable(tell()).rstrip('.')}; see 'einchip{verb} --help'", file=sys.stderr)
-            sys.exit(BAD_INPUT)
-        sys.exit(status or 0)
+#: Panels of the help.
+MACHINE: Final = "Machine"
+MAPPING: Final = "Mapping"
+OUTPUT: Final = "Output"
+#: The file that is standard output.
+STDOUT: Final = Path("-")
 
 
 app = typer.Typer(
     cls=Commands,
     help="Compressed recurrent networks from model to silicon.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    epilog="einchip VERB --help has examples. Status: 0 done, 1 a check failed, 2 bad input, "
+    "130 Ctrl-C.",
 )
 console = Console()
 
-Arch = Annotated[str, typer.Option("--arch", help="pico, nano, small, base, or a .yaml file")]
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"einchip {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def figures_alone(path: Path | None) -> Path | None:
+    """Leave standard output to the figures where they go there: all else goes to the error's."""
+    console.stderr = path == STDOUT
+    return path
+
+
+Arch = Annotated[
+    str,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="pico, nano, small, base, or a .yaml file",
+        autocompletion=complete.names(complete.presets),
+        rich_help_panel=MACHINE,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="change a field of the architecture", metavar="FIELD=VALUE"),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="change a field; repeatable",
+        autocompletion=complete.names(complete.fields),
+        rich_help_panel=MACHINE,
+    ),
 ]
-Data = Annotated[Path | None, typer.Option(help="labelled sequences (.npz)")]
-Json = Annotated[Path | None, typer.Option("--json", help="write every figure to this file")]
+Data = Annotated[Path | None, typer.Option(metavar="FILE", help="labelled sequences (.npz)")]
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="write every figure; - for standard output",
+        callback=figures_alone,
+        rich_help_panel=OUTPUT,
+    ),
+]
+OutputFolder = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="FOLDER", help="where to write", rich_help_panel=OUTPUT),
+]
+ModelOutput = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="safetensors file to write", rich_help_panel=OUTPUT
+    ),
+]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a .safetensors or .yaml model")]
 EnergyTable = Annotated[
-    str, typer.Option("--energy", help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file")
+    str,
+    typer.Option(
+        "--energy",
+        metavar="NAME",
+        help="cacti28, cacti45, horowitz45, zigzag, or a .yaml file",
+        autocompletion=complete.names(complete.tables),
+        rich_help_panel=MACHINE,
+    ),
 ]
 NoMerge = Annotated[
-    bool, typer.Option("--no-merge", help="keep weights as they are, merge none beforehand")
+    bool,
+    typer.Option("--no-merge", help="merge no weights beforehand", rich_help_panel=MAPPING),
 ]
-Objective = Annotated[str, typer.Option("--objective", help="cycles, energy, edp, macs, or memory")]
+Objective = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="cycles, energy, edp, macs, or memory",
+        autocompletion=complete.names(complete.objectives),
+        rich_help_panel=MAPPING,
+    ),
+]
 Budget = Annotated[
     float,
-    typer.Option(min=0, max=86400, help="seconds for networks with too many trees to search all"),
+    typer.Option(
+        min=0,
+        max=86400,
+        metavar="SECONDS",
+        help="where not all trees can be searched",
+        rich_help_panel=MAPPING,
+    ),
 ]
-Source = Annotated[Path, typer.Argument(help="a folder that `einchip compile` wrote")]
-Latency = Annotated[int, typer.Option(min=1, max=1 << 20, help="memory latency in cycles")]
-
-
-def printable(text: object) -> str:
-    """Return text on one line, without what would control a terminal."""
-    line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else "?" for c in line)
+Source = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="what `einchip compile` wrote", show_default=False)
+]
+Latency = Annotated[
+    int,
+    typer.Option(
+        min=1, max=1 << 20, metavar="N", help="memory latency in cycles", rich_help_panel=MACHINE
+    ),
+]
+BoardArch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="a preset or .yaml file; else the board's own",
+        autocompletion=complete.names(complete.presets),
+        rich_help_panel=MACHINE,
+    ),
+]
+TargetName = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="BOARD",
+        help="such as ulx3s",
+        autocompletion=complete.names(complete.targets),
+    ),
+]
+Workloads = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="a .yaml list, in place of the published ones"),
+]
 
 
 def fail(message: object, status: int = BAD_INPUT) -> NoReturn:
@@ -112,6 +198,11 @@ def runs_of(n_runs: int, batch: int) -> str:
     return f"{n_runs} {'run' if n_runs == 1 else 'runs'} of {batch} sequences"
 
 
+def wide(columns: int) -> Console:
+    """Return a console for a table that needs so many columns, however narrow the terminal."""
+    return Console(width=max(console.width, columns), stderr=console.stderr)
+
+
 def named_bar() -> Progress:
     """Return a bar that names what is worked at, shown on terminals only."""
     return Progress(
@@ -130,22 +221,25 @@ def user_errors() -> tuple[type[Exception], ...]:
     from einchip.arch import ArchError
     from einchip.compiler.folder import FolderError
     from einchip.energy import EnergyError
+    from einchip.explore.errors import ExploreError
     from einchip.fpga.errors import SynthesisError, TargetError
     from einchip.mapper import MappingError
     from einchip.models import ModelError
     from einchip.program import ProgramError
+    from einchip.report.runs import ReportError
 
     return (
-        ArchError, EnergyError, FolderError, MappingError, ModelError, ProgramError,
-        SynthesisError, TargetError,
+        ArchError, EnergyError, ExploreError, FolderError, MappingError, ModelError, ProgramError,
+        ReportError, SynthesisError, TargetError,
     )  # fmt: skip
 
 
 def command(function: Callable[..., None], name: str | None = None) -> Callable[..., None]:
     """Register a command, by its function's name or another.
 
-    What the user can mend becomes one line and status 2.
+    What the user can mend becomes one line and status 2. Examples are in the function's docstring.
     """
+    text, examples = documented(function)
 
     @functools.wraps(function)
     def guarded(**arguments: Any) -> None:
@@ -158,7 +252,19 @@ def command(function: Callable[..., None], name: str | None = None) -> Callable[
                 raise
             fail(error)
 
-    return app.command(name)(guarded)
+    return app.command(
+        name,
+        help=text,
+        short_help=re.split("[.:;]", text)[0] + ".",
+        epilog="\n".join(["Examples", *examples]) if examples else None,
+        cls=Verb,
+    )(guarded)
+
+
+def documented(function: Callable[..., None]) -> tuple[str, list[str]]:
+    """Return what the docstring of a command says: its text, and its examples, a line each."""
+    text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("Examples\n--------\n")
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text).strip(), examples.split("\n") if examples else []
 
 
 def loaded(name: object, load: Callable[[], _T]) -> _T:
@@ -184,7 +290,8 @@ def architecture(name: str, overrides: list[str] | None) -> Architecture:
         if not equals:
             fail(f"--set: found {text!r}, expected FIELD=VALUE")
         if key not in known:
-            fail(f"--set: {key}: unknown field, expected one of {', '.join(known)}")
+            near = did_you_mean(key, known)
+            fail(f"--set: {key}: unknown field, expected one of {', '.join(known)}{near}")
         try:
             fields[key] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):
@@ -204,15 +311,22 @@ def objective_name(name: str) -> str:
     from einchip.mapper.objectives import OBJECTIVES
 
     if name not in OBJECTIVES:
-        fail(f"--objective: found {name!r}, expected one of {', '.join(OBJECTIVES)}")
+        fail(not_one_of("--objective", name, OBJECTIVES))
     return name
+
+
+def not_one_of(option: str, found: object, known: Iterable[str]) -> str:
+    """Return what is wrong with the value of an option that takes one of these names."""
+    names = list(known)
+    near = did_you_mean(found, names)
+    return f"{option}: found {found!r}, expected one of {', '.join(names)}{near}"
 
 
 def require_writable(path: Path | None) -> None:
     """Fail early where a file could not be written after all the work."""
-    from einchip.files import check_writable
+    if path not in (None, STDOUT):
+        from einchip.files import check_writable
 
-    if path is not None:
         try:
             check_writable(path)
         except OSError as error:
@@ -244,5 +358,10 @@ def write(path: Path, text: str) -> None:
 
 def write_json(path: Path | None, content: object) -> None:
     """Write figures, if the option --json asks for them."""
-    if path is not None:
-        write(path, json.dumps(content, indent=1) + "\n")
+    if path is None:
+        return
+    text = json.dumps(content, indent=1) + "\n"
+    if path == STDOUT:
+        sys.stdout.write(text)
+    else:
+        write(path, text)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from einchip.cli import complete
 from einchip.cli.common import (
     FAILED,
     Arch,
     EnergyTable,
     Json,
     Overrides,
+    Workloads,
     architecture,
     command,
     console,
     energy_table,
     fail,
+    not_one_of,
     require_writable,
     say,
+    wide,
     write_json,
 )
 
@@ -69,7 +71,7 @@ def baselines(keys: list[str]) -> list[Baseline]:
     known = {b.key for b in BASELINES}
     for key in keys:
         if key not in known:
-            fail(f"--row: found {key!r}, expected one of {', '.join(b.key for b in BASELINES)}")
+            fail(not_one_of("--row", key, (b.key for b in BASELINES)))
     return [b for b in BASELINES if not keys or b.key in keys]
 
 
@@ -87,28 +89,33 @@ def shown(name: str) -> Iterator[Progress]:
 def compare(
     workload: Annotated[
         list[str] | None,
-        typer.Argument(help="names or parts of them; without any all are compared"),
+        typer.Argument(metavar="NAME", help="a name or part of one; else all are compared"),
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
-    ] = None,
+    file: Workloads = None,
     arch: Arch = "base",
     overrides: Overrides = None,
     batch: Annotated[
-        int, typer.Option(min=1, max=MAX_BATCH, help="inputs that are contracted together")
+        int, typer.Option(min=1, max=MAX_BATCH, metavar="N", help="inputs contracted together")
     ] = 1,
     row: Annotated[
         list[str] | None,
-        typer.Option(help="key of a baseline, as in the JSON; repeatable; all if not said"),
+        typer.Option(
+            metavar="KEY",
+            help="only this baseline; repeatable",
+            autocompletion=complete.names(complete.baselines),
+        ),
     ] = None,
     prices: EnergyTable = "horowitz45",
     json_file: Json = None,
 ) -> None:
-    """Baselines of the literature on the same array, and what order, folds and layouts gain.
+    """Baselines of the literature on the same array: what order, folds and layouts gain.
 
-    Each row has its own fold, whatever that of the architecture is.
+    Each row has its own fold, whatever that of the architecture is. The exit status is 1 where a
+    matrix was refused, or our own mapping does not fit.
 
-    The exit status is 1 where a matrix was refused, or our own mapping does not fit.
+    Examples
+    --------
+    einchip compare --file FILE.yaml --arch nano --row ours --row ours-alone
     """
     from einchip.compare import Comparison
     from einchip.compare import compare as measured
@@ -118,18 +125,17 @@ def compare(
     machine, table = architecture(arch, overrides), energy_table(prices)
     require_writable(json_file)
     found: list[Comparison | Refused] = []
-    wide = Console(width=max(console.width, TABLE_WIDTH))
     rows = baselines(row or [])
     for matrix, facts in chosen(published() if file is None else read(file), workload or []):
         with shown(matrix.name) as progress:
             one = measured(matrix, machine, table, batch, rows, facts, progress)
         found.append(one)
         if isinstance(one, Comparison):
-            wide.print(Report(one))
+            wide(TABLE_WIDTH).print(Report(one))
     for line in models(rows):
         say(line)
     write_json(json_file, [one.to_json() for one in found])
-    wrong = [one.error for one in found if isinstance(one, Refused)]
+    wrong = [one.message for one in found if isinstance(one, Refused)]
     wrong += [
         row.error
         for one in found

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
 
-from einchip.cli.common import Arch, Data, Overrides, architecture, command, console, runs_of, say
-from einchip.cli.inputs import data_of, load_data, stand_in
+from einchip.cli.common import (
+    MAPPING,
+    Arch,
+    Data,
+    Json,
+    ModelFile,
+    OutputFolder,
+    Overrides,
+    architecture,
+    command,
+    console,
+    require_writable,
+    runs_of,
+    say,
+    write_json,
+)
+from einchip.cli.inputs import data_of
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from einchip.arch import Architecture
     from einchip.models import Model
 
@@ -40,53 +51,73 @@ def with_merged_weights(model: Model, machine: Architecture, batch: int) -> Mode
 
 @command
 def compile(
-    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="folder to write")],
+    model: ModelFile,
+    output: OutputFolder,
     arch: Arch = "small",
     overrides: Overrides = None,
     data: Data = None,
     n_sequences: Annotated[
-        int, typer.Option("--sequences", min=1, help="sequences to put into the folder")
+        int, typer.Option("--sequences", min=1, metavar="N", help="to put into the folder")
     ] = 8,
     n_steps: Annotated[
         int,
         typer.Option(
-            "--steps", min=1, max=MAX_STEPS, help="time steps of the stand-in without data"
+            "--steps", min=1, max=MAX_STEPS, metavar="N", help="of what stands in for data"
         ),
     ] = 1,
     merge: Annotated[
-        bool, typer.Option("--merge", help="merge each matrix's weights where that is quicker")
+        bool,
+        typer.Option(
+            "--merge", help="merge weights where that is quicker", rich_help_panel=MAPPING
+        ),
     ] = False,
     batch: Annotated[
         int,
         typer.Option(
-            "--batch", min=1, max=MAX_BATCH, help="sequences of equal lengths that run side by side"
+            "--batch",
+            min=1,
+            max=MAX_BATCH,
+            metavar="N",
+            help="sequences side by side",
+            rich_help_panel=MAPPING,
         ),
     ] = 1,
+    json_file: Json = None,
 ) -> None:
-    """Map and quantise a model: programs, memory image, mapping."""
-    from einchip.compiler import compiled, folder
+    """Map and quantise a model: programs, memory image, mapping.
+
+    Examples
+    --------
+    einchip compile examples/japanese_vowels/mpo.safetensors -o build/mpo
+    einchip simulate build/mpo
+    """
+    from einchip import api
+    from einchip.compiler import folder
     from einchip.models import load_model
 
     machine = architecture(arch, overrides)
     folder.check_target(output)
+    require_writable(json_file)
     loaded_model = load_model(model)
     if merge:
         loaded_model = with_merged_weights(loaded_model, machine, batch)
     source = data_of(model, data)
-    calibration: Sequence[ArrayLike]
-    sequences: Sequence[ArrayLike]
     if source is None:
-        calibration = sequences = stand_in(loaded_model, n_steps, batch)
         what = "tokens" if loaded_model.spec.embedding else "standard normal values"
         many = "one random sequence" if batch == 1 else f"{batch} random sequences"
         say(f"no data: {many} of {what} {'stands' if batch == 1 else 'stand'} in")
-    else:
-        calibration = load_data(source, loaded_model, "train").sequences
-        sequences = load_data(source, loaded_model, "test").sequences[:n_sequences]
     with console.status(escape(f"mapping {loaded_model.spec.name} to {machine.name}")):
-        made = compiled.compile_model(loaded_model, machine, calibration, batch)
-        manifest = folder.write(made, sequences, output)
+        found = api.compile(
+            loaded_model,
+            machine,
+            source,
+            batch=batch,
+            n_sequences=n_sequences,
+            n_steps=n_steps,
+            output=output,
+        )
+    manifest, made = found.folder.manifest, found.mapped
+    assert made is not None
     runs = runs_of(len(manifest.sequences), batch)
     say(
         f"{output}: {loaded_model.spec.name} on {machine.name}: {runs}, "
@@ -100,3 +131,19 @@ def compile(
             f"not all weights fit {machine.name} at one time: every run loads {again:,} bytes of "
             f"them, {again // machine.port_bytes:,} cycles of the memory port"
         )
+    write_json(
+        json_file,
+        {
+            "folder": str(output),
+            "model": manifest.model,
+            "arch": machine.model_dump(),
+            "batch": batch,
+            "n_steps": [s.n_steps for s in manifest.sequences],
+            "macs_per_step": made.mapping.macs,
+            "bound_cycles_per_step": manifest.bound_cycles_per_step,
+            "program_words": made.programs.run.n_words,
+            "weights_bytes": len(made.image),
+            "reloaded_bytes_per_run": again,
+            "fracs": manifest.fracs,
+        },
+    )

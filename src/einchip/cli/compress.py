@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from einchip.cli import complete
 from einchip.cli.common import (
     Json,
+    ModelFile,
+    ModelOutput,
     command,
     console,
     fail,
     loaded,
+    not_one_of,
     require_model_path,
     say,
     write_json,
@@ -29,8 +33,10 @@ if TYPE_CHECKING:
     from einchip.models.spec import Format
 
 FORMATS: Final = ("lowrank", "mpo", "mps", "ht", "tr", "bt", "tucker", "cp", "kronecker", "dense")
-Output = Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")]
-Names = Annotated[list[str] | None, typer.Option(metavar="NAME")]
+#: Panels of the help.
+AMOUNT: Final = "How much, one of"
+WHICH: Final = "Which matrices"
+NOISE: Final = "Against overfitting"
 
 
 def whole_numbers(option: str, text: str | None) -> tuple[int, ...]:
@@ -48,7 +54,7 @@ def plan_of(
     from einchip.models.compress import Plan, Target
 
     if format_ not in FORMATS:
-        fail(f"--format: found {format_!r}, expected one of {', '.join(FORMATS)}")
+        fail(not_one_of("--format", format_, FORMATS))
     if fields["gates"] not in ("joint", "separate"):
         fail(f"--gates: found {fields['gates']!r}, expected joint or separate")
     text, ratio, error = targets
@@ -61,33 +67,62 @@ def plan_of(
 
 @command
 def compress(
-    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
-    output: Output,
-    format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))],
+    model: ModelFile,
+    output: ModelOutput,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help=", ".join(FORMATS),
+            autocompletion=complete.names(lambda: FORMATS),
+        ),
+    ],
     rank: Annotated[
-        str | None, typer.Option(help="of every bond, or the format's list", metavar="R[,R..]")
+        str | None,
+        typer.Option(metavar="R,..", help="of all bonds, or one each", rich_help_panel=AMOUNT),
     ] = None,
     ratio: Annotated[
-        float | None, typer.Option(help="largest ranks with so many times fewer weights")
+        float | None,
+        typer.Option(metavar="X", help="so many times fewer weights", rich_help_panel=AMOUNT),
     ] = None,
     error: Annotated[
-        float | None, typer.Option(help="smallest ranks with at most this relative error")
+        float | None,
+        typer.Option(metavar="E", help="at most this relative error", rich_help_panel=AMOUNT),
     ] = None,
     in_modes: Annotated[
-        str | None, typer.Option(help="product: input size; else balanced factors", metavar="N,..")
+        str | None, typer.Option(help="factors of the input size", metavar="N,..")
     ] = None,
     out_modes: Annotated[
-        str | None, typer.Option(help="product: output size; gates are slowest", metavar="N,..")
+        str | None, typer.Option(help="of the output size; gates are slowest", metavar="N,..")
     ] = None,
     gates: Annotated[
-        str, typer.Option(help="joint or separate: a network for each gate")
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="joint, or separate: a network for each",
+            autocompletion=complete.names(lambda: ("joint", "separate")),
+        ),
     ] = "joint",
-    blocks: Annotated[int, typer.Option(min=1, max=1024, help="terms of format bt")] = 2,
-    only: Names = None,
-    keep: Names = None,
+    blocks: Annotated[
+        int, typer.Option(min=1, max=1024, metavar="N", help="terms of format bt")
+    ] = 2,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="such as layers.0.hidden", rich_help_panel=WHICH),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="not these (layers.*)", rich_help_panel=WHICH),
+    ] = None,
     json_file: Json = None,
 ) -> None:
-    """Decompose a model's matrices; --only and --keep choose which (layers.0.hidden, layers.*)."""
+    """Decompose a model's matrices: all, or those that --only and --keep choose.
+
+    Examples
+    --------
+    einchip compress model.safetensors --format mpo --ratio 8 -o small.safetensors
+    """
     from einchip.models import load_model, save_model
     from einchip.models.compress import compress_model
 
@@ -108,8 +143,9 @@ def compress(
             model,
             lambda: compress_model(found, plan, lambda name: status.update(f"decomposing {name}")),
         )
+        status.update("counting multiply-adds")
+        rows = [figures(r) for r in reports]
     save_model(made, output)
-    rows = [figures(r) for r in reports]
     write_json(json_file, {"model": str(model), "output": str(output), "matrices": rows})
     for report in reports:
         say(f"{report.name}: {described(report.after)}")
@@ -196,33 +232,60 @@ def _listed(value: Any) -> str:
 
 @command
 def finetune(
-    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
-    data: Annotated[Path, typer.Option(help="labelled sequences (.npz)")],
-    output: Output,
+    model: ModelFile,
+    data: Annotated[Path, typer.Option(metavar="FILE", help="labelled sequences (.npz)")],
+    output: ModelOutput,
     distill: Annotated[
         Path | None, typer.Option(help="a model whose outputs are learnt, too", metavar="TEACHER")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=0, max=100_000)] = 100,
-    rate: Annotated[float, typer.Option("--lr", min=1e-8, max=1.0, help="learning rate")] = 0.005,
-    batch: Annotated[int, typer.Option(min=1, help="sequences in one step")] = 32,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1)] = 1,
-    decay: Annotated[float, typer.Option(min=0.0, max=10.0, help="weight decay")] = 0.01,
-    noise: Annotated[float, typer.Option(min=0.0, max=1e3, help="on every input value")] = 0.0,
-    offset: Annotated[float, typer.Option(min=0.0, max=1e3, help="noise per sequence")] = 0.0,
-    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="of the last state")] = 0.0,
-    smoothing: Annotated[float, typer.Option(min=0.0, max=0.9, help="of labels")] = 0.0,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="threads of PyTorch")] = 1,
+    epochs: Annotated[
+        int, typer.Option(min=0, max=100_000, metavar="N", help="times over it")
+    ] = 100,
+    rate: Annotated[
+        float, typer.Option("--lr", min=1e-8, max=1.0, metavar="X", help="learning rate")
+    ] = 0.005,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="sequences in one step")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="of chance")] = 1,
+    decay: Annotated[
+        float,
+        typer.Option(min=0.0, max=10.0, metavar="X", help="of weights", rich_help_panel=NOISE),
+    ] = 0.01,
+    noise: Annotated[
+        float,
+        typer.Option(min=0.0, max=1e3, metavar="X", help="on every value", rich_help_panel=NOISE),
+    ] = 0.0,
+    offset: Annotated[
+        float,
+        typer.Option(min=0.0, max=1e3, metavar="X", help="on a sequence", rich_help_panel=NOISE),
+    ] = 0.0,
+    dropout: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.9, metavar="X", help="of the last state", rich_help_panel=NOISE
+        ),
+    ] = 0.0,
+    smoothing: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.9, metavar="X", help="of labels", rich_help_panel=NOISE),
+    ] = 0.0,
+    threads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="of PyTorch")] = 1,
     json_file: Json = None,
 ) -> None:
-    """Train a model on in its format: the train split is learnt, the test split is judged."""
+    """Train a model on in its format: the train split is learnt, the test split is judged.
+
+    Examples
+    --------
+    einchip finetune small.safetensors --data data.npz -o tuned.safetensors
+    """
     from einchip.models import load_model, save_model
 
     require_model_path(output, json_file)
     start = load_model(model)
     teacher = None if distill is None else load_model(distill)
     train, test = load_data(data, start, "train"), load_data(data, start, "test")
-    from einchip.models import finetune as training
-    from einchip.models.finetune import Settings
+    with console.status("loading PyTorch"):
+        from einchip.models import finetune as training
+        from einchip.models.finetune import Settings
 
     settings = Settings(
         epochs, rate, batch, seed, decay, noise, offset, dropout, smoothing, threads

@@ -9,6 +9,7 @@ import typer
 
 from einchip.cli.common import (
     FAILED,
+    OUTPUT,
     Arch,
     Budget,
     EnergyTable,
@@ -22,6 +23,7 @@ from einchip.cli.common import (
     console,
     energy_table,
     fail,
+    not_one_of,
     objective_name,
     require_writable,
     say,
@@ -142,21 +144,24 @@ def operands(einsum: str, tensors: Path | None, shapes: str | None) -> Arrays:
 
 @command
 def contract(
-    einsum: Annotated[str, typer.Argument(help='for example "ab,bc,cd->ad"')],
+    einsum: Annotated[str, typer.Argument(metavar="EINSUM", help='such as "ab,bc,cd->ad"')],
     tensors: Annotated[
-        Path | None, typer.Argument(help="an .npz file of the operands, in their order")
+        Path | None, typer.Argument(metavar="TENSORS", help="operands in their order (.npz)")
     ] = None,
     shapes: Annotated[
-        str | None, typer.Option(help="random operands of these shapes, for example 4x5,5x6")
+        str | None, typer.Option(metavar="AxB,..", help="random operands of these shapes")
     ] = None,
     arch: Arch = "base",
     overrides: Overrides = None,
     resident: Annotated[
         list[str] | None,
-        typer.Option(help="an operand that is on the chip before (T0, T1, .. by place)"),
+        typer.Option(metavar="T0", help="operand on the chip before (T0, T1, .. by place)"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="write the result to this .npz file")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="the result (.npz)", rich_help_panel=OUTPUT
+        ),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="run the RTL, too")] = False,
     no_merge: NoMerge = False,
@@ -166,7 +171,13 @@ def contract(
     latency: Latency = 8,
     json_file: Json = None,
 ) -> None:
-    """Contract any tensors: quantised, mapped, simulated, and compared with float64."""
+    """Contract any tensors: quantised, mapped, simulated, and compared with float64.
+
+    Examples
+    --------
+    einchip contract "ab,bc,cd->ad" --shapes 4x5,5x6,6x3
+    einchip contract "ab,bc,cd->ad" TENSORS.npz -o result.npz
+    """
     from einchip import energy
     from einchip.compiler.contraction import contract as contract_network
     from einchip.network import Network, NetworkError
@@ -181,7 +192,7 @@ def contract(
         arrays = dict(zip(network.tensors, found, strict=True))
         for name in resident or []:
             if name not in arrays:
-                fail(f"--resident: found {name}, expected one of {', '.join(arrays)}")
+                fail(not_one_of("--resident", name, arrays))
         with console.status("mapping") as status:
             made = contract_network(
                 network,

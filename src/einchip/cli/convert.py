@@ -6,18 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
+from rich.markup import escape
 
-from einchip.cli.common import command, fail, loaded, require_model_path, say
+from einchip.cli import complete
+from einchip.cli.common import (
+    Json,
+    ModelOutput,
+    command,
+    console,
+    fail,
+    loaded,
+    not_one_of,
+    require_model_path,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from einchip.models.importers import Options
+    from einchip.models.spec import LinearSpec, RecurrentSpec
 
 
 def one_of(option: str, value: str | None, allowed: Any) -> Any:
     """Return the value of an option, or fail; `allowed` is a Literal type."""
     choices = get_args(allowed)
     if value is not None and value not in choices:
-        fail(f"{option}: found {value!r}, expected one of {', '.join(choices)}")
+        fail(not_one_of(option, value, choices))
     return value
 
 
@@ -39,33 +53,54 @@ def activations(entries: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def save(source: Path, options: Options, output: Path) -> None:
+def described(layer: RecurrentSpec | LinearSpec) -> str:
+    """Return what a layer is, in words."""
+    from einchip.models.spec import RecurrentSpec
+
+    if not isinstance(layer, RecurrentSpec):
+        return f"linear {layer.input_size} -> {layer.out_size}"
+    both = ", both directions" if layer.bidirectional else ""
+    return f"{layer.cell} {layer.input_size} -> {layer.hidden_size}{both}"
+
+
+def save(source: Path, options: Options, output: Path, json_file: Path | None) -> None:
     """Import a model, save it, and say what it is and what was assumed."""
     from einchip.models import Model, save_model
     from einchip.models.importers import import_model
-    from einchip.models.spec import RecurrentSpec
 
-    found = loaded(source, lambda: import_model(source, options))
-    model = loaded(source, lambda: Model(found.spec, dict(found.tensors)))
+    with console.status(escape(f"reading {source}")):
+        found = loaded(source, lambda: import_model(source, options))
+        model = loaded(source, lambda: Model(found.spec, dict(found.tensors)))
     save_model(model, output)
-    parts = []
-    for layer in found.spec.layers:
-        if isinstance(layer, RecurrentSpec):
-            both = ", both directions" if layer.bidirectional else ""
-            parts.append(f"{layer.cell} {layer.input_size} -> {layer.hidden_size}{both}")
-        else:
-            parts.append(f"linear {layer.input_size} -> {layer.out_size}")
+    parts = "; ".join(described(layer) for layer in found.spec.layers)
     n_weights = sum(array.size for array in found.tensors.values())
-    say(f"{output}: {'; '.join(parts)}; {n_weights:,} weights; output {found.spec.output}")
+    say(f"{output}: {parts}; {n_weights:,} weights; output {found.spec.output}")
     for note in found.notes:
         say(f"  {note}")
+    write_json(
+        json_file,
+        {
+            "source": str(source),
+            "output": str(output),
+            "model": found.spec.model_dump(mode="json", exclude_none=True),
+            "weights": n_weights,
+            "notes": list(found.notes),
+        },
+    )
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(help=".onnx, .keras, .pt, .pth, .safetensors or .npz")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help=".onnx, .keras, .pt, .pth, .safetensors, .npz")
+    ],
+    output: ModelOutput,
     framework: Annotated[
-        str | None, typer.Option(help="pytorch or keras: whose arrays a plain file holds")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="of a plain file: pytorch or keras",
+            autocompletion=complete.names(lambda: ("pytorch", "keras")),
+        ),
     ] = None,
     order: Annotated[
         str | None, typer.Option(help="modules in the order in which they run", metavar="NAME,..")
@@ -74,24 +109,32 @@ def import_(
         list[str] | None,
         typer.Option(help="activation behind a linear layer", metavar="NAME=KIND"),
     ] = None,
-    rnn_activation: Annotated[str | None, typer.Option(help="tanh or relu")] = None,
+    rnn_activation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of a plain RNN: tanh or relu")
+    ] = None,
     gru_reset: Annotated[
-        str | None, typer.Option(help="after or before the hidden matrix, where weights do not say")
+        str | None, typer.Option(metavar="WHEN", help="after or before the hidden matrix")
     ] = None,
     embedding: Annotated[
         str | None, typer.Option(help="matrices that are lookup tables", metavar="NAME,..")
     ] = None,
-    returns: Annotated[str | None, typer.Option(help="last or sequence")] = None,
+    returns: Annotated[str | None, typer.Option(metavar="WHAT", help="last or sequence")] = None,
     value: Annotated[
-        str | None, typer.Option(help="tensor of an ONNX graph to take as the output")
+        str | None, typer.Option(metavar="NAME", help="tensor of an ONNX graph that is the output")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="name of the model")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="name of the model")] = None,
+    json_file: Json = None,
 ) -> None:
-    """Turn a model of PyTorch, ONNX or Keras into einchip's file; says what it had to assume."""
+    """Turn a model of PyTorch, ONNX or Keras into einchip's file; says what it had to assume.
+
+    Examples
+    --------
+    einchip import model.onnx -o model.safetensors
+    """
     from einchip.models.importers import Framework, Options
     from einchip.models.spec import Output, Reset, RnnActivation
 
-    require_model_path(output)
+    require_model_path(output, json_file)
     options = Options(
         name=name,
         framework=one_of("--framework", framework, Framework),
@@ -103,7 +146,7 @@ def import_(
         value=value,
         embeddings=names(embedding),
     )
-    save(source, options, output)
+    save(source, options, output, json_file)
 
 
 command(import_, "import")

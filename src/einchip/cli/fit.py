@@ -11,9 +11,11 @@ from rich.table import Table
 
 from einchip.cli.common import (
     FAILED,
+    BoardArch,
     Data,
     Json,
     Overrides,
+    TargetName,
     architecture,
     command,
     console,
@@ -57,14 +59,15 @@ def timed(model: Path, machine: Architecture, board: Target, data: Path | None) 
 
     Fails where one does not fit the machine or the board's memory.
     """
+    from einchip.api import time_sequence
     from einchip.cli.build import jobs_of
-    from einchip.cli.simulate import simulated
     from einchip.fpga.fit.units import MEMORY_LATENCY
 
     found = []
     for job in jobs_of(model, machine, board, data):
         n_steps, _ = job.folder.sequences[0]
-        run = simulated(model, job.folder, job.folder.places, n_steps, MEMORY_LATENCY)
+        with console.status(escape(f"simulating {job.folder.manifest.model}")):
+            run = time_sequence(job.folder, job.folder.places, n_steps, MEMORY_LATENCY)
         found.append(Timed(job.folder.manifest.model, n_steps, run.cycles))
     return found
 
@@ -148,11 +151,11 @@ def said(one: Timed, board: Target) -> str:
 
 @command
 def fit(
-    target: Annotated[str, typer.Option("--target", "-t", help="the board, such as ulx3s")],
+    target: TargetName,
     model: Annotated[
-        Path | None, typer.Argument(help="a model, or a folder of them: how fast they run")
+        Path | None, typer.Argument(metavar="MODEL", help="one, or a folder of them: how fast")
     ] = None,
-    arch: Annotated[str | None, typer.Option(help="only this machine: preset or file")] = None,
+    arch: BoardArch = None,
     overrides: Overrides = None,
     data: Data = None,
     json_file: Json = None,
@@ -161,6 +164,11 @@ def fit(
 
     Without --arch and --set: the board's own machine, and the largest of those between the presets.
     Exit status 1 where a machine does not fit.
+
+    Examples
+    --------
+    einchip fit --target ulx3s
+    einchip fit model.safetensors --target ulx3s --arch nano
     """
     from einchip.fpga import targets
     from einchip.fpga.fit import measure
@@ -175,11 +183,12 @@ def fit(
     machine = architecture(arch or board.arch, overrides)
     fitted, builds = committed(), results()
     built = builds.get(board.name)
-    own = fitted.estimate(Design(machine, board.memory_bytes), board.part)
-    estimates = {machine.name: own}
-    if arch is None and not overrides:
-        found = largest(fitted, board.part, board.memory_bytes)
-        estimates |= {"the largest that fits": found} if found else {}
+    with console.status("estimating"):
+        own = fitted.estimate(Design(machine, board.memory_bytes), board.part)
+        estimates = {machine.name: own}
+        if arch is None and not overrides:
+            found = largest(fitted, board.part, board.memory_bytes)
+            estimates |= {"the largest that fits": found} if found else {}
     times = {
         name: timed(model, e.design.arch, board, data) if model is not None else []
         for name, e in estimates.items()

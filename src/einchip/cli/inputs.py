@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Literal
 
-from einchip.cli.common import fail, loaded
+from einchip.cli.common import fail
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from einchip.models import Model, Sequences
-
-#: Seed of the sequence that stands in where a model comes without data.
-RANDOM_SEED: Final = 0
 
 
 def models_of(path: Path) -> list[Path]:
@@ -48,58 +45,22 @@ def _may_be_data(path: Path) -> bool:
     return any(f"{split}_frames.npy" in names for split in ("train", "test"))
 
 
-def load_data(path: Path, model: Model, split: str) -> Sequences:
-    """Read sequences that fit a model; those of one with an embedding are tokens."""
-    from einchip.models import load_npz
+def load_data(path: Path, model: Model, split: Literal["train", "test"]) -> Sequences:
+    """Read sequences that fit a model."""
+    from einchip import api
 
-    sequences = loaded(path, lambda: load_npz(path, "train" if split == "train" else "test"))
-    spec = model.spec
-    if sequences.n_channels != spec.input_size:
-        what = "tokens for the embedding" if spec.embedding else "the input_size"
-        fail(
-            f"{path}: {split}_frames: found {sequences.n_channels} channels, expected "
-            f"{spec.input_size}, "
-            f"{what} of {spec.name}; name other data with --data"
-        )
-    return _tokens(path, sequences, split) if spec.embedding else sequences
-
-
-def _tokens(path: Path, sequences: Sequences, split: str) -> Sequences:
-    """Return sequences of one channel as tokens."""
-    import numpy as np
-
-    from einchip.models import Sequences
-
-    rounded = tuple(np.rint(s[:, 0]).astype(np.int64) for s in sequences.sequences)
-    if any(np.any(r != s[:, 0]) for r, s in zip(rounded, sequences.sequences, strict=True)):
-        fail(
-            f"{path}: {split}_frames: found fractions, expected tokens; let mean be 0, std 1 and "
-            "clip no less than the vocabulary"
-        )
-    return Sequences(rounded, sequences.labels)
+    return api.load_data(path, model, split)
 
 
 def load_splits(path: Path, model: Model) -> tuple[Sequences, Sequences]:
-    """Read the train and test sequences of a model, whose labels are classes of a classifier's."""
-    from einchip.compiler.report import is_classifier
+    """Read the train and test sequences of a model."""
+    from einchip import api
 
-    train, test = load_data(path, model, "train"), load_data(path, model, "test")
-    n_out = model.spec.out_size
-    if is_classifier(model.spec) and test.n_classes > n_out:
-        fail(
-            f"{path}: test_labels: found {test.n_classes} classes, expected at most the "
-            f"{n_out} of {model.spec.name}; name other data with --data"
-        )
-    return train, test
+    return api.load_splits(path, model)
 
 
 def stand_in(model: Model, n_steps: int, n_sequences: int = 1) -> tuple[ArrayLike, ...]:
-    """Return random sequences for a model without data: standard normal values, or tokens."""
-    import numpy as np
+    """Return random sequences for a model without data."""
+    from einchip import api
 
-    rng, spec = np.random.default_rng(RANDOM_SEED), model.spec
-    if spec.embedding is not None:
-        size = spec.embedding.vocabulary
-        return tuple(rng.integers(size, size=n_steps) for _ in range(n_sequences))
-    shape = (n_steps, spec.input_size)
-    return tuple(rng.standard_normal(shape).astype(np.float32) for _ in range(n_sequences))
+    return api.stand_in(model, n_steps, n_sequences)

@@ -10,9 +10,11 @@ import typer
 from rich.markup import escape
 
 from einchip.cli.common import (
+    OUTPUT,
     Arch,
     Data,
     Json,
+    ModelFile,
     Overrides,
     architecture,
     command,
@@ -31,26 +33,39 @@ if TYPE_CHECKING:
 
 @command
 def quantise(
-    model: Annotated[Path, typer.Argument(help="a .safetensors or .yaml model")],
+    model: ModelFile,
     arch: Arch = "small",
     overrides: Overrides = None,
     data: Data = None,
     n_sequences: Annotated[
-        int, typer.Option("--sequences", min=1, help="sequences of the test set to run")
+        int, typer.Option("--sequences", min=1, metavar="N", help="of the test set to run")
     ] = 16,
     n_steps: Annotated[
         int,
-        typer.Option("--steps", min=1, max=4096, help="time steps of the stand-in without data"),
+        typer.Option("--steps", min=1, max=4096, metavar="N", help="of what stands in for data"),
     ] = 32,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="write the model with its scales")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="the model with its scales",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     json_file: Json = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw the error by time step into this .svg")
+        Path | None,
+        typer.Option(metavar="FILE", help="the error by time step (.svg)", rich_help_panel=OUTPUT),
     ] = None,
 ) -> None:
-    """What 8 and 16 bits cost a model: by tensor, by accumulator, by time step."""
+    """What 8 and 16 bits cost a model: by tensor, by accumulator, by time step.
+
+    Examples
+    --------
+    einchip quantise examples/japanese_vowels/mpo.safetensors --plot error.svg
+    """
     from einchip.compiler import quantisation
     from einchip.compiler import quantisation_table as tables
     from einchip.compiler.compiled import compile_model

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from einchip.cli import complete
 from einchip.cli.common import (
     Arch,
     Data,
@@ -76,8 +77,8 @@ def run(
     model: Annotated[
         Path,
         typer.Argument(
-            help="a model file, or a folder of them with its data; for a device also a folder "
-            "that `einchip compile` wrote"
+            metavar="MODEL",
+            help="a model, a folder of them with data, or (device) a compiled one",
         ),
     ],
     arch: Arch = "small",
@@ -85,21 +86,27 @@ def run(
     data: Data = None,
     table: EnergyTable = "horowitz45",
     n_sequences: Annotated[
-        int | None, typer.Option("--sequences", min=1, help="only the first N of the test set")
+        int | None,
+        typer.Option("--sequences", min=1, metavar="N", help="only the first of the test set"),
     ] = None,
     json_file: Json = None,
     device: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="run on a machine, and compare every word with the reference: simulator, rtl, "
-            "serial:PORT[@BAUD], or pynq:FILE",
+            help="simulator, rtl, serial:PORT(@BAUD), spi:NODE(@HZ), or pynq:FILE",
+            autocompletion=complete.names(complete.devices),
         ),
     ] = None,
 ) -> None:
-    """Accuracy, cycles, bound and energy of trained models on real sequences.
+    """Accuracy, cycles and energy of models on real sequences.
 
-    With --device, what a machine answers to them, word by word, and its cycles.
+    With --device a machine runs them; every word is compared with the reference.
+
+    Examples
+    --------
+    einchip run examples/japanese_vowels --arch small --json figures.json
+    einchip run build/mpo --device simulator
     """
     from einchip.cli import device as on_device
     from einchip.compiler import report

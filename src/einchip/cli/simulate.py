@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,38 +14,14 @@ from einchip.cli.common import (
     command,
     console,
     energy_table,
-    fail,
     require_writable,
     runs_of,
     say,
     write_json,
 )
 
-if TYPE_CHECKING:
-    from einchip.compiler.compiled import Places
-    from einchip.compiler.folder import Folder
-    from einchip.sim import Run
-
 #: Most time steps of a sequence that is only timed.
 MAX_STEPS: Final = 1 << 24
-
-
-def simulated(source: Path, made: Folder, places: Places, n_steps: int, latency: int) -> Run:
-    """Return the run of a sequence on a machine that has just been set up, without values."""
-    from einchip.sim import simulate as simulate_program
-
-    for program in (made.setup, made.run):
-        last = simulate_program(
-            program,
-            made.arch,
-            host=places.host(n_steps),
-            external_bytes=places.size,
-            latency=latency,
-            timeline=False,
-        )
-        if last.error:
-            fail(f"{source}: the machine stopped with {last.error[0].name}; compile again")
-    return last
 
 
 @command
@@ -60,32 +35,37 @@ def simulate(
             "--steps",
             min=1,
             max=MAX_STEPS,
-            help="time one sequence of so many time steps, not those of the folder; no bound",
+            metavar="N",
+            help="time one sequence of this length instead",
         ),
     ] = None,
     json_file: Json = None,
 ) -> None:
-    """Cycles, stalls by cause and energy of a compiled model."""
-    from einchip import energy
-    from einchip.compiler import folder, report
+    """Cycles, stalls by cause and energy of a compiled model.
+
+    Examples
+    --------
+    einchip compile examples/japanese_vowels/mpo.safetensors -o build/mpo
+    einchip simulate build/mpo --json figures.json
+    einchip simulate build/mpo --steps 1000 --energy cacti28
+    """
+    from einchip import api
+    from einchip.compiler import report
+    from einchip.energy.sensitivity import study
 
     require_writable(json_file)
-    made, prices = folder.read(source), energy_table(table)
+    compiled, prices = api.open_compiled(source), energy_table(table)
+    made = compiled.folder
     with console.status("simulating"):
-        if n_steps is None:
-            jobs = [(n, made.places) for n, _ in made.sequences]
-        else:
-            jobs = [(n_steps, made.places_for(n_steps))]
-        results = [(n, simulated(source, made, p, n, latency)) for n, p in jobs]
-    total = {name: sum(r.counters[name] for _, r in results) for name in results[0][1].counters}
-    spent = energy.energy(total, made.arch, prices, made.run)
-    steps = sum(n for n, _ in results)
+        found = compiled.simulate(n_steps, latency)
+    total, results = found.counters, found.runs
+    studied = study(total, made.arch, prices, made.run)
+    steps = found.n_steps
     compared: dict[str, Any] = {}
     against = ""
-    if n_steps is None:
-        bound = sum(s.bound_cycles for s in made.manifest.sequences)
-        compared = {"bound_cycles": bound, "ratio": total["cycles"] / bound}
-        against = f", bound {bound:,.0f}, ratio {total['cycles'] / bound:.3f}"
+    if found.bound_cycles is not None:
+        compared = {"bound_cycles": found.bound_cycles, "ratio": found.ratio}
+        against = f", bound {found.bound_cycles:,.0f}, ratio {found.ratio:.3f}"
     batch = made.manifest.batch
     runs = runs_of(len(results), batch)
     say(
@@ -94,7 +74,7 @@ def simulate(
         f"{against}"
     )
     console.print(report.activity(total))
-    console.print(spent, markup=False)
+    console.print(studied, markup=False)
     content = {
         "model": made.manifest.model,
         "arch": made.arch.model_dump(),
@@ -105,6 +85,7 @@ def simulate(
         "counters": total,
         **compared,
         "energy_table": prices.name,
-        "energy_pj": spent.by_component,
+        "energy_pj": studied.energy.by_component,
+        **studied.to_json(),
     }
     write_json(json_file, content)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
 from einchip.cli.common import (
     FAILED,
@@ -15,14 +13,15 @@ from einchip.cli.common import (
     Json,
     NoMerge,
     Overrides,
+    Workloads,
     architecture,
     command,
-    console,
     energy_table,
     fail,
     named_bar,
     require_writable,
     say,
+    wide,
     write_json,
 )
 
@@ -68,11 +67,9 @@ def measured(
 @command
 def workloads(
     table: Annotated[
-        bool, typer.Option("--table", help="map and simulate each, and print its figures")
+        bool, typer.Option("--table", help="map and simulate each: its figures")
     ] = False,
-    file: Annotated[
-        Path | None, typer.Option(help="a .yaml list of workloads in place of the published ones")
-    ] = None,
+    file: Workloads = None,
     arch: Arch = "base",
     overrides: Overrides = None,
     prices: EnergyTable = "horowitz45",
@@ -82,6 +79,12 @@ def workloads(
     """Published compressed matrices: their sources; with --table, --file or --json their figures.
 
     The exit status is 1 where an entry was refused.
+
+    Examples
+    --------
+    einchip workloads
+    einchip workloads --table
+    einchip workloads --file FILE.yaml --arch nano --json figures.json
     """
     from einchip.workloads import Figures, Refused, Table, published, read
 
@@ -94,15 +97,15 @@ def workloads(
     rows = measured(entries, machine, chosen, not no_merge)
     if any(isinstance(row, Figures) for row in rows):
         shown = Table(rows, machine, chosen.name)
-        Console(width=max(console.width, TABLE_WIDTH)).print(shown)
+        wide(TABLE_WIDTH).print(shown)
     write_json(json_file, [row.to_json() for row in rows])
     refused = [row for row in rows if isinstance(row, Refused)]
     for row in refused[:-1]:
         fail_line(row)
     if refused:
-        fail(f"{refused[-1].name}: {refused[-1].error}", FAILED)
+        fail(refused[-1].message, FAILED)
 
 
 def fail_line(row: Refused) -> None:
     """Say why an entry was refused."""
-    typer.echo(f"{row.name}: {row.error}", err=True)
+    typer.echo(row.message, err=True)

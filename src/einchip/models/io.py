@@ -10,6 +10,7 @@ optional in that safetensors file: the YAML file is the spec.)
 from __future__ import annotations
 
 import json
+import re
 import struct
 from math import prod
 from pathlib import Path
@@ -18,15 +19,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from safetensors.numpy import save as save_safetensors
 
-from einchip.files import MAX_YAML_BYTES, YamlError, parse_yaml, write_bytes
+from einchip.files import MAX_YAML_BYTES, Marked, YamlError, parse_marked, write_bytes
+from einchip.mistakes import did_you_mean, fields_at
 from einchip.models.errors import ModelError, model_error, one_line
 from einchip.models.formats import matrix_network
 from einchip.models.model import Model, check_shapes, check_tensors
 from einchip.models.spec import (
     UNION_TAGS,
+    LinearSpec,
     MatrixSpec,
     ModelSpec,
     RecurrentSpec,
@@ -132,7 +136,7 @@ def _random_cores(
 
 
 def parse_spec(raw: object, where: object) -> ModelSpec:
-    """Validate a decoded JSON or YAML value; `where` names its file in the message.
+    """Validate a decoded JSON or YAML value; `where` names its file, or is it, in the message.
 
     Raises:
         ModelError: the first thing that is wrong, named by its path (``layers.0.input.ranks``).
@@ -162,17 +166,33 @@ _EXPECTED = {
 }
 
 
-def spec_error(error: ValidationError, where: object) -> ModelError:
-    """Turn the most telling entry of a pydantic error into one line.
+#: Whose errors `spec_error` is given, by the name that they carry.
+_MODELS: dict[str, type[BaseModel]] = {
+    m.__name__: m for m in (ModelSpec, MatrixSpec, RecurrentSpec, LinearSpec)
+}
+
+
+def most_telling(error: ValidationError) -> ErrorDetails:
+    """Return the entry of a pydantic error that is to be said.
 
     An unknown field comes first: where a name is misspelt, the missing field follows from it.
     """
     entries = error.errors(include_url=False)
     urgent = [e for e in entries if e["loc"] == ("version",)]
     urgent += [e for e in entries if e["type"] == "extra_forbidden"]
-    entry = [*urgent, *entries][0]
+    return [*urgent, *entries][0]
+
+
+def spec_error(error: ValidationError, where: object) -> ModelError:
+    """Turn the most telling entry of a pydantic error into one line.
+
+    `where` is a name, or the YAML file itself, whose line is then said.
+    """
+    entry = most_telling(error)
     field = ".".join(str(part) for part in entry["loc"] if part not in UNION_TAGS)
     context: dict[str, Any] = entry.get("ctx", {})
+    if isinstance(where, Marked):
+        where = where.place(entry["loc"])
     if entry["type"] == "value_error":  # our own sentence, of the right form already
         parts = (one_line(where, 300), *([one_line(field)] if field else []))
         return ModelError(": ".join((*parts, one_line(context["error"], 400))))
@@ -181,7 +201,19 @@ def spec_error(error: ValidationError, where: object) -> ModelError:
     found = _brief(entry["input"]) if found is None else found.format_map(context)
     if entry["type"] in _EXPECTED:
         expected = expected.format_map(context)
-    return model_error(where, field, found, expected, advice)
+    return model_error(where, field, found, expected, _near(error.title, entry) or advice)
+
+
+def _near(model: str, entry: ErrorDetails) -> str:
+    """Return "did you mean NAME?" for a misspelt field or value, else ""."""
+    if entry["type"] == "extra_forbidden":
+        *parents, name = entry["loc"]
+        known = fields_at(_MODELS.get(model, ModelSpec), parents)
+        return did_you_mean(name, known).removeprefix("; ")
+    if entry["type"] == "literal_error":
+        values = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
+        return did_you_mean(entry["input"], values).removeprefix("; ")
+    return ""
 
 
 def _brief(value: object) -> str:
@@ -191,7 +223,7 @@ def _brief(value: object) -> str:
     return f"a {type(value).__name__}" if isinstance(value, dict | list | tuple) else repr(value)
 
 
-def _inside(path: Path, weights: str) -> Path:
+def _inside(path: Path, weights: str, place: str) -> Path:
     """Return the weights' file, which must lie in the folder of the file that names it."""
     file = path.parent / weights
     try:
@@ -199,7 +231,8 @@ def _inside(path: Path, weights: str) -> Path:
     except (OSError, ValueError, RuntimeError):
         return file  # which the reader will refuse
     if not inside:
-        raise model_error(path, "weights", weights, "a file in this file's folder", "move it there")
+        expected = "a file in this file's folder"
+        raise model_error(place, "weights", weights, expected, "move it there")
     return file
 
 
@@ -208,25 +241,27 @@ def _load_yaml(path: Path) -> Model:
     if size > MAX_YAML_BYTES:
         found, advice = f"{size} bytes", "keep weights in a safetensors file"
         raise model_error(path, "file", found, f"at most {MAX_YAML_BYTES}", advice)
-    raw = _parse_yaml(path, _read(path, MAX_YAML_BYTES))
+    marked = _parse_yaml(path, _read(path, MAX_YAML_BYTES))
+    raw = marked.value
     if not isinstance(raw, dict):
         raise model_error(
             path, "model", type(raw).__name__, "a mapping with name and layers", "write the spec"
         )
-    weights = raw.pop("weights", None)
-    spec = parse_spec(raw, path)
+    weights = raw.get("weights")
+    spec = parse_spec({k: v for k, v in raw.items() if k != "weights"}, marked)
+    place = marked.place(("weights",))
     if isinstance(weights, str):
-        file = _inside(path, weights)
+        file = _inside(path, weights, place)
         return _with_weights(spec, file, _header(file))
     if isinstance(weights, dict) and list(weights) == ["random"]:
         seed = weights["random"]
         if type(seed) is int and 0 <= seed < 2**63:
             return random_model(spec, seed)
         raise model_error(
-            path, "weights.random", _brief(seed), "a seed from 0 to 2^63 - 1", "write an integer"
+            place, "weights.random", _brief(seed), "a seed from 0 to 2^63 - 1", "write an integer"
         )
     raise model_error(
-        path,
+        place,
         "weights",
         "nothing" if weights is None else _brief(weights),
         "{random: SEED} or the path of a safetensors file",
@@ -234,11 +269,13 @@ def _load_yaml(path: Path) -> Model:
     )
 
 
-def _parse_yaml(path: Path, data: bytes) -> object:
+def _parse_yaml(path: Path, data: bytes) -> Marked:
     try:
-        return parse_yaml(data)
+        return parse_marked(data, path)
     except YamlError as e:
-        raise model_error(path, e.where, e.found, "YAML text", "correct the syntax") from None
+        raise model_error(
+            e.place(path), "file", e.found, "YAML text", "correct the syntax"
+        ) from None
 
 
 def _size(path: Path) -> int:

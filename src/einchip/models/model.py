@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from einchip.mistakes import did_you_mean
 from einchip.models.cells import ACTIVATIONS, gru_before_step, gru_step, lstm_step
 from einchip.models.errors import model_error
 from einchip.models.formats import matrix_network, to_dense
@@ -272,7 +273,8 @@ def check_shapes(spec: ModelSpec, found: dict[str, tuple[int, ...]], where: obje
     shapes = tensor_shapes(spec)
     for name in found:
         if name not in shapes:
-            advice = "remove it or change the spec"
+            near = did_you_mean(name, shapes.keys() - found.keys()).removeprefix("; ")
+            advice = near or "remove it or change the spec"
             raise model_error(where, name, "an extra tensor", "only the spec's", advice)
     for name, shape in shapes.items():
         if name not in found:
