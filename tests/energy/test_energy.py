@@ -101,6 +101,13 @@ def test_cacti_s_memory_comes_out_at_its_own_size() -> None:
     assert table.sram_pj(65536, 128, write=True) == pytest.approx(13.9)
 
 
+def test_zigzag_s_memories_come_out_at_their_own_sizes() -> None:
+    table = energy.load("zigzag")
+    assert table.sram_pj(1 << 21, 2048) == pytest.approx(416.16)
+    assert table.sram_pj(1 << 21, 2048, write=True) == pytest.approx(378.4)
+    assert table.sram_pj(1 << 10, 512) == pytest.approx(22.9)
+
+
 def test_activation_shared_by_copies_is_charged_as_an_upper_bound() -> None:
     cells = energy.energy(counters(vector_ops=10, activations=50), SMALL, "horowitz45")
     copies = energy.energy(counters(vector_ops=10), SMALL, "horowitz45")
@@ -158,10 +165,7 @@ def test_program_without_cells_is_charged_none() -> None:
     assert "vector" not in found.by_component
 
 
-def test_cell_without_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(energy.CELLS, Gru)
-    with pytest.raises(EnergyError, match="Gru: not modelled"):
-        energy.energy(counters(), SMALL, "zigzag", Program((Gru(),)))
+SIZE = {"bytes": 1024, "bits": 8, "read": 1, "write": 1}
 
 
 def written(tmp_path: Path, **changes: object) -> str:
@@ -174,7 +178,7 @@ def written(tmp_path: Path, **changes: object) -> str:
 
 @pytest.mark.parametrize("action", ["add", "multiply", "sram", "dram"])
 def test_action_without_a_coefficient_is_an_error(tmp_path: Path, action: str) -> None:
-    table = written(tmp_path, node_nm=45.0, **{action: None})
+    table = written(tmp_path, **{action: None})
     with pytest.raises(EnergyError, match=f"horowitz45: no coefficient for {action}"):
         energy.energy(counters(), SMALL, table)
 
@@ -192,6 +196,12 @@ def test_leakage_is_charged_only_where_the_source_has_it(tmp_path: Path) -> None
     [
         ({"source": ""}, "source: "),
         ({"voltage": 1}, "voltage: "),
+        ({"voltage_v": None}, "voltage_v: field required"),
+        ({"node_nm": 0}, "node_nm: "),
+        ({"add": {"unit": "pJ", "points": {8: 0.0}, "rule": "exact"}}, "add.points.8: "),
+        ({"add": {"unit": "pJ", "points": {8: float("inf")}, "rule": "exact"}}, "add.points.8: "),
+        ({"add": {"unit": "pJ", "points": {-8: 1.0}, "rule": "exact"}}, "add.points.-8"),
+        ({"sram": {"unit": "pJ per access", "larger": "line", "points": [SIZE, SIZE]}}, "one size"),
         ({"add": {"unit": "nJ", "points": {8: 1.0}, "rule": "exact"}}, "add.unit: "),
         ({"add": {"unit": "pJ", "points": {8: 1.0}, "rule": "linear"}}, "needs two points"),
     ],
@@ -199,6 +209,49 @@ def test_leakage_is_charged_only_where_the_source_has_it(tmp_path: Path) -> None
 def test_bad_table_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(EnergyError, match=message):
         energy.load(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("field", ["node_nm", "voltage_v"])
+def test_what_no_source_names_needs_a_note(tmp_path: Path, field: str) -> None:
+    content = energy.load("horowitz45").model_dump(mode="json", exclude_unset=True)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(content | {field: None}))
+    with pytest.raises(EnergyError, match="process_note: missing, needed where"):
+        energy.load(str(mine))
+    mine.write_text(yaml.safe_dump(content | {field: None, "process_note": "none is named"}))
+    assert "process: none is named" in energy.load(str(mine)).notes()
+
+
+def test_coefficient_has_the_origin_of_its_table_or_its_own() -> None:
+    """Oracle: the files."""
+    table = energy.load("cacti45")
+    assert table.origin() == (table.source, 45, None)
+    assert table.origin("add") == table.origin()
+    assert table.origin("sram") == (table.source, 45, 1.1)
+    assert table.origin("dram") == ("Horowitz, ISSCC 2014", None, None)
+    assert energy.load("horowitz45").origin().process() == "45 nm, 0.9 V"
+    assert energy.load("zigzag").origin().process() == "process and voltage not named"
+
+
+@pytest.mark.parametrize(("name", "factor"), [("cacti45", 1.1507784), ("cacti28", 0.5906339)])
+def test_aladdin_s_operations_are_those_of_its_library(name: str, factor: float) -> None:
+    """Oracle: the library's 40 nm (32 x 32 bit 12.68 pJ, 32-bit addition 0.21 pJ), scaled."""
+    table = energy.load(name)
+    for bits in (8, 16, 32):
+        expected = 12.68 * factor * (bits / 32) ** 2
+        assert table.multiply_pj(bits) == pytest.approx(expected, rel=2e-3)
+        assert table.add_pj(bits) == pytest.approx(0.21 * factor * bits / 32, rel=2e-3)
+    assert table.mac_pj(8, 32) == pytest.approx({"cacti45": 1.1537, "cacti28": 0.5921}[name], 1e-3)
+
+
+def test_larger_memory_may_be_several_of_the_largest(tmp_path: Path) -> None:
+    """Oracle: by hand, 10 and 20 pJ per 64 bit."""
+    points = [{"bytes": b, "bits": 64, "read": e, "write": e} for b, e in ((8192, 10), (32768, 20))]
+    sram = {"unit": "pJ per access", "points": points}
+    several = energy.load(written(tmp_path, sram=sram | {"larger": "several"}))
+    assert several.sram_pj(1 << 20, 64) == pytest.approx(20)
+    line = energy.load(written(tmp_path, sram=sram | {"larger": "line"}))
+    assert line.sram_pj(131072, 64) == pytest.approx(40)
 
 
 def test_unknown_table_names_the_known_ones() -> None:
@@ -210,5 +263,5 @@ def test_result_prints_its_table_with_source_and_what_is_missing() -> None:
     text = io.StringIO()
     found = energy.energy(counters(macs=7, cycles=1), SMALL, "cacti28")
     Console(file=text, width=200).print(found)
-    for part in ("28 nm", "multiply-add", "CACTI", "not modelled: clock tree", "external memory"):
+    for part in ("28 nm", "MAC", "CACTI", "not modelled: clock tree", "external memory"):
         assert part in text.getvalue()

@@ -20,60 +20,29 @@ What is charged, by component, in actions of the machine:
   upper bound.
 * external memory: every beat, in its own line, the program's included.
 
-`NOT_MODELLED` is what the tables have no figure for; it is printed with every result.
+`NOT_MODELLED` is what the tables have no figure for; it is printed with every result. Every counter
+and every instruction is charged or is in a list of what is not, with the reason (`actions`); what
+is in neither is an error. `sensitivity` says which coefficient decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 
-from einchip.accesses import VECTORS
 from einchip.arch import Architecture, clog2
+from einchip.energy.actions import CELLS, NOT_MODELLED, cells_of, check_counters
 from einchip.energy.table import EnergyError, Table, load, tables
 from einchip.numeric import SEGMENTS, WIDE_BITS
-from einchip.program import (
-    WORD_BITS,
-    WORD_BYTES,
-    Contract,
-    Gru,
-    GruReset,
-    GruUpdate,
-    Instruction,
-    Lstm,
-    Peephole,
-    Program,
-    Vector,
-)
+from einchip.program import WORD_BITS, WORD_BYTES, Contract, Program, Vector
 
 __all__ = ["NOT_MODELLED", "Energy", "EnergyError", "Line", "Table", "energy", "load", "tables"]
 
-NOT_MODELLED: Final = (
-    "clock tree, pipeline registers, accumulators and held operands, crossbars, address "
-    "generators, the DMA's and the port's own logic"
-)
 EXTERNAL: Final = "external memory"
-
-
-class Update(NamedTuple):
-    """What an element of a cell costs beside its activations."""
-
-    multiplications: int
-    additions: int
-
-
-#: Additions: roundings of gates' parts and of products, sums, the rounding of the result.
-CELLS: Final[dict[type[Instruction], Update]] = {
-    Lstm: Update(3, 4 + 1 + 1),
-    Peephole: Update(6, 7 + 4 + 1),
-    Gru: Update(3, 7 + 5 + 1),
-    GruReset: Update(1, 1 + 0 + 1),
-    GruUpdate: Update(2, 2 + 2 + 1),
-}
 _SUM_BITS: Final = 32
 _TABLE_BYTES: Final = 2 * (2 * SEGMENTS)
 
@@ -125,26 +94,36 @@ class Energy:
         return self.chip_pj + self.external_pj
 
     def __rich__(self) -> RenderableType:
-        node = "process not named" if self.table.node_nm is None else f"{self.table.node_nm:g} nm"
-        grid = RichTable(title=f"Energy, table {self.table.name} ({node})")
+        return Group(self.grid(), *self.notes())
+
+    def grid(self, decides: Sequence[str] | None = None) -> RichTable:
+        """Return the lines as a table; `decides` has what is said of each in a last column."""
+        title = f"Energy, table {self.table.name} ({self.table.origin().process()})"
+        grid = RichTable(title=title, padding=(0, 1, 0, 0))
         for name in ("component", "action"):
-            grid.add_column(name)
+            grid.add_column(name, overflow="fold")
         for name in ("count", "pJ each", "nJ", "%"):
             grid.add_column(name, justify="right")
-        for line in self.lines:
+        if decides is not None:
+            grid.add_column("decides")
+        for line, more in zip(self.lines, decides or [""] * len(self.lines), strict=True):
             grid.add_row(
                 line.component, line.action, f"{line.count:,}", f"{line.each_pj:.4g}",
-                *self._share(line.total_pj),
+                *self._share(line.total_pj), *([] if decides is None else [more]),
             )  # fmt: skip
         grid.add_section()
         for name, pj in (("on the chip", self.chip_pj), ("in all", self.total_pj)):
             grid.add_row(name, "", "", "", *self._share(pj))
-        notes = [
+        return grid
+
+    def notes(self) -> list[str]:
+        """Return what has to be said with the figures: source, readings, what is missing."""
+        without = "" if self.table.leakage else ", leakage (the table has none)"
+        return [
             f"source: {self.table.source}",
             *self.table.notes(),
-            f"not modelled: {NOT_MODELLED}",
+            f"not modelled: {NOT_MODELLED}{without}",
         ]
-        return Group(grid, *notes)
 
     def _share(self, pj: float) -> tuple[str, str]:
         part = 100 * pj / self.total_pj if self.total_pj else 0.0
@@ -159,11 +138,13 @@ def energy(
 ) -> Energy:
     """Return the energy of a run with these counters on `arch`, by a table or by its name.
 
-    `program` is what ran: it tells which cells there were. Raises EnergyError where an action
-    happened for which the table has no coefficient, or an instruction that is not modelled.
+    `program` is what ran: it tells which cells there were. Raises EnergyError for an action for
+    which the table has no coefficient, for an instruction or a counter that is not modelled, and
+    for a counter that is missing.
     """
     if isinstance(table, str):
         table = load(table)
+    check_counters(counters)
     lines = [
         *_array(counters, arch, table),
         *_scratchpads(counters, arch, table),
@@ -178,7 +159,7 @@ def energy(
 def _array(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:
     additions = (clog2(arch.cols) if arch.blocks else 0) + 2
     return [
-        Line("array", "multiply-add", n["macs"], table.mac_pj(arch.data_bits, arch.acc_bits)),
+        Line("array", "MAC", n["macs"], table.mac_pj(arch.data_bits, arch.acc_bits)),
         Line(
             "drain", f"{additions} additions", n["drained"], additions * table.add_pj(arch.acc_bits)
         ),
@@ -199,11 +180,11 @@ def _scratchpads(n: Mapping[str, int], arch: Architecture, table: Table) -> list
 def _functions(n: Mapping[str, int], table: Table, program: Program | None) -> list[Line]:
     multiply, add = table.multiply_pj(WIDE_BITS), table.add_pj(WIDE_BITS)
     lookup = table.sram_pj(_TABLE_BYTES, 2 * WIDE_BITS)
-    lines = [Line("activations", "interpolation", n["activations"], multiply + 2 * add + lookup)]
+    lines = [Line("activations", "evaluation", n["activations"], multiply + 2 * add + lookup)]
     costs = {
         cell: CELLS[cell].multiplications * multiply
         + CELLS[cell].additions * table.add_pj(_SUM_BITS)
-        for cell in _cells(program)
+        for cell in cells_of(program)
     }
     if costs:
         lines.append(_update(n, costs))
@@ -223,18 +204,6 @@ def _update(n: Mapping[str, int], costs: Mapping[type[Vector], float]) -> Line:
         )
     ]
     return min(lines, key=lambda line: line.total_pj)
-
-
-def _cells(program: Program | None) -> list[type[Vector]]:
-    """Return the kinds of cells of a program. Raises EnergyError for one that has no cost."""
-    if program is None:
-        return [kind for kind in VECTORS if kind in CELLS]
-    found = dict.fromkeys(type(i) for i in program.instructions if isinstance(i, VECTORS))
-    cells = [kind for kind in found if kind.ACTIVATIONS]
-    for kind in cells:
-        if kind not in CELLS:
-            raise EnergyError(f"{kind.__name__}: not modelled; add its operations to CELLS")
-    return cells
 
 
 def _sequencer(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:

@@ -1,8 +1,8 @@
 """Energy tables: what a source says that one action costs.
 
 A table is a YAML file beside this one, or one of yours of the same form. Every coefficient has a
-unit and a source (the table's, or its own), and a note where the source needed a reading. What a
-table has no coefficient for cannot be charged: it is an error, never zero.
+unit, and a source, a process and a voltage (the table's, or its own), and a note where the source
+needed a reading. What a table has no coefficient for cannot be charged: it is an error, never zero.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from einchip.files import YamlError, read_yaml
+from einchip.files import YamlError, read_marked
+from einchip.mistakes import did_you_mean, first_mistake
 
 _HERE: Final = Path(__file__).parent
 
@@ -24,10 +25,35 @@ class EnergyError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Arithmetic(_Strict):
+class Origin(NamedTuple):
+    """Where a coefficient comes from; None where the source names no process or no voltage."""
+
+    source: str
+    node_nm: float | None
+    voltage_v: float | None
+
+    def process(self) -> str:
+        """Return process and voltage in words."""
+        if self.node_nm is None and self.voltage_v is None:
+            return "process and voltage not named"
+        node = "process not named" if self.node_nm is None else f"{self.node_nm:g} nm"
+        volts = "voltage not named" if self.voltage_v is None else f"{self.voltage_v:g} V"
+        return f"{node}, {volts}"
+
+
+class _Coefficient(_Strict):
+    """What all coefficients may say for themselves, where it differs from their table."""
+
+    source: str = ""
+    note: str = ""
+    node_nm: float | None = Field(default=None, gt=0)
+    voltage_v: float | None = Field(default=None, gt=0)
+
+
+class Arithmetic(_Coefficient):
     """Picojoules of one operation, by width in bits.
 
     Between and beyond the points, by `rule`: "exact" has none; "linear" (in the width) and
@@ -35,10 +61,8 @@ class Arithmetic(_Strict):
     """
 
     unit: Literal["pJ"]
-    points: dict[int, float] = Field(min_length=1)
+    points: dict[Annotated[int, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(min_length=1)
     rule: Literal["exact", "linear", "quadratic", "upper"]
-    source: str = ""
-    note: str = ""
 
     @model_validator(mode="after")
     def _two_points_make_a_line(self) -> Self:
@@ -69,7 +93,7 @@ class SramPoint(_Strict):
     write: float = Field(gt=0)
 
 
-class Sram(_Strict):
+class Sram(_Coefficient):
     """Memories on the chip, by size.
 
     Between two sizes the energy per bit lies on the line through both in the logarithms of size and
@@ -81,13 +105,13 @@ class Sram(_Strict):
     unit: Literal["pJ per access"]
     points: list[SramPoint] = Field(min_length=1)
     larger: Literal["line", "several"]
-    source: str = ""
-    note: str = ""
 
     @model_validator(mode="after")
-    def _two_sizes_make_a_line(self) -> Self:
+    def _sizes_make_lines(self) -> Self:
         if self.larger == "line" and len(self.points) < 2:
             raise ValueError("larger: a line needs two sizes")
+        if len({p.bytes for p in self.points}) < len(self.points):
+            raise ValueError("points: found one size twice, expected different ones")
         return self
 
     def per_bit(self, n_bytes: int, write: bool) -> float:
@@ -102,36 +126,39 @@ class Sram(_Strict):
         return e0 * (e1 / e0) ** (math.log(n_bytes / b0) / math.log(b1 / b0))
 
 
-class Dram(_Strict):
+class Dram(_Coefficient):
     """Memory off the chip: pJ per access of `bits` bits."""
 
     unit: Literal["pJ per access"]
     bits: int = Field(gt=0)
     read: float = Field(gt=0)
     write: float = Field(gt=0)
-    source: str = ""
-    note: str = ""
 
 
-class Leakage(_Strict):
+class Leakage(_Coefficient):
     """Power that flows without any action."""
 
     unit: Literal["mW"]
     power: float = Field(gt=0)
     clock_mhz: float = Field(gt=0)
-    source: str = ""
-    note: str = ""
+
+
+#: The coefficients of a table, by name.
+ACTIONS: Final = ("mac", "multiply", "add", "sram", "dram", "leakage")
 
 
 class Table(_Strict):
     """One source's coefficients.
 
     `mac` is one multiply-add; without it, a multiplication and an addition are charged. Leakage is
-    charged only where the table has it.
+    charged only where the table has it. `process_note` says what there is to say about process and
+    voltage; it must where one of them is null.
     """
 
     name: str
-    node_nm: float | None
+    node_nm: float | None = Field(gt=0)
+    voltage_v: float | None = Field(gt=0)
+    process_note: str = ""
     source: str = Field(min_length=1)
     mac: Arithmetic | None = None
     multiply: Arithmetic | None = None
@@ -139,6 +166,26 @@ class Table(_Strict):
     sram: Sram | None = None
     dram: Dram | None = None
     leakage: Leakage | None = None
+
+    @model_validator(mode="after")
+    def _what_is_not_named_is_said(self) -> Self:
+        if None in (self.node_nm, self.voltage_v) and not self.process_note:
+            raise ValueError("process_note: missing, needed where node_nm or voltage_v is null")
+        return self
+
+    def actions(self) -> dict[str, _Coefficient]:
+        """Return the coefficients that there are, by name."""
+        found = {action: getattr(self, action) for action in ACTIONS}
+        return {action: c for action, c in found.items() if c is not None}
+
+    def origin(self, action: str | None = None) -> Origin:
+        """Return where the table comes from, or one of its `actions`, as far as that differs."""
+        own = _Coefficient() if action is None else self.actions()[action]
+        node, volts = (
+            getattr(own if name in own.model_fields_set else self, name)
+            for name in ("node_nm", "voltage_v")
+        )
+        return Origin(own.source or self.source, node, volts)
 
     def multiply_pj(self, bits: int) -> float:
         """Return pJ of a multiplication of `bits` by `bits` bits."""
@@ -167,12 +214,13 @@ class Table(_Strict):
         return bits * (self.dram.write if write else self.dram.read) / self.dram.bits
 
     def notes(self) -> list[str]:
-        """Return what has to be said about the coefficients, each with its source if its own."""
-        found = []
-        for action in ("mac", "multiply", "add", "sram", "dram", "leakage"):
-            c = getattr(self, action)
-            if c is not None and (c.note or c.source):
-                found.append(f"{action}: " + "; ".join(part for part in (c.source, c.note) if part))
+        """Return what has to be said about the coefficients, each with an origin if its own."""
+        found = [f"process: {self.process_note}"] if self.process_note else []
+        for action, c in self.actions().items():
+            own = {"node_nm", "voltage_v"} & c.model_fields_set
+            parts = (c.source, self.origin(action).process() if own else "", c.note)
+            if any(parts):
+                found.append(f"{action}: " + "; ".join(part for part in parts if part))
         return found
 
     def _known(self, operation: Arithmetic | None, action: str, bits: int) -> float:
@@ -196,17 +244,17 @@ def load(name: str) -> Table:
     """Return the table of that name, or of that YAML file. Raises EnergyError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else _HERE / f"{name}.yaml"
     try:
-        return Table.model_validate(read_yaml(path))
+        file = read_marked(path)
+        return Table.model_validate(file.value)
     except OSError as error:
         if path.parent == _HERE:
             raise EnergyError(
                 f"energy table: found {name!r}, expected one of {', '.join(tables())} "
-                "or a .yaml file"
+                f"or a .yaml file{did_you_mean(name, tables())}"
             ) from None
         raise EnergyError(f"{name}: cannot read the file: {error.strerror}") from None
     except YamlError as error:
-        raise EnergyError(f"{name}: not a YAML file: {error}") from None
+        raise EnergyError(f"{error.place(name)}: not a YAML file: found {error.found}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise EnergyError(f"{name}: {where}: {first['msg']}") from None
+        loc, what = first_mistake(error, Table)
+        raise EnergyError(f"{file.place(loc)}: {what}") from None
