@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from einchip.arch import Architecture
+from einchip.fpga.errors import TargetError
+from einchip.mistakes import did_you_mean
 from einchip.program import WORD_BITS
 
 #: The narrowest data of an AXI port that SmartConnect takes (PG247: 32 to 1024 bits).
@@ -20,7 +21,7 @@ BLOCK_RAM_BITS: Final = 36 * 1024
 CELL_PRODUCTS: Final = 5
 
 
-class VivadoError(ValueError):
+class VivadoError(TargetError):
     """A project that cannot be written; the message is one line: what was found, what to do."""
 
 
@@ -32,6 +33,7 @@ class Board:
     ----------
     name, title : in commands and file names; in texts.
     part : Vivado's name of the FPGA.
+    arch : the preset that the board gets, if not said otherwise.
     board_part : pattern of Vivado's name of the board, whose files set the processor up; empty
         where there is no processor.
     design : the block design, `scripts/design_DESIGN.tcl`.
@@ -45,6 +47,7 @@ class Board:
     name: str
     title: str
     part: str
+    arch: str
     board_part: str
     design: Literal["zynq7", "zynqmp", "jtag"]
     default_mhz: float
@@ -64,6 +67,7 @@ BOARDS: Final[dict[str, Board]] = {
             name="pynq-z2",
             title="PYNQ-Z2",
             part="xc7z020clg400-1",
+            arch="nano",
             board_part="tul.com.tw:pynq-z2:part0:*",
             design="zynq7",
             default_mhz=50.0,
@@ -78,6 +82,7 @@ BOARDS: Final[dict[str, Board]] = {
             name="arty-a7-100",
             title="Arty A7-100",
             part="xc7a100tcsg324-1",
+            arch="nano",
             board_part="",
             design="jtag",
             default_mhz=50.0,
@@ -93,6 +98,7 @@ BOARDS: Final[dict[str, Board]] = {
             name="kv260",
             title="KV260",
             part="xck26-sfvc784-2LV-c",
+            arch="small",
             board_part="xilinx.com:kv260_som:part0:*",
             design="zynqmp",
             default_mhz=100.0,
@@ -107,6 +113,7 @@ BOARDS: Final[dict[str, Board]] = {
             name="zcu104",
             title="ZCU104",
             part="xczu7ev-ffvc1156-2-e",
+            arch="small",
             board_part="xilinx.com:zcu104:part0:*",
             design="zynqmp",
             default_mhz=100.0,
@@ -125,9 +132,8 @@ def find(name: str) -> Board:
     """Return the board of that name. Raises VivadoError."""
     if name in BOARDS:
         return BOARDS[name]
-    near = difflib.get_close_matches(name.lower(), BOARDS, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise VivadoError(f"board: found {name!r}, expected one of {', '.join(BOARDS)}{hint}")
+    expected = f"expected one of {', '.join(BOARDS)}"
+    raise VivadoError(f"target: found {name!r}, {expected}{did_you_mean(name, BOARDS)}")
 
 
 def multipliers(arch: Architecture) -> int:
@@ -139,6 +145,12 @@ def memory_bits(arch: Architecture) -> int:
     """Return the bits of scratchpads, their windows and program memory."""
     rows = sum(arch.depth(space) + arch.window(space) for space in (0, 1))
     return rows * arch.lanes * arch.data_bits + arch.program_words * WORD_BITS
+
+
+def memory_room(board: Board) -> int:
+    """Return the bits of block RAM that a machine may take, external memory taken off."""
+    beside = 8 * board.memory_bytes if board.memory_on_chip else 0
+    return board.block_rams * BLOCK_RAM_BITS - beside
 
 
 def check(arch: Architecture, board: Board, frequency_mhz: float) -> None:
@@ -161,8 +173,7 @@ def check(arch: Architecture, board: Board, frequency_mhz: float) -> None:
             f"{board.name}: found {n} multipliers in {arch.name}, expected at most the "
             f"{board.dsps} DSP blocks of {board.part}; use fewer rows, cols or lanes"
         )
-    beside = 8 * board.memory_bytes if board.memory_on_chip else 0
-    n, room = memory_bits(arch), board.block_rams * BLOCK_RAM_BITS - beside
+    n, room = memory_bits(arch), memory_room(board)
     if n > room:
         raise VivadoError(
             f"{board.name}: found {n >> 10} Kib of memory in {arch.name}, expected at most "

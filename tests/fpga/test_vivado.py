@@ -22,7 +22,6 @@ import pytest
 from einchip.arch import PRESETS, Architecture
 from einchip.fpga.synth import Resources
 from einchip.fpga.vivado import BOARDS, Board, VivadoError, boards, estimate, project, wrapper
-from einchip.fpga.vivado import __main__ as command_line
 from einchip.fpga.vivado.estimates import MARK, Estimate
 from einchip.hw import generate
 from einchip.registers import ADDRESS_BITS
@@ -743,10 +742,10 @@ def test_wrapper_and_machine_pass_lint(nano_rtl: str) -> None:
         ),
         (NANO, "kv260", 9.9, r"^clock: found 9.9 MHz, expected 10 to 250$"),
         (NANO, "kv260", float("nan"), r"^clock: found nan MHz"),
-        (NANO, "zcu102", None, r"^board: found 'zcu102', .*; did you mean zcu104\?$"),
+        (NANO, "zcu102", None, r"^target: found 'zcu102', .*; did you mean zcu104\?$"),
         (NANO, "PYNQ-Z2", None, r"did you mean pynq-z2\?$"),
-        (NANO, "arty", None, r"did you mean arty-a7-100\?$"),
-        (NANO, "-", None, r"^board: found '-', expected one of pynq-z2, .*, zcu104$"),
+        (NANO, "arty-a7", None, r"did you mean arty-a7-100\?$"),
+        (NANO, "-", None, r"^target: found '-', expected one of pynq-z2, .*, zcu104$"),
     ],
 )
 def test_what_does_not_suit_is_one_line_and_nothing_is_written(
@@ -755,6 +754,11 @@ def test_what_does_not_suit_is_one_line_and_nothing_is_written(
     with pytest.raises(VivadoError, match=message):
         project.write_project(arch, board, tmp_path / "new", frequency_mhz=mhz, header=HEADER)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=list(BOARDS))
+def test_every_board_holds_the_machine_that_it_gets(board: Board) -> None:
+    boards.check(PRESETS[board.arch], board, board.default_mhz)
 
 
 def test_base_suits_the_board_that_has_room_for_it() -> None:
@@ -773,28 +777,6 @@ def test_the_header_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.M
     files = project.write_project(NANO, "kv260", tmp_path / "new")
     assert (tmp_path / "new" / "include" / "einchip_registers.h").read_text() == HEADER
     assert sorted(files) == sorted(p for p in (tmp_path / "new").rglob("*") if p.is_file())
-
-
-@pytest.mark.usefixtures("quick")
-def test_the_command_line_writes_a_project_or_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "packaged.h").write_text(HEADER)
-    monkeypatch.setattr(project, "HEADER", tmp_path / "packaged.h")
-    folder = tmp_path / "new"
-    assert command_line.main(["nano", "kv260", "-o", str(folder), "--frequency-mhz", "75"]) == 0
-    assert "set mhz {75}" in (folder / "settings.tcl").read_text()
-    for arguments, message in (
-        (["nano", "kv26", "-o", str(folder)], "board: found 'kv26', "),
-        (["nan", "kv260", "-o", str(folder)], "--arch: found 'nan', "),
-        (["nano", "kv260", "-o", str(tmp_path / "packaged.h")], f"{tmp_path}/packaged.h"),
-    ):
-        capsys.readouterr()
-        assert command_line.main(arguments) == 2
-        shown = capsys.readouterr()
-        assert shown.err.startswith(message)
-        assert shown.err.count("\n") == 1
-        assert not shown.out
 
 
 # --- Figures -------------------------------------------------------------------------------------
@@ -834,6 +816,7 @@ def test_the_page_has_the_boards_of_the_code(board: Board) -> None:
     memory = next(f"{n_bytes // unit} {name}" for unit, name in units if n_bytes >= unit)
     assert cells == [
         f"`{board.part}`",
+        f"`{board.arch}`",
         f"{board.default_mhz:g}",
         f"{board.control_base:#x}",
         f"{board.memory_base:#x}, {memory}",
