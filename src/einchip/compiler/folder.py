@@ -7,6 +7,7 @@
 | weights.bin | external memory from BASE0 |
 | sequences.bin | sequences as they lie from BASE1, one after the other |
 | mapping.json, mapping.txt | the mapping for programs, and as a loop nest for people |
+| plan.json | what every instruction and every buffer is (`compiler/plan.py`) |
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from einchip import check
 from einchip.arch import Architecture
 from einchip.compiler import bound
 from einchip.compiler.compiled import Compiled, Places, groups
+from einchip.compiler.plan import plan_of
 from einchip.mapper.problem import MAX_BATCH
 from einchip.program import Program, ProgramError
 from einchip.reference import Host, Memory
@@ -37,8 +39,8 @@ VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 #: The binaries that a folder must have; they are read whole.
 BINARIES: Final = ("setup.bin", "run.bin", "weights.bin", "sequences.bin")
-#: What tells people and their programs about the mapping; einchip does not read them.
-TEXTS: Final = ("mapping.json", "mapping.txt")
+#: What tells people and their programs about the mapping; only reports read them.
+TEXTS: Final = ("mapping.json", "mapping.txt", "plan.json")
 #: Most bytes of external memory that a folder may ask for.
 MAX_MEMORY: Final = 1 << 30
 MAX_MANIFEST: Final = 1 << 24
@@ -175,6 +177,7 @@ def write(compiled: Compiled, sequences: Sequence[ArrayLike], target: Path) -> M
         "sequences.bin": b"".join(p.data for p in packed),
         "mapping.json": json.dumps(mapping.to_json(), indent=1).encode(),
         "mapping.txt": mapping.explain().encode(),
+        "plan.json": plan_of(compiled).model_dump_json(indent=1).encode(),
     }
     manifest = Manifest(
         version=VERSION,
@@ -289,6 +292,14 @@ def read(source: Path) -> Folder:
                 f"{source / name}: does not fit arch {folder.arch.name}: {error}; compile again"
             ) from None
     return folder
+
+
+def read_text(source: Path, manifest: Manifest, name: str) -> str | None:
+    """Return one of `TEXTS`, checked against the manifest; None where an older folder lacks it.
+
+    Raises FolderError.
+    """
+    return _binary(source / name, manifest).decode() if name in manifest.files else None
 
 
 def _manifest(path: Path) -> Manifest:
