@@ -193,17 +193,18 @@ def _functions(n: Mapping[str, int], table: Table, program: Program | None) -> l
 
 def _update(n: Mapping[str, int], costs: Mapping[type[Vector], float]) -> Line:
     """Return the lesser of two upper bounds: by elements, and by activations."""
-    by_element = max(costs, key=lambda cell: costs[cell])
-    by_activation = max(costs, key=lambda cell: costs[cell] / cell.ACTIVATIONS)
-    more = by_activation.ACTIVATIONS - 1 if len(costs) > 1 else 0  # of several: rounded up
-    lines = [
-        Line("vector", f"{cell.__name__.upper()} element", count, costs[cell])
-        for cell, count in (
-            (by_element, n["vector_ops"]),
-            (by_activation, (n["activations"] + more) // by_activation.ACTIVATIONS),
-        )
-    ]
-    return min(lines, key=lambda line: line.total_pj)
+    dearest = max(costs, key=lambda cell: costs[cell])
+    by_element = Line("vector", f"{_name(dearest)} element", n["vector_ops"], costs[dearest])
+    shares = {cell: costs[cell] / cell.ACTIVATIONS for cell in costs}
+    dearest = max(shares, key=lambda cell: shares[cell])
+    action = f"1/{dearest.ACTIVATIONS} {_name(dearest)} element"
+    by_activation = Line("vector", action, n["activations"], shares[dearest])
+    nearly = by_element.total_pj * (1 - 1e-9)  # of one kind without copies they are the same
+    return by_activation if by_activation.total_pj < nearly else by_element
+
+
+def _name(cell: type[Vector]) -> str:
+    return cell.__name__.upper()
 
 
 def _sequencer(n: Mapping[str, int], arch: Architecture, table: Table) -> list[Line]:

@@ -34,9 +34,9 @@ from einchip.program import (
 from einchip.registers import COUNTERS
 
 NOT_MODELLED: Final = (
-    "clock tree, pipeline registers, accumulators and held operands, crossbars, address "
-    "generators, the sequencer's own logic, writes into program memory, the DMA's and the port's "
-    "own logic"
+    "clock tree, multiplications by PEs without useful work, pipeline registers, accumulators and "
+    "held operands, crossbars, address generators, the sequencer's own logic, writes into program "
+    "memory, the DMA's and the port's own logic"
 )
 
 
