@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from einchip.link import (
     CRC_BYTES,
     ESCAPE,
+    FILL,
     FLAG,
     MAX_DATA,
     MAX_FRAME,
@@ -25,6 +26,7 @@ from einchip.link import (
     framed,
     request_bytes,
     request_of,
+    without_fill,
 )
 
 
@@ -34,6 +36,19 @@ def test_a_frame_gives_its_content_and_has_flags_at_its_ends_only(content: bytes
     assert frame[0] == frame[-1] == FLAG
     assert FLAG not in frame[1:-1]
     assert content_of(frame[1:-1]) == content
+
+
+@given(content=st.binary(min_size=1, max_size=MAX_DATA), pad=st.integers(0, 9))
+def test_a_frame_over_spi_has_no_fill_and_the_same_content(content: bytes, pad: int) -> None:
+    frame = without_fill(framed(content + bytes((FILL,)) * pad))
+    assert FILL not in frame
+    assert frame.count(FLAG) == 2
+    assert content_of(frame[1:-1]) == content + bytes((FILL,)) * pad
+
+
+@pytest.mark.parametrize("n_bits", range(1, 8))
+def test_fill_that_is_out_of_step_is_no_flag(n_bits: int) -> None:
+    assert (FILL << n_bits | FILL >> 8 - n_bits) & 0xFF not in (FLAG, ESCAPE)
 
 
 def test_a_frame_is_that_of_the_page() -> None:

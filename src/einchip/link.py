@@ -1,4 +1,4 @@
-"""The host link: frames of bytes over a serial line that may lose or change some.
+"""The host link: frames of bytes over a line (UART, SPI) that may lose or change some.
 
 A frame is what stands between two FLAG bytes. Inside it, FLAG and ESCAPE are sent as ESCAPE and the
 byte with FLIP, so that a receiver is in step again after the next FLAG, whatever came before. Its
@@ -17,6 +17,10 @@ WORD_BYTES.
 After a reset the device answers NOT_OPEN to everything but OPEN, so that a host learns that what it
 had loaded is gone. OPEN forgets the last tag. Its answer is OPEN_ANSWER: PROTOCOL, WORD_BYTES of
 each field, and the bytes of memory.
+
+Over SPI bytes move in both directions whenever the host moves one. Whoever has nothing to send
+sends FILL, within a frame, too; it is dropped where it arrives. FILL itself has an escape there, as
+FLAG has (`without_fill`).
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from typing import Final, NamedTuple
 FLAG: Final = 0x7E
 ESCAPE: Final = 0x7D
 FLIP: Final = 0x20
+#: Nothing, over SPI. Shifted by some bits, as after a lost edge of the clock, it is no FLAG.
+FILL: Final = 0x7C
 CRC_BYTES: Final = 4
 #: Version of what this module says.
 PROTOCOL: Final = 1
@@ -98,6 +104,11 @@ def framed(content: bytes) -> bytes:
         bytes((ESCAPE, b ^ FLIP)) if b in (FLAG, ESCAPE) else bytes((b,)) for b in whole
     )
     return bytes((FLAG,)) + escaped + bytes((FLAG,))
+
+
+def without_fill(wire: bytes) -> bytes:
+    """Return frames with an escape for FILL, as they go over SPI."""
+    return wire.replace(bytes((FILL,)), bytes((ESCAPE, FILL ^ FLIP)))
 
 
 def content_of(frame: bytes) -> bytes:

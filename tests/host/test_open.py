@@ -20,10 +20,12 @@ def test_addresses_are_taken_apart() -> None:
     assert Address.of("serial:/dev/ttyUSB0") == Address("serial", "/dev/ttyUSB0")
     assert Address.of("serial:COM3@9600") == Address("serial", "COM3", 9600)
     assert Address.of("serial:a@b@9600") == Address("serial", "a@b", 9600)
+    assert Address.of("spi:/dev/spidev0.1") == Address("spi", "/dev/spidev0.1")
+    assert Address.of("spi:/dev/spidev0.1@500000") == Address("spi", "/dev/spidev0.1", 500_000)
     assert Address.of("pynq:a@1:b.bit") == Address("pynq", "a@1:b.bit")
 
 
-KINDS = "simulator, rtl, serial:PORT[@BAUD] or pynq:FILE"
+KINDS = "simulator, rtl, serial:PORT[@BAUD], spi:NODE[@HZ] or pynq:FILE"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,11 @@ KINDS = "simulator, rtl, serial:PORT[@BAUD] or pynq:FILE"
                 f"device: found 'serial:{place}', expected serial:PORT[@BAUD], such as "
                 "serial:/dev/ttyUSB0@115200",
             )
-            for place in ("x@", "x@fast", "x@0", "@9600", "x@-1")
+            for place in ("x@", "x@fast", "x@0", "@9600", "x@-1", "x@9999999999", "x@" + "9" * 5000)
+        ),
+        (
+            "spi:x@1MHz",
+            "device: found 'spi:x@1MHz', expected spi:NODE[@HZ], such as spi:/dev/spidev0.0@500000",
         ),
     ],
 )

@@ -7,20 +7,18 @@ import pty
 import select
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from einchip.arch import PRESETS
 from einchip.host import DeviceError, open_device
-from einchip.host.emulated import SimulatorDevice
-from einchip.host.serial_port import TRIES, SerialDevice
+from einchip.host.link_device import TRIES
+from einchip.host.serial_port import SerialDevice
 from einchip.link import (
     FLAG,
     MAX_DATA,
-    OPEN_ANSWER,
     PROTOCOL,
     Answer,
     FrameError,
@@ -31,38 +29,7 @@ from einchip.link import (
     request_of,
 )
 from einchip.registers import ADDRESS, ID_VALUE
-
-NANO = PRESETS["nano"]
-MEMORY = 4096
-#: Seconds until a request is sent again.
-RETRY = 0.05
-Reply = Callable[[Request], bytes | None]
-
-
-class Peer:
-    """Answers as a board does; `asked` are the requests that came."""
-
-    def __init__(self, protocol: int = PROTOCOL) -> None:
-        self.device, self.asked = SimulatorDevice(NANO, MEMORY), list[Request]()
-        self._protocol = protocol
-
-    def __call__(self, request: Request) -> bytes | None:
-        self.asked.append(request)
-        return answer_bytes(Answer(request.kind, request.tag, Status.OK, self._data(request)))
-
-    def _data(self, request: Request) -> bytes:
-        address, device = request.address, self.device
-        if request.kind is Kind.OPEN:
-            return OPEN_ANSWER.pack(self._protocol, MEMORY)
-        if request.kind is Kind.READ_REGISTER:
-            return device.read_register(address).to_bytes(4, "little")
-        if request.kind is Kind.READ_MEMORY:
-            return device.read_memory(address, request.length)
-        if request.kind is Kind.WRITE_REGISTER:
-            device.write_register(address, int.from_bytes(request.data, "little"))
-        else:
-            device.write_memory(address, request.data)
-        return b""
+from tests.host.peer import MEMORY, NANO, RETRY, Peer, Reply
 
 
 @contextmanager

@@ -36,6 +36,8 @@ class Family:
     clock : the component that makes other frequencies than the oscillator's; None: there is none.
     packages : Python packages that the programs come with.
     oscillator : the component that takes the oscillator's frequency.
+    full : share of a part's LUTs from which on its being full is what keeps nextpnr from placing
+        and routing.
     """
 
     title: str
@@ -52,6 +54,7 @@ class Family:
     clock: Callable[[Any, float, float], Clock] | None
     packages: tuple[str, ...]
     oscillator: Callable[[Any, float, float], Clock] = Oscillator
+    full: float = 0.85
 
     def count(self, netlist: Mapping[str, Any]) -> dict[str, int]:
         """Return what the cells of a flat netlist of Yosys take, by kind, at least."""

@@ -86,6 +86,9 @@ DEVICE: Final = "GW2A-18C"
 CONSTRAINTS: Final = "top.cst"
 _SYNTH: Final = f"synth_gowin -family gw2a -top {TOP}"
 GOWIN: Final = Family(
+    # A register whose input is not the LUT beside it takes that LUT all the same: `pico` at 0.84
+    # would take more LUTs than there are.
+    full=0.7,
     title="Gowin GW2A",
     # LUTs are mapped by abc, as in `synth.SCRIPTS`, without wider ones, of two and more with
     # multiplexers: `pico` would take a sixth more with them.

@@ -1,9 +1,10 @@
-"""Testbenches of Amaranth's simulator for a serial line and for streams of bytes."""
+"""Testbenches of Amaranth's simulator for a serial line, for SPI, and for streams of bytes."""
 
 import random
 from collections.abc import Iterable
 from typing import Any
 
+from einchip.fpga.host_link.spi import LEVEL_CYCLES
 from einchip.link import FLAG
 
 
@@ -35,6 +36,66 @@ async def read_line(ctx: Any, tx: Any, cycles: int, into: list[int]) -> None:
         assert bits[0] == 0
         assert bits[9] == 1, "no stop bit"
         into.append(sum(bit << k for k, bit in enumerate(bits[1:9])))
+
+
+class Controller:
+    """Moves bytes over SPI in mode 0 or 3, `level` cycles from edge to edge.
+
+    `pins` has those of a board: sck, copi, cs, cipo, driven. It samples CIPO in the cycle before it
+    raises SCK, as late as a real one may; `gaps` lengthen levels at random.
+    """
+
+    def __init__(
+        self,
+        ctx: Any,
+        pins: Any,
+        mode: int = 0,
+        level: int = LEVEL_CYCLES,
+        gaps: random.Random | None = None,
+    ) -> None:
+        self.ctx, self.pins, self.rests = ctx, pins, mode // 3
+        self.level, self.gaps = level, gaps
+
+    async def wait(self) -> None:
+        """Keep the pins for one level."""
+        n = self.level + (self.gaps.randrange(5) if self.gaps else 0)
+        for _ in range(n):
+            await self.ctx.tick()
+
+    async def select(self, on: bool) -> None:
+        """Raise or lower chip select."""
+        self.ctx.set(self.pins.cs, on)
+        await self.wait()
+
+    async def bit(self, out: int) -> int:
+        """Move one bit."""
+        if self.rests:
+            self.ctx.set(self.pins.sck, 0)
+        self.ctx.set(self.pins.copi, out)
+        if self.rests:
+            await self.wait()
+        found = int(self.ctx.get(self.pins.cipo))
+        assert self.ctx.get(self.pins.driven)
+        self.ctx.set(self.pins.sck, 1)
+        await self.wait()
+        if not self.rests:
+            self.ctx.set(self.pins.sck, 0)
+            await self.wait()
+        return found
+
+    async def bits(self, byte: int, n: int = 8) -> int:
+        """Move the first bits of a byte; return those that came, low ones last."""
+        found = 0
+        for k in range(n):
+            found = found << 1 | await self.bit(byte >> 7 - k & 1)
+        return found
+
+    async def transfer(self, content: Iterable[int]) -> bytes:
+        """Move bytes while the board is selected."""
+        await self.select(True)
+        found = bytes([await self.bits(byte) for byte in content])
+        await self.select(False)
+        return found
 
 
 async def put(ctx: Any, port: Any, content: Iterable[int], every: int = 1) -> None:

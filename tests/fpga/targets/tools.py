@@ -79,3 +79,23 @@ class Loopback(wiring.Component):
         m = Module()
         m.d.sync += [self.tx.eq(self.rx), self.irq.eq(~self.irq)]
         return m
+
+
+class SpiLoopback(wiring.Component):
+    """In place of `SpiSystem`: a board whose SPI comes back."""
+
+    sck: Signal
+    copi: Signal
+    cs: Signal
+    cipo: Signal
+    driven: Signal
+    irq: Signal
+
+    def __init__(self, arch: Architecture, memory_bytes: int) -> None:
+        pins = {name: In(1) for name in ("sck", "copi", "cs")}
+        super().__init__(pins | {name: Out(1) for name in ("cipo", "driven", "irq")})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.sync += [self.cipo.eq(self.copi), self.driven.eq(self.cs), self.irq.eq(self.sck)]
+        return m
