@@ -24,12 +24,9 @@ from einchip.fpga.fit.measure import Row, read
 from einchip.fpga.fit.memories import BLOCKS, block_rams
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.families import ECP5, KINDS, Family, Part
-from einchip.fpga.targets.flow import FULL
 
 #: What is estimated; the other kinds are counted.
 FITTED: Final = ("lut", "ff")
-#: The share of what a part has up to which a machine fits: place and route needs some room.
-LIMITS: Final[Mapping[str, float]] = {"lut": FULL, "ff": 1.0, "dsp": 1.0, "block_ram": 1.0}
 #: Units that are built alike, and fitted together.
 GROUPS: Final = (
     ("scratchpad_x", "scratchpad_y"),
@@ -99,8 +96,9 @@ class Estimate:
         return self.used[kind] / self.part.has[kind]
 
     def allowed(self, kind: str) -> int:
-        """Return how much of a kind a machine may use that fits."""
-        return int(LIMITS[kind] * self.part.has[kind])
+        """Return how much of a kind a machine may use that fits: all, or of LUTs nearly all."""
+        share = self.part.family.full if kind == "lut" else 1.0
+        return int(share * self.part.has[kind])
 
     @property
     def lacking(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from einchip.arch import PRESETS
-from einchip.fpga.fit.measure import MEMORY_BYTES, Case, boards, read, stale
-from einchip.fpga.fit.model import FITTED, LIMITS, Model
+from einchip.fpga.fit.measure import FAMILIES, MEMORY_BYTES, Case, boards, read, stale
+from einchip.fpga.fit.model import FITTED, Model
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.boards import TARGETS
 from einchip.fpga.targets.families import ECP5, KINDS
@@ -33,7 +33,7 @@ _HEAD = """\
     einchip fit MODEL --target ulx3s                          # and how fast a model runs on them
 
 `fit` estimates in a second what a machine takes on a board: LUTs and registers by a model, with its
-error; DSP blocks and block RAM exactly. A machine fits that takes up to {limit:.0%} of the LUTs
+error; DSP blocks and block RAM exactly. A machine fits that takes up to {limits} of the LUTs
 (place and route needs some room), and no more registers, DSP blocks and block RAMs than there are.
 The largest one is looked for among the presets and, with fold `hybrid` and elements of 8 bits, all
 powers of two of rows, columns, lanes and depth between theirs: the most processing elements, then
@@ -107,7 +107,7 @@ def page(model: Model, whole: Sequence[Compared], old: Sequence[Case]) -> str:
     arrays = [d.arch for d in model.measured[ECP5.title, "array"]]
     systems = [f"{d.arch.rows} x {d.arch.cols}" for d in model.measured[ECP5.title, SYSTEM]]
     head = _HEAD.format(
-        limit=LIMITS["lut"],
+        limits=_limits(),
         lanes=_span(a.lanes for a in arrays),
         pes=_span(a.n_pes for a in arrays),
         systems=" and ".join(systems),
@@ -116,6 +116,13 @@ def page(model: Model, whole: Sequence[Compared], old: Sequence[Case]) -> str:
     )
     parts = [head, *_units(model), "", *_builds(whole), *_stale(old)]
     return "\n".join(parts) + "\n"
+
+
+def _limits() -> str:
+    """Return the share of LUTs that may be taken, and the families that allow less."""
+    usual = max(part.full for part in FAMILIES.values())
+    less = ", ".join(f"{f.full:.0%} on {n}" for n, f in FAMILIES.items() if f.full < usual)
+    return f"{usual:.0%}{less and f' ({less})'}"
 
 
 def _span(values: Iterable[int]) -> str:

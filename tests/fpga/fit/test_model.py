@@ -8,7 +8,7 @@ import pytest
 from einchip.arch import PRESETS
 from einchip.fpga.fit import features, measure, model, page
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
-from einchip.fpga.targets.boards import TARGETS
+from einchip.fpga.targets.boards import NONE_FITS, TARGETS
 from einchip.fpga.targets.families import ECP5, KINDS
 from einchip.fpga.targets.page import results
 from tests.cli.helpers import ROOT
@@ -133,3 +133,16 @@ def test_the_page_is_current() -> None:
 def test_the_page_says_what_is_stale() -> None:
     old = [row.case for row in ROWS if row.case.unit == "tokens"]
     assert f"{page.STALE}: {len(old)} measurements" in page.page(MODEL, WHOLE, old)
+
+
+def test_boards_that_say_so_have_room_for_no_preset() -> None:
+    said = {name for name, target in TARGETS.items() if target.note.startswith(NONE_FITS)}
+    found = {
+        name
+        for name, target in TARGETS.items()
+        if all(
+            MODEL.estimate(Design(arch, target.memory_bytes), target.part).lacking
+            for arch in PRESETS.values()
+        )
+    }
+    assert said == found

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from einchip.arch import PRESETS, ArchError, Architecture
-from einchip.fpga.fit.model import LIMITS, committed
+from einchip.fpga.fit.model import committed
 from einchip.fpga.fit.search import (
     DROPPED,
     HALVED,
@@ -17,7 +17,7 @@ from einchip.fpga.fit.search import (
 )
 from einchip.fpga.fit.units import Design
 from einchip.fpga.targets.boards import TARGETS
-from einchip.fpga.targets.families import KINDS, LFE5U_25F, LFE5U_85F, UP5K, Part
+from einchip.fpga.targets.families import ECP5, KINDS, LFE5U_25F, LFE5U_85F, UP5K, Part
 
 MODEL = committed()
 PARTS = (LFE5U_25F, LFE5U_85F)
@@ -53,7 +53,7 @@ def test_nothing_larger_than_the_largest_fits(name: str) -> None:
     else:
         assert size(found.design.arch) == max(map(size, fitting))
         for kind in KINDS:
-            assert found.used[kind] <= LIMITS[kind] * target.part.has[kind]
+            assert found.used[kind] <= found.allowed(kind)
 
 
 def test_all_presets_are_candidates() -> None:
@@ -79,7 +79,7 @@ def test_one_halving_is_found_where_one_is_enough() -> None:
 def test_lanes_take_rows_columns_and_port_with_them() -> None:
     small = PRESETS["small"]
     logic = MODEL.estimate(Design(PRESETS["nano"].override(x_window=256), MEMORY), LFE5U_85F).used
-    has = dict(LFE5U_85F.has) | {kind: int(logic[kind] / LIMITS[kind]) + 1 for kind in ("lut",)}
+    has = dict(LFE5U_85F.has) | {kind: int(logic[kind] / ECP5.full) + 1 for kind in ("lut",)}
     tight = replace(LFE5U_85F, has=has)
     after = change(MODEL, MODEL.estimate(Design(small, MEMORY), tight))
     assert after is not None
@@ -96,7 +96,7 @@ def test_no_change_is_found_where_none_is_near() -> None:
 
 def test_another_fold_is_a_change() -> None:
     flex = PRESETS["nano"].override(fold="flex")
-    has = MODEL.estimate(Design(PRESETS["nano"], MEMORY), LFE5U_85F).used["lut"] / LIMITS["lut"]
+    has = MODEL.estimate(Design(PRESETS["nano"], MEMORY), LFE5U_85F).used["lut"] / ECP5.full
     tight = replace(LFE5U_85F, has=dict(LFE5U_85F.has) | {"lut": int(has) + 1})
     before = MODEL.estimate(Design(flex, MEMORY), tight)
     assert before.lacking == ("lut",)
