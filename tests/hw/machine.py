@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from amaranth.sim import Simulator
 
 from einchip import reference
 from einchip.arch import Architecture
@@ -22,6 +21,7 @@ from einchip.registers import (
 )
 from tests.hw.axi_memory import AxiMemory, Burst
 from tests.hw.host import HostPort
+from tests.hw.simulator import bench_of
 
 
 @dataclass
@@ -53,11 +53,8 @@ class Machine:
 
     def script(self, script: Callable[["Machine", Any, HostPort], Awaitable[None]]) -> None:
         """Simulate `script(machine, ctx, port)` from reset."""
-        self.top = Top(self.arch)
-        for space, pad in enumerate(self.top.scratchpads):
-            for k, bank in enumerate(pad.banks):
-                values = self.memory.space(space)[k :: self.arch.lanes]
-                bank.init = [int(v) & ((1 << self.arch.data_bits) - 1) for v in values]
+        bench = bench_of(Top, self.arch)
+        self.top = bench.dut
         self.bus = AxiMemory(
             self.top.m_axi,
             self.arch.port_bytes,
@@ -68,14 +65,18 @@ class Machine:
             awake_from=self.awake_from,
         )
 
-        async def bench(ctx: Any) -> None:
+        async def main(ctx: Any) -> None:
+            self._fill(ctx)
             await script(self, ctx, HostPort(ctx, self.top.s_axil))
 
-        sim: Any = Simulator(self.top)
-        sim.add_clock(1e-8)
-        sim.add_testbench(self.bus.run, background=True)
-        sim.add_testbench(bench)
-        sim.run()
+        bench.run(main, self.bus.run)
+
+    def _fill(self, ctx: Any) -> None:
+        """Put the scratchpads' contents into their banks."""
+        for space, pad in enumerate(self.top.scratchpads):
+            for address in np.flatnonzero(self.memory.space(space)):
+                row, bank = divmod(int(address), self.arch.lanes)
+                ctx.set(pad.banks[bank].data[row], int(self.memory.space(space)[address]))
 
     async def start(
         self,

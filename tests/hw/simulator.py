@@ -13,7 +13,7 @@ Testbench = Callable[[Any], Coroutine[Any, Any, None]]
 #: Background testbenches of a run at most.
 MAX_BACKGROUND = 4
 #: Components that stay compiled.
-KEPT = 8
+KEPT = 24
 Dut = TypeVar("Dut")
 
 
