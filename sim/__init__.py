@@ -3,6 +3,7 @@
 from einchip.reference import Host, Memory
 from einchip.sim.machine import simulate
 from einchip.sim.races import Order, Race, races
+from einchip.sim.record import Record
 from einchip.sim.run import Executed, Run, SimulationError
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Memory",
     "Order",
     "Race",
+    "Record",
     "Run",
     "SimulationError",
     "races",

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 
 from einchip.arch import PORT_SPACES, Architecture
 from einchip.sim.ports import Spans
+from einchip.sim.record import Record
 from einchip.sim.shape import Shapes
 from einchip.sim.unit import Job, Stop, Unit, read_stop, write_stop
 from einchip.sim.work import NEVER, ContractWork
@@ -28,6 +29,7 @@ class Array(Unit):
         compete for the read port).
     """
 
+    NAME = "array"
     COUNTS = Unit.COUNTS | {
         "issue", "stall_port", "stall_drain", "macs", "rows", "activations",
     }  # fmt: skip
@@ -128,7 +130,7 @@ class Array(Unit):
             first = work.first_issue(self.tile)
             if self.slots == first and self._ends[0] - self.latency > t:
                 n = min(self._ends[0] - self.latency, end) - t
-                self.stall_drain += n
+                self.spend("stall_drain", t, t + n)
                 t += n
                 continue
             stop = first if self.slots < first else first + work.tile_slots
@@ -137,7 +139,7 @@ class Array(Unit):
                 n, until = self._unblocked(work, t, n, blocked)
                 if not n:
                     until = min(until, end)
-                    self.stall_port += until - t
+                    self.spend("stall_port", t, until)
                     t = until
                     continue
             self._note_slots(work, t, n)
@@ -169,6 +171,8 @@ class Array(Unit):
     def _note_slots(self, work: ContractWork, t: int, n: int) -> None:
         """Issue n slots in the cycles from t on."""
         self.issue += n
+        if self.record is not None:
+            self._record_slots(self.record, work, t, n)
         cycle = t - self.slots  # of slot 0, as it were
         if self.log_reads:
             for space, spans in enumerate(self.read_spans):
@@ -181,6 +185,16 @@ class Array(Unit):
                     self.stops.append(read_stop(granted, space, fault.address))
         self.slots += n
 
+    def _record_slots(self, record: Record, work: ContractWork, t: int, n: int) -> None:
+        """Note what n slots in the cycles from t on read and multiply."""
+        cycle = t - self.slots
+        record.add("array_issue", t, t + n)
+        for space, lanes in enumerate((work.x_lanes, work.y_lanes)):
+            for low, high in work.reads_within(space, self.slots, self.slots + n):
+                record.access("reads", space, cycle + low, cycle + high, lanes)
+                if space:
+                    record.add("macs", cycle + low, cycle + high, work.macs)
+
     def _end_tile(self, work: ContractWork, last: int) -> ContractWork | None:
         """Schedule the rows of the tile with its last issue in `last`; return what comes next."""
         start = max(last + self.latency, self._ends[1])
@@ -190,6 +204,8 @@ class Array(Unit):
         if work.addend_port is not None:
             self.addends[work.addend_port].add(start, end)
             self._blocking[work.addend_port].add(start, end)
+        if self.record is not None:
+            self._record_rows(self.record, work, start, end)
         if work.faulty:
             self._note_row_faults(work, start)
         self.tile += 1
@@ -200,6 +216,16 @@ class Array(Unit):
             self.job = None
         self._count_instruction(work)
         return None
+
+    def _record_rows(self, record: Record, work: ContractWork, start: int, end: int) -> None:
+        """Note the rows that drain in the cycles start .. end - 1."""
+        lanes, later = work.row_lanes, self.drain_latency
+        record.add("drained", start, end, lanes)
+        if work.activates:
+            record.add("activations", start, end, lanes)
+        if work.addend_port is not None:
+            record.access("reads", PORT_SPACES[work.addend_port], start, end, lanes)
+        record.access("writes", work.z_space, start + later, end + later, lanes)
 
     def _note_row_faults(self, work: ContractWork, start: int) -> None:
         row = self.tile * work.rows

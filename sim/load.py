@@ -41,6 +41,7 @@ class LoadUnit(TransferUnit):
     crowded : how often one was in flight where a LOAD was launched, or would have been if it could.
     """
 
+    NAME = "load"
     TRANSIENT = TransferUnit.TRANSIENT | {"_flights", "_landed", "alone", "crowded"}
 
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int) -> None:
@@ -125,7 +126,7 @@ class LoadUnit(TransferUnit):
             span = spans.after(t)
             if span is not None and span[0] <= t:
                 n = min(span[1], end) - t
-                self.stall_port += n
+                self.spend("stall_port", t, t + n)
                 t += n
                 continue
             n = min(flight.left, (end if span is None else min(end, span[0])) - t)
@@ -140,9 +141,14 @@ class LoadUnit(TransferUnit):
     def _note_beats(self, flight: _Flight, t: int, n: int) -> None:
         """Accept n beats in the cycles from t on."""
         self.transferred += n
+        if self.record is not None:
+            self.record.add("load_transfer", t, t + n)
+            self.record.add("dma_read_beats", t, t + n)
         if flight.job is not None:
             work = self.transfer(flight.job)
             self.writes[work.space] += n * self.port_elements
+            if self.record is not None:
+                self.record.access("writes", work.space, t, t + n, self.port_elements)
             if 0 <= work.fault.access - flight.moved < n:
                 granted = t + work.fault.access - flight.moved
                 self.stops.append(write_stop(granted, work.space, work.fault.address))

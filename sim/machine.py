@@ -15,6 +15,7 @@ from einchip.sim.fast_forward import FastForward
 from einchip.sim.load import LoadUnit
 from einchip.sim.ports import Span, Spans
 from einchip.sim.races import check_races as raise_for_races
+from einchip.sim.record import Record
 from einchip.sim.run import Run
 from einchip.sim.sequencer import Sequencer
 from einchip.sim.store import StoreUnit
@@ -40,6 +41,7 @@ def simulate(
     check_banks: bool = True,
     check_races: bool = False,
     timeline: bool = True,
+    record: Record | None = None,
 ) -> Run:
     """Run `program` as the machine does, cycle for cycle and counter for counter.
 
@@ -75,6 +77,8 @@ def simulate(
     timeline
         Give `Run.timeline` and `Run.given`. Without them, what loops repeat is not gone through
         again (`fast_forward`): the same cycles and counters, in the time of a few iterations.
+    record
+        Filled with what is counted in which cycle; then nothing is skipped.
 
     Raises
     ------
@@ -84,7 +88,8 @@ def simulate(
     host = host or Host()
     size = len(memory.external) if memory is not None else external_bytes
     machine = _Machine(program, arch, NEVER if size is None else size, host, latency, check_banks)
-    whole = timeline or check_races or memory is not None
+    whole = timeline or check_races or memory is not None or record is not None
+    machine.note_in(record)
     run = machine.run(fetch, program_address, whole)
     if check_races and run.error is None:
         raise_for_races(run, arch)
@@ -124,8 +129,15 @@ class _Machine:
         self.loops = FastForward(self.sequencer, self.units, self.load, self.prepare)
         self.tokens = [0] * TOKENS
         self.positive = 0  # mask
+        self.record: Record | None = None
         self._works: dict[tuple[int, ...], Work] = {}
         self._reads_register: dict[int, tuple[int, ...]] = {}
+
+    def note_in(self, record: Record | None) -> None:
+        """Let all parts note what they count."""
+        self.record = self.sequencer.record = record
+        for unit in self.units:
+            unit.record = record
 
     def prepare(self, step: Step) -> Work:
         """Return the work of an instruction; the same one for the same registers that it reads."""
@@ -153,7 +165,7 @@ class _Machine:
                 return self.result(0, (Error.ALIGNMENT, 0))
             self.load.start_fetch(program_fetch(n_words, program_address, self.arch), 0)
             for unit in self.units:
-                unit.idle += 1
+                unit.spend("idle", 0, 1)
             t = 1
         else:
             self.sequencer.fetch(0)
@@ -174,6 +186,7 @@ class _Machine:
                 return self.result(t + 1, None)
             if idle:
                 self.tokens, self.positive = [0] * TOKENS, 0
+                self.note_tokens(t + 1)
                 self.sequencer.end_sync(t)
             if last == NEVER:
                 return self.result(t, (Error.TIMEOUT, self.sequencer.pc))
@@ -246,12 +259,18 @@ class _Machine:
                     low = mask & -mask
                     self.tokens[low.bit_length() - 1] += n
                     mask ^= low
+        self.note_tokens(c + 1)
         self.positive = 0
         for k, n in enumerate(self.tokens):
             if n > 0:
                 self.positive |= 1 << k
             if n > TOKEN_MAX:
                 self.stops.append(Stop(c + 1, RANK_TOKENS, Error.TOKEN, k))
+
+    def note_tokens(self, t: int) -> None:
+        """Note how many tokens there are from cycle t on."""
+        if self.record is not None:
+            self.record.tokens.append((t, tuple(self.tokens)))
 
     def result(self, cycles: int, error: tuple[Error, int] | None) -> Run:
         """Return what was counted, `cycles` of which were gone through."""

@@ -15,6 +15,7 @@ from einchip.program import (
 )
 from einchip.program import Unit as UnitName
 from einchip.reference import Host, MachineError, Step
+from einchip.sim.record import Fetched, Record
 from einchip.sim.unit import RANK_SEQUENCER, Job, Stop, Unit
 from einchip.sim.walker import Walker
 from einchip.sim.work import NEVER, Work
@@ -35,6 +36,7 @@ class Sequencer:
     pc : word index of the instruction that acts next.
     jobs : the instructions handed over so far.
     given : for each phase, how often GIVE gave each token; SYNC ends a phase.
+    record : where it notes what it counts, cycle by cycle.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Sequencer:
         self.jobs: list[Job] = []  # committed
         self.given: list[tuple[int, ...]] = [(0,) * TOKENS]
         self.instructions = self.stall = 0
+        self.record: Record | None = None
 
     def timing_state(self, t: int) -> Hashable:
         """Return what the future depends on apart from registers and iterations left.
@@ -82,6 +85,9 @@ class Sequencer:
                 self.acts_at = t
                 self.pc, i, skipped = self.walker.take()
                 self.instructions += 1
+                if self.record is not None:
+                    self.record.fetched.append(Fetched(t, self.pc, i, skipped))
+                    self.record.add("instructions", t + 1, t + 2)
                 if skipped:
                     t += 2
                     continue
@@ -121,7 +127,7 @@ class Sequencer:
         """Go on from SYNC: every unit is idle in cycle t, the first such one."""
         self.syncing = False
         self.given.append((0,) * TOKENS)
-        self.stall += t - self._sync_at
+        self._stalled(self._sync_at, t)
         self.fetch(t + 1)
 
     def _resolve(self, i: UnitInstruction, c: int) -> Job | None:
@@ -136,9 +142,17 @@ class Sequencer:
             return None
         job, self._job = self._job, None
         self.jobs.append(job)
-        self.stall += c - self._resolve_at
+        if self.record is not None:
+            self.record.issued.append(c)
+        self._stalled(self._resolve_at, c)
         self.fetch(c + 1)
         return job
+
+    def _stalled(self, start: int, stop: int) -> None:
+        """Count the cycles start .. stop - 1."""
+        self.stall += stop - start
+        if self.record is not None:
+            self.record.add("sequencer_stall", start, stop)
 
     def look(self, c: int) -> None:
         """Wake up for the cycle after c when the slot waited for was emptied in c."""

@@ -42,6 +42,7 @@ class StoreUnit(TransferUnit):
     the OFFER_CYCLES between read and offer.
     """
 
+    NAME = "store"
     TRANSIENT = TransferUnit.TRANSIENT | {"_reading", "_waiting"}  # see `flights_state`
 
     def __init__(self, arch: Architecture, stops: list[Stop], latency: int) -> None:
@@ -109,7 +110,7 @@ class StoreUnit(TransferUnit):
             span = taken[self.transfer(flight.job).port].after(t)
             if span is not None and span[0] <= t:
                 n = min(span[1], end) - t
-                self.stall_port += n
+                self.spend("stall_port", t, t + n)
                 t += n
                 continue
             n = min(flight.left, (end if span is None else min(end, span[0])) - t)
@@ -125,6 +126,10 @@ class StoreUnit(TransferUnit):
         work = self.transfer(flight.job)
         self.transferred += n
         self.reads[work.space] += n * self.port_elements
+        if self.record is not None:
+            self.record.add("store_transfer", t, t + n)
+            self.record.add("dma_write_beats", t + OFFER_CYCLES, t + n + OFFER_CYCLES)
+            self.record.access("reads", work.space, t, t + n, self.port_elements)
         if 0 <= work.fault.access - flight.moved < n:
             granted = t + work.fault.access - flight.moved
             self.stops.append(read_stop(granted, work.port, work.fault.address))

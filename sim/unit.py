@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from einchip.arch import PORT_SPACES, Architecture
 from einchip.program import Error
+from einchip.sim.record import Record
 from einchip.sim.run import Executed
 from einchip.sim.shape import Shapes, from_now
 from einchip.sim.work import NEVER, Burst, TransferWork, Work
@@ -78,14 +79,18 @@ class Unit:
     ----------
     setup_cycles : cycles that generate the lane offsets.
     stops : where the unit puts its errors.
+
+    With a `record`, it notes there what it counts, cycle by cycle.
     """
 
+    #: As it stands in the names of counters.
+    NAME: ClassVar[str]
     #: Attributes that only add up: the future does not depend on them.
     COUNTS: ClassVar[frozenset[str]] = frozenset(
         ("reads", "writes", "stall_token", "stall_setup", "idle")
     )
     #: Attributes that hold nothing between two stretches, or that the machine looks at itself.
-    TRANSIENT: ClassVar[frozenset[str]] = frozenset(("inactive_from", "done", "stops"))
+    TRANSIENT: ClassVar[frozenset[str]] = frozenset(("inactive_from", "done", "stops", "record"))
     #: Attributes that are cycles or spans of cycles, and do not matter once they are over.
     CYCLES: ClassVar[frozenset[str]] = frozenset(("ready_at",))
 
@@ -98,6 +103,7 @@ class Unit:
         self.inactive_from = 0  # first cycle without execution of the stretch last run
         self.done: list[Job] = []  # completed in the last cycle of the stretch last run
         self.stops = stops
+        self.record: Record | None = None
         self.reads, self.writes = [0, 0], [0, 0]  # elements of X, of Y
         self.stall_token = self.stall_setup = self.idle = 0
 
@@ -202,16 +208,18 @@ class Unit:
     def count_inactive(self, a: int, c: int, launches: bool) -> None:
         """Count the cycles a .. c, which have no execution, by cause."""
         if self.stage is None:
-            self.idle += c - a + 1
+            self.spend("idle", a, c + 1)
             return
-        if a < self.ready_at:
-            self.stall_setup += c - a
-        else:
-            self.stall_token += c - a
-        if launches or c < self.ready_at:
-            self.stall_setup += 1
-        else:
-            self.stall_token += 1
+        if a < c:
+            self.spend("stall_setup" if a < self.ready_at else "stall_token", a, c)
+        ends_set_up = launches or c < self.ready_at
+        self.spend("stall_setup" if ends_set_up else "stall_token", c, c + 1)
+
+    def spend(self, state: str, start: int, stop: int) -> None:
+        """Count the cycles start .. stop - 1 under a state, an attribute of COUNTS."""
+        self.__dict__[state] += stop - start
+        if self.record is not None:
+            self.record.add(f"{self.NAME}_{state}", start, stop)
 
     def complete(self, job: Job, t: int) -> None:
         """Note that an instruction is complete in cycle t."""
@@ -318,12 +326,12 @@ class TransferUnit(Unit):
         return self.next_last(t) if self.in_flight else NEVER
 
     def count_inactive(self, a: int, c: int, launches: bool) -> None:
-        n = c - a + 1
         if self.stage is None:
-            self.idle += n
-        else:
-            self.stall_token += n - launches
-            self.idle += launches
+            self.spend("idle", a, c + 1)
+            return
+        self.spend("stall_token", a, c + 1 - launches)
+        if launches:
+            self.spend("idle", c, c + 1)
 
     def note_bus_fault(self, t: int, rank: int, code: Error, burst: Burst) -> None:
         """Note that the memory answers an error in cycle t."""

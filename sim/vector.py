@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from einchip.arch import PORT_SPACES, VECTOR_WRITES, Architecture
 from einchip.sim.ports import Spans
+from einchip.sim.record import Record
 from einchip.sim.unit import Job, Stop, Unit, read_stop, write_stop
 from einchip.sim.work import NEVER, VectorWork
 
@@ -19,6 +20,7 @@ class Vector(Unit):
     read_spans, write_spans : per port, the cycles of the last stretch with a grant.
     """
 
+    NAME = "vector"
     COUNTS = Unit.COUNTS | {"issue", "stall_port", "stall_write", "operations", "activations"}
     TRANSIENT = Unit.TRANSIENT | {"read_spans", "write_spans"}
     CYCLES = Unit.CYCLES | {"_ready"}
@@ -86,7 +88,7 @@ class Vector(Unit):
                 continue
             port = work.operations[k]
             if port is not None and t in taken[port]:
-                self.stall_port += 1
+                self.spend("stall_port", t, t + 1)
             else:
                 self._issue(work, t, k)
             t += 1
@@ -101,6 +103,8 @@ class Vector(Unit):
         self._ready.popleft()
         self.write_spans[space].add(t, t + 1)
         self.writes[space] += work.lanes
+        if self.record is not None:
+            self.record.access("writes", space, t, t + 1, work.lanes)
         self._granted += 1
         self._pending -= 1
         return True
@@ -114,6 +118,8 @@ class Vector(Unit):
                 self.stops.append(read_stop(t, port, work.read_fault.address))
             self.read_spans[port].add(t, t + 1)
             self.reads[PORT_SPACES[port]] += work.lanes
+        if self.record is not None:
+            self._record_issue(self.record, work, t, k)
         self._operation += 1
         if k == 0:
             self._pending += len(work.writes)
@@ -121,6 +127,16 @@ class Vector(Unit):
             self.operations += work.lanes
             self.activations += work.activations
             self._ready.extend(range(t + work.latency, t + work.latency + len(work.writes)))
+
+    def _record_issue(self, record: Record, work: VectorWork, t: int, k: int) -> None:
+        """Note what micro-operation k of a vector, in cycle t, counts."""
+        port = work.operations[k]
+        record.add("vector_issue", t, t + 1)
+        if port is not None:
+            record.access("reads", PORT_SPACES[port], t, t + 1, work.lanes)
+        if k == len(work.operations) - 1:
+            record.add("vector_ops", t, t + 1, work.lanes)
+            record.add("activations", t, t + 1, work.activations)
 
     def _end(self, t: int) -> None:
         """Complete the instruction, whose last write was granted in cycle t."""

@@ -41,7 +41,8 @@ def counters(path: Path) -> Any:
 
 def test_a_trace_of_the_simulator_is_written(compiled: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
-    assert succeeded(invoke("trace", compiled, "-o", path)) == ""
+    said = succeeded(invoke("trace", compiled, "-o", path))
+    assert said == f"{path}: {counters(path)['cycles']:,} cycles, {path.stat().st_size:,} bytes\n"
     made = folder.read(compiled)
     host = made.host(made.sequences[0][0])
     assert counters(path) == simulate(made.run, made.arch, host=host).counters

@@ -22,6 +22,7 @@ from einchip.cli.common import (
     fail,
     require_writable,
     say,
+    wide,
     write,
     write_json,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 MAX_STEPS: Final = 1 << 24
 #: Most cycles of a trace that was not asked to be longer.
 MAX_CYCLES: Final = 200_000
+TABLE_COLUMNS: Final = 110
 WAVES: Final = "Waves of the RTL"
 Progress = Callable[[str], None]
 
@@ -62,7 +64,9 @@ def trace(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Chrome JSON for ui.perfetto.dev"),
     ] = None,
-    witness: Annotated[Witness, typer.Option("--from", help="whose trace")] = Witness.SIMULATOR,
+    witness: Annotated[
+        Witness, typer.Option("--from", metavar="NAME", help="simulator or rtl")
+    ] = Witness.SIMULATOR,
     compare: Annotated[
         bool, typer.Option("--compare", help="compare the traces of simulator and RTL")
     ] = False,
@@ -107,6 +111,8 @@ def trace(
             )
         different = _trace(case, witness, output, compare, progress)
         rows = _record(case, files, progress)
+    if output is not None:
+        say(f"{output}: {n:,} cycles, {output.stat().st_size:,} bytes")
     for path in files.values():
         say(f"{path}: {n:,} cycles, {path.stat().st_size:,} bytes")
     _print_activity(rows)
@@ -128,7 +134,7 @@ def _print_activity(rows: list[Row]) -> None:
     from einchip.trace import activity
 
     if rows:
-        console.print(activity.table(rows))
+        wide(TABLE_COLUMNS).print(activity.table(rows))
 
 
 def _check_files(
@@ -168,12 +174,13 @@ def _watched() -> Iterator[Progress]:
     from einchip.trace.model import TraceError
     from einchip.trace.saif import SaifError
     from einchip.verify.machine import DEFAULT_CACHE, RtlError
+    from einchip.verify.probes import ProbeError
     from einchip.verify.verilator import VerilatorError
 
     try:
         with console.status("simulating") as status:
             yield lambda text: status.update(escape(text))
-    except (RtlError, SaifError, TraceError, VerilatorError) as error:
+    except (ProbeError, RtlError, SaifError, TraceError, VerilatorError) as error:
         fail(error, FAILED)
     except OSError as error:
         fail(f"{DEFAULT_CACHE}: cannot build the simulator there: {error.strerror}")

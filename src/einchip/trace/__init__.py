@@ -1,0 +1,1 @@
+"""What the machine did, cycle by cycle: from simulator and RTL, compared, as files."""
