@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from einchip.program import Unit
 from einchip.registers import COUNTERS
-from einchip.sim.record import Counted, Record
+from einchip.sim.record import Record
 
 Rises = NDArray[np.uint16]
 """By how much a counter rises in each cycle: (cycles,)."""
@@ -29,19 +29,27 @@ LEFT: Final = {
 
 def rises(record: Record, cycles: int) -> dict[str, Rises]:
     """Return by how much each counter of `registers.COUNTERS` rose in each cycle of a run."""
-    found = {c.name: _column(record.counted.get(c.name, ()), cycles) for c in COUNTERS}
-    found["cycles"][:] = 1
+    found = state_rises(record, cycles)
+    others = {c.name: _column(record, c.name, cycles) for c in COUNTERS if c.name not in found}
+    others["cycles"][:] = 1
+    return found | others
+
+
+def state_rises(record: Record, cycles: int) -> dict[str, Rises]:
+    """Return the same of the counters in STATES alone: 1 where a unit is in a state, else 0."""
+    found = {s: _column(record, s, cycles) for own in STATES.values() for s in own}
     for unit, left in LEFT.items():
         others = np.stack([found[s] for s in STATES[unit] if s != left])
         found[left] = np.uint16(1) - others.sum(axis=0, dtype=np.uint16)
     return found
 
 
-def _column(counted: Sequence[Counted], cycles: int) -> Rises:
+def _column(record: Record, counter: str, cycles: int) -> Rises:
     """Return the sum of what was counted in each cycle."""
+    counted = record.counted.get(counter, ())
+    flat = np.fromiter(chain.from_iterable(counted), dtype=np.int64, count=3 * len(counted))
+    starts, stops, n = flat.reshape(-1, 3).T
     change = np.zeros(cycles + 1, dtype=np.int64)
-    if counted:
-        starts, stops, n = np.array(counted, dtype=np.int64).T
-        np.add.at(change, starts, n)
-        np.subtract.at(change, stops, n)
+    np.add.at(change, starts, n)
+    np.subtract.at(change, stops, n)
     return np.cumsum(change[:-1]).astype(np.uint16)

@@ -13,6 +13,7 @@ from einchip import energy
 from einchip.compiler import quantisation
 from einchip.compiler.compiled import compile_model
 from einchip.compiler.report import accuracy
+from einchip.energy import sensitivity
 from einchip.models import load_model, random_model
 from einchip.program import WORD_BYTES, UnitInstruction
 from einchip.report import over_time
@@ -106,6 +107,21 @@ def test_energy_of_operations_adds_up_to_that_of_the_runs(made: Example) -> None
         assert own + r.energy.other_pj.get(component, 0.0) == pytest.approx(total)
     assert min(r.energy.other_pj.values()) >= 0
     assert sum(e.total_pj for e in r.energy.lines) == pytest.approx(r.headline.energy_pj)
+
+
+def test_what_decides_a_line_of_energy_moves_it(made: Example) -> None:
+    """Oracle: `einchip.energy` with the named coefficient doubled: alone, it doubles the line."""
+    table, total = energy.load("horowitz45"), made.runs.counters
+    named = {c.name: c for c in sensitivity.coefficients(table)}
+    for k, line in enumerate(made.report.energy.lines):
+        if not line.total_pj:
+            assert line.decides == ""
+            continue
+        name, _, share = line.decides.partition(",")
+        doubled = sensitivity.scaled(table, named[name], 2)
+        moved = energy.energy(total, made.folder.arch, doubled, made.folder.run).lines[k].total_pj
+        assert moved > line.total_pj
+        assert share or moved == pytest.approx(2 * line.total_pj, rel=0.01)
 
 
 @pytest.mark.parametrize("table", energy.tables())

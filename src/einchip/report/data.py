@@ -292,7 +292,10 @@ class MemoryFigures(_Strict):
 
 
 class EnergyLine(_Strict):
-    """What one kind of action costs in all runs."""
+    """What one kind of action costs in all runs.
+
+    `decides` is the coefficient that this depends on most, with its share where not alone.
+    """
 
     component: str
     action: str
@@ -300,6 +303,7 @@ class EnergyLine(_Strict):
     each_pj: float
     total_pj: float
     share: float
+    decides: str
 
 
 class Coefficient(_Strict):

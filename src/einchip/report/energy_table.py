@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from einchip import energy
+from einchip.energy.sensitivity import study
 from einchip.energy.table import Arithmetic, Dram, Leakage, Sram
 from einchip.report.data import Coefficient, EnergyFigures, EnergyLine
 from einchip.report.steps import Steps
@@ -10,7 +11,8 @@ from einchip.report.steps import Steps
 
 def energy_figures(steps: Steps) -> EnergyFigures:
     """Return the energy of all runs, as `einchip simulate` prints it."""
-    spent = steps.spent
+    studied = study(steps.runs.counters, steps.arch, steps.table, steps.code.program)
+    spent = studied.energy
     total = spent.total_pj
     return EnergyFigures(
         table=spent.table.name,
@@ -25,8 +27,9 @@ def energy_figures(steps: Steps) -> EnergyFigures:
                 each_pj=line.each_pj,
                 total_pj=line.total_pj,
                 share=line.total_pj / total if total else 0.0,
+                decides=decides,
             )
-            for line in spent.lines
+            for line, decides in zip(spent.lines, studied.decides, strict=True)
         ),
         coefficients=tuple(coefficients(spent.table)),
         notes=tuple(spent.notes()),

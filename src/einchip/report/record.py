@@ -1,44 +1,35 @@
 """What every unit did in every cycle of a run, by cause and by instruction.
 
-The simulator goes through time in stretches and counts; here the same machine is stopped at the end
-of every stretch, and what the counters of `registers.COUNTERS` grew by belongs to that stretch. In
-the first `detail` cycles every stretch is one cycle long, so that the order of states is known;
-behind them stretches end at the borders of the bins at the latest.
-
-To whom a cycle belongs: one of execution to the instruction that is executed (of load and store the
-oldest one that is not complete), one of waiting to the next instruction that launches.
+The simulator records what its counters count when (`sim.Record`), so each unit's state in every
+cycle is known; its timeline tells to whom a cycle belongs: one of execution to the instruction that
+is executed (of load and store the oldest one that is not complete), one of waiting to the next
+instruction that launches.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from einchip import sim
 from einchip.arch import Architecture
 from einchip.program import Program, Unit
 from einchip.reference import Host
-from einchip.registers import COUNTERS
-from einchip.sim import Executed, Run
-from einchip.sim.machine import _Machine  # its loop over stretches has no public name
-from einchip.sim.work import NEVER
+from einchip.sim import Executed, Run, states
 
 #: The units, by their prefix in the names of counters.
 UNITS: Final = {
     "array": Unit.ARRAY, "vector": Unit.VECTOR, "load": Unit.LOAD, "store": Unit.STORE,
 }  # fmt: skip
-#: Counters named after a unit that do not count its cycles.
-_NO_STATES: Final = ("vector_ops",)
 #: Each unit's states, in the order of the register map: exactly one holds in every cycle.
 STATES: Final[dict[str, tuple[str, ...]]] = {
-    u: tuple(
-        c.name.removeprefix(f"{u}_")
-        for c in COUNTERS
-        if c.name.startswith(f"{u}_") and c.name not in _NO_STATES
-    )
-    for u in UNITS
+    u: tuple(s.removeprefix(f"{u}_") for s in states.STATES[u]) for u in UNITS
 }
 #: States in which a unit does its work.
 WORK: Final = ("issue", "transfer")
@@ -113,180 +104,118 @@ def record(
     external_bytes: int,
     latency: int,
     *,
-    cycles: int,
     detail: int,
     n_bins: int,
 ) -> Record:
-    """Run a program of so many `cycles` (as `sim.simulate` counts them), and note what it does.
+    """Run a program, and note what it does; `detail` and `n_bins` are the most wanted.
 
-    Raises ValueError where the run takes another number of cycles.
+    Raises ValueError where the machine stops with an error.
     """
-    machine = _Recorder(program, arch, external_bytes, host, latency)
-    machine.detail, machine.bin_cycles = detail, max(1, -(-cycles // n_bins))
-    run = machine.run(True, 0, True)
-    if run.cycles != cycles:
-        raise ValueError(f"cycles: found {run.cycles}, expected {cycles}")
-    return _Summary(run, machine).record()
+    noted = sim.Record()
+    run = sim.simulate(
+        program, arch, host=host, external_bytes=external_bytes, latency=latency,
+        check_banks=False, record=noted,
+    )  # fmt: skip
+    if run.error is not None:
+        raise ValueError(f"the machine stopped with {run.error[0].name}")
+    rises = states.state_rises(noted, run.cycles)
+    units = []
+    for name, unit in UNITS.items():
+        state = np.argmax([rises[s] for s in states.STATES[name]], axis=0)
+        units.append(_UnitRun(name, state, [job for job in run.timeline if job.unit is unit]))
+    return _record(run, units, min(detail, run.cycles), -(-run.cycles // n_bins))
 
 
-class _Piece(NamedTuple):
-    """Cycles of one state in a stretch."""
+@dataclass(frozen=True)
+class _UnitRun:
+    """A unit's run: its state in each cycle, as its place in STATES, and what it executed."""
 
-    start: int
-    cycles: int
-    state: str
+    name: str
+    state: NDArray[np.intp]
+    jobs: Sequence[Executed]
 
+    def holds(self, *names: str) -> NDArray[np.bool_]:
+        """Return in which cycles one of these states holds: (cycles,)."""
+        return np.isin(self.state, [k for k, s in enumerate(STATES[self.name]) if s in names])
 
-@dataclass
-class _Notes:
-    """What is noted of one unit: pieces in order of time, and the counts so far."""
+    @cached_property
+    def words(self) -> NDArray[np.int64]:
+        """The word of the instruction that each cycle belongs to: (cycles,)."""
+        return np.array([*(job.pc for job in self.jobs), _PC_NONE])[self.owners]
 
-    pieces: list[_Piece] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
+    @cached_property
+    def owners(self) -> NDArray[np.intp]:
+        """The number of the job that each cycle belongs to, the last or -1 for none: (cycles,)."""
+        cycles, n = np.arange(len(self.state)), len(self.jobs)
+        following = np.searchsorted([job.launch for job in self.jobs], cycles)
+        executed = following - 1
+        if self.name in ("load", "store"):
+            oldest = np.searchsorted(_completions(self.jobs), cycles)
+            executed = np.where(oldest < following, oldest, n)
+        return np.where(self.holds(*WAITING), following, executed)
 
+    def segments(self) -> Iterator[Segment]:
+        """Yield the whole run, in order of time."""
+        changes = (np.diff(self.state) != 0) | (np.diff(self.words) != 0)
+        starts = np.flatnonzero(np.concatenate(([True], changes)))
+        lengths = np.diff(starts, append=len(self.state))
+        columns = (starts, lengths, self.state[starts], self.words[starts])
+        for start, cycles, state, pc in zip(*(c.tolist() for c in columns), strict=True):
+            yield Segment(start, cycles, STATES[self.name][state], pc)
 
-class _Recorder(_Machine):
-    """The simulator's machine; notes what its counters grow by in each stretch."""
-
-    detail = 0
-    bin_cycles = 1
-
-    def __init__(
-        self,
-        program: Program,
-        arch: Architecture,
-        external_bytes: int,
-        host: Host,
-        latency: int,
-    ) -> None:
-        super().__init__(program, arch, external_bytes, host, latency, False)
-        self.notes = {u: _Notes(counts=dict.fromkeys(STATES[u], 0)) for u in UNITS}
-        self.noted = 0  # cycles
-
-    def stretch(self, t: int) -> int:
-        if self.noted < t:  # cycle 0 of a fetch, which is no stretch
-            self._note(t)
-        last = super().stretch(t)
-        if last == NEVER:
-            return last
-        end = t if t < self.detail else (t // self.bin_cycles + 1) * self.bin_cycles - 1
-        return min(last, end)
-
-    def control(self, c: int) -> None:
-        super().control(c)
-        self._note(c + 1)
-
-    def _note(self, end: int) -> None:
-        """Note what was counted from the cycle that follows the last note to `end` - 1."""
-        for name, notes in self.notes.items():
-            unit = self.by_name[UNITS[name]]
-            for state, old in notes.counts.items():
-                new = getattr(unit, "transferred" if state == "transfer" else state)
-                if new > old:
-                    notes.pieces.append(_Piece(self.noted, new - old, state))
-                    notes.counts[state] = new
-        self.noted = end
+    def waits(self, givers: Mapping[int, Sequence[Executed]]) -> Iterator[Wait]:
+        """Yield the waits for tokens by instruction and giver, the longest first."""
+        found = Counter[tuple[int, int]]()
+        waited = np.bincount(self.owners[self.holds("stall_token")], minlength=len(self.jobs))
+        for job, cycles in zip(self.jobs, waited.tolist(), strict=True):
+            if cycles:
+                found[job.pc, _giver(job, givers)] += cycles
+        for (pc, giver), cycles in found.most_common():
+            yield Wait(self.name, pc, giver, cycles)
 
 
-class _Summary:
-    """Adds up what a recorder noted."""
-
-    def __init__(self, run: Run, machine: _Recorder) -> None:
-        self.run, self.machine = run, machine
-        self.jobs: dict[str, list[Executed]] = {u: [] for u in UNITS}
-        names = {unit: name for name, unit in UNITS.items()}
-        for job in run.timeline:
-            self.jobs[names[job.unit]].append(job)
-
-    def record(self) -> Record:
-        """Return the record."""
-        cycles, width = self.run.cycles, self.machine.bin_cycles
-        detail = min(self.machine.detail, cycles)
-        n_bins = -(-cycles // width)
-        by_pc = Counter[tuple[str, str, int]]()
-        bins: dict[tuple[str, str], list[int]] = {
-            (u, s): [0] * n_bins for u in UNITS for s in STATES[u]
-        }
-        issues: dict[int, list[int]] = defaultdict(lambda: [0] * n_bins)
-        segments: dict[str, tuple[Segment, ...]] = {}
-        for name in UNITS:
-            owned = list(self._owned(name))
-            for s in owned:
-                by_pc[name, s.state, s.pc] += s.cycles
-                bins[name, s.state][s.start // width] += s.cycles
-                if name == "array" and s.state == "issue":
-                    issues[s.pc][s.start // width] += s.cycles
-            segments[name] = tuple(_joined(s for s in owned if s.start < detail))
-        return Record(
-            self.run, detail, segments, by_pc, width,
-            {key: tuple(values) for key, values in bins.items()},
-            {pc: tuple(values) for pc, values in issues.items()},
-            tuple(self._waits()),
-        )  # fmt: skip
-
-    def _owned(self, name: str) -> Iterator[Segment]:
-        """Yield a unit's pieces with the instructions that they belong to."""
-        jobs = self.jobs[name]
-        launches = [j.launch for j in jobs]
-        in_order = name in ("load", "store")
-        done = [j.completion if j.completion is not None else NEVER for j in jobs]
-        for start, cycles, state in self.machine.notes[name].pieces:
-            if state in WAITING:
-                number = bisect_left(launches, start)  # launches in this piece or later
-            elif in_order:
-                number = bisect_left(done, start)
-                number = number if number < len(jobs) and launches[number] < start else len(jobs)
-            else:
-                number = bisect_right(launches, start - 1) - 1
-            pc = jobs[number].pc if 0 <= number < len(jobs) else _PC_NONE
-            yield Segment(start, cycles, state, pc)
-
-    def _waits(self) -> Iterator[Wait]:
-        """Yield the waits for tokens by unit, instruction and giver, a unit's longest first."""
-        givers: dict[int, list[Executed]] = defaultdict(list)
-        for job in self.run.timeline:
-            if job.completion is not None and job.instruction.signal:
-                givers[job.completion].append(job)
-        for name, jobs in self.jobs.items():
-            found = Counter[tuple[int, int]]()
-            launches = [j.launch for j in jobs]
-            for start, cycles, state in self.machine.notes[name].pieces:
-                if state == "stall_token":
-                    found[_given(jobs, bisect_left(launches, start), givers)] += cycles
-            for (pc, giver), cycles in found.most_common():
-                yield Wait(name, pc, giver, cycles)
+def _record(run: Run, units: Sequence[_UnitRun], detail: int, width: int) -> Record:
+    """Add up what the units did; bins are `width` cycles long."""
+    by_pc = Counter[tuple[str, str, int]]()
+    bins: dict[tuple[str, str], tuple[int, ...]] = {}
+    segments: dict[str, tuple[Segment, ...]] = {}
+    issues: dict[int, tuple[int, ...]] = {}
+    for unit in units:
+        found = list(unit.segments())
+        for s in found:
+            by_pc[unit.name, s.state, s.pc] += s.cycles
+        segments[unit.name] = tuple(
+            s._replace(cycles=min(s.cycles, detail - s.start)) for s in found if s.start < detail
+        )
+        for state in STATES[unit.name]:
+            bins[unit.name, state] = _binned(unit.holds(state), width)
+        if unit.name == "array":
+            pcs = dict.fromkeys(s.pc for s in found if s.state == "issue")
+            issued = unit.holds("issue")
+            issues = {pc: _binned(issued & (unit.words == pc), width) for pc in pcs}
+    givers: dict[int, list[Executed]] = defaultdict(list)
+    for job, completion in zip(run.timeline, _completions(run.timeline), strict=True):
+        givers[completion].append(job)
+    waits = tuple(w for unit in units for w in unit.waits(givers))
+    return Record(run, detail, segments, by_pc, width, bins, issues, waits)
 
 
-def _given(
-    jobs: Sequence[Executed], number: int, givers: Mapping[int, Sequence[Executed]]
-) -> tuple[int, int]:
-    """Return the words of a job that waited, and of who gave it the last token that it missed.
+def _binned(holds: NDArray[np.bool_], width: int) -> tuple[int, ...]:
+    """Return in how many cycles of each bin something holds."""
+    return tuple(np.add.reduceat(holds, np.arange(0, len(holds), width), dtype=int).tolist())
+
+
+def _completions(jobs: Sequence[Executed]) -> list[int]:
+    """Return when jobs completed, as all do in a run without an error."""
+    return [job.completion for job in jobs if job.completion is not None]
+
+
+def _giver(job: Executed, givers: Mapping[int, Sequence[Executed]]) -> int:
+    """Return the word of who gave a job the last token that it missed.
 
     A token is positive from the cycle behind the giver's completion on, and the job launches then.
     """
-    if number == len(jobs):
-        return _PC_NONE, _PC_NONE
-    job = jobs[number]
-    by = [
+    by = (
         g.pc for g in givers.get(job.launch - 1, ()) if g.instruction.signal & job.instruction.wait
-    ]
-    return job.pc, by[0] if by else _PC_NONE
-
-
-def _joined(segments: Iterator[Segment]) -> Iterator[Segment]:
-    """Yield neighbours of one state and one instruction as one."""
-    last: Segment | None = None
-    for s in segments:
-        if (
-            last
-            and last.state == s.state
-            and last.pc == s.pc
-            and last.start + last.cycles == s.start
-        ):
-            last = last._replace(cycles=last.cycles + s.cycles)
-            continue
-        if last:
-            yield last
-        last = s
-    if last:
-        yield last
+    )
+    return next(by, _PC_NONE)

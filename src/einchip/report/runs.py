@@ -103,16 +103,13 @@ def simulated(folder: Folder, latency: int, progress: Progress) -> Runs:
     if not whole:
         n, run = next(iter(by_length.items()))
         steps = max(1, min(n, n * MAX_RECORDED // run.cycles))
-        chosen, by_length[steps] = (
-            {steps: 1},
-            timed(folder.run, folder.arch, places, steps, latency),
-        )
+        chosen = {steps: 1}
     records = []
     for number, (n, times) in enumerate(chosen.items()):
         progress(f"recording {n:,} time steps")
         made = record(
             folder.run, folder.arch, places.host(n), places.size, latency,
-            cycles=by_length[n].cycles, detail=0 if number else MAX_DETAIL, n_bins=BINS,
+            detail=0 if number else MAX_DETAIL, n_bins=BINS,
         )  # fmt: skip
         records.append((n, times, made))
     return Runs(folder, latency, tuple(by_length[n] for n in lengths), tuple(records), whole)

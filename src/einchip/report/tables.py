@@ -191,9 +191,10 @@ def _energy(r: Report) -> Table:
         Column("component", "component"), Column("action", "action"),
         Column("count", "count", WHOLE), Column("each_pj", "pJ each", "3"),
         Column("total_nj", "nJ", "3"), Column("share", "share", SHARE),
+        Column("decides", "decides"),
     )  # fmt: skip
     rows = (
-        (e.component, e.action, e.count, e.each_pj, e.total_pj / 1e3, e.share)
+        (e.component, e.action, e.count, e.each_pj, e.total_pj / 1e3, e.share, e.decides)
         for e in r.energy.lines
     )
     return table_of("energy", "Energy by component", columns, rows)
