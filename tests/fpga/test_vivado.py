@@ -26,6 +26,7 @@ from einchip.fpga.vivado.estimates import MARK, Estimate
 from einchip.hw import generate
 from einchip.registers import ADDRESS_BITS
 from einchip.verify import verilator
+from einchip.verify.machine import generated
 from einchip.verify.ports import read_ports
 from tests.fpga.needs import needs_yosys
 
@@ -36,8 +37,8 @@ HEADER = "/* the registers */\n"
 
 
 @pytest.fixture(scope="module")
-def nano_rtl() -> str:
-    return generate.verilog(NANO)
+def nano_rtl(native_cache: Path) -> str:
+    return generated(NANO, native_cache).read_text()
 
 
 @pytest.fixture

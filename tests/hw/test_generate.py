@@ -17,6 +17,7 @@ from einchip.hw.scratchpad import Scratchpad
 from einchip.program import WORD_BYTES, Space
 from einchip.registers import ADDRESS_BITS
 from einchip.verify import verilator
+from einchip.verify.machine import generated
 from einchip.verify.ports import read_ports
 
 NANO = PRESETS["nano"]
@@ -24,8 +25,8 @@ WAIVERS = Path(hw.__file__).parent / "waivers.vlt"
 
 
 @pytest.fixture(scope="module")
-def nano() -> str:
-    return verilog(NANO)
+def nano(native_cache: Path) -> str:
+    return generated(NANO, native_cache).read_text()
 
 
 def test_verilator_has_nothing_to_say_that_is_not_waived(nano: str) -> None:
@@ -44,8 +45,9 @@ def test_a_machine_of_16_bits_is_clean_too() -> None:
 
 
 @pytest.mark.parametrize("fold", ["ip", "op", "flex"])
-def test_machines_of_every_fold_are_clean_too(fold: str) -> None:
-    assert verilator.lint(verilog(NANO.override(fold=fold)), top=TOP, waiver=WAIVERS) == []
+def test_machines_of_every_fold_are_clean_too(fold: str, native_cache: Path) -> None:
+    text = generated(NANO.override(fold=fold), native_cache).read_text()
+    assert verilator.lint(text, top=TOP, waiver=WAIVERS) == []
 
 
 def test_ports_are_those_of_axi_by_their_names(nano: str) -> None:

@@ -1,11 +1,12 @@
 """Multipliers are where DSP blocks are meant to be spent: counted by what they are for."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from einchip.arch import PRESETS, Architecture
-from einchip.hw import generate
+from einchip.verify.machine import generated
 
 NANO = PRESETS["nano"]
 #: Products per lane of the vector unit: those of a cell. Activations take shifts and adds.
@@ -34,7 +35,7 @@ def products(verilog: str) -> list[str]:
     ],
     ids=lambda arch: f"{arch.fold} {arch.rows}x{arch.cols}",
 )
-def test_one_per_pe_and_per_product_of_a_cell(arch: Architecture) -> None:
-    found = products(generate.verilog(arch))
+def test_one_per_pe_and_per_product_of_a_cell(arch: Architecture, native_cache: Path) -> None:
+    found = products(generated(arch, native_cache).read_text())
     expected = arch.rows * arch.cols + CELL * arch.lanes
     assert len(found) == expected, sorted(set(found))
