@@ -110,10 +110,12 @@ class CompiledModel:
     ----------
     folder : what `einchip compile` writes, read back.
     mapped : mapping and scales; None where the folder was only read.
+    source : where it was read; None where it was not.
     """
 
     folder: Folder
     mapped: Compiled | None = None
+    source: Path | None = None
 
     def simulate(self, n_steps: int | None = None, latency: int = LATENCY) -> Simulation:
         """Run every sequence on the cycle-accurate simulator, without values.
@@ -133,7 +135,9 @@ class CompiledModel:
             bound = sum(s.bound_cycles for s in folder.manifest.sequences)
         else:
             jobs, bound = [(n_steps, folder.places_for(n_steps))], None
-        runs = tuple((n, time_sequence(folder, places, n, latency)) for n, places in jobs)
+        runs = tuple(
+            (n, time_sequence(folder, places, n, latency, self.source)) for n, places in jobs
+        )
         return Simulation(folder, runs, bound)
 
     def verify(
@@ -158,10 +162,16 @@ class CompiledModel:
         return Verification(tuple(found))
 
 
-def time_sequence(folder: Folder, places: Places, n_steps: int, latency: int = LATENCY) -> Run:
+def time_sequence(
+    folder: Folder,
+    places: Places,
+    n_steps: int,
+    latency: int = LATENCY,
+    source: Path | None = None,
+) -> Run:
     """Return the run of a sequence on a machine that has just been set up, without values.
 
-    Raises FolderError where the machine stops.
+    Raises FolderError where the machine stops; it names `source`, or the model.
     """
     from einchip.compiler.folder import FolderError
     from einchip.sim import simulate
@@ -176,10 +186,8 @@ def time_sequence(folder: Folder, places: Places, n_steps: int, latency: int = L
             timeline=False,
         )
         if last.error:
-            name = folder.manifest.model
-            raise FolderError(
-                f"{name}: the machine stopped with {last.error[0].name}; compile again"
-            )
+            name, code = source or folder.manifest.model, last.error[0].name
+            raise FolderError(f"{name}: the machine stopped with {code}; compile again")
     return last
 
 
@@ -254,7 +262,7 @@ def open_compiled(path: str | Path) -> CompiledModel:
     """Return what `einchip compile` wrote. Raises FolderError."""
     from einchip.compiler import folder
 
-    return CompiledModel(folder.read(Path(path)))
+    return CompiledModel(folder.read(Path(path)), source=Path(path))
 
 
 def evaluate(

@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_before_work(folder: Path) -> None:
     (folder / "sub").mkdir()
     put_model(folder / "sub" / "model.safetensors")
     for arguments, said in (
-        (["explore", "bad.yaml", "model.safetensors"], "bad.yaml: parameters.row: unknown"),
+        (["explore", "bad.yaml", "model.safetensors"], "bad.yaml:1: parameters.row: unknown"),
         (["explore", "deep.yaml", "model.safetensors"], "did you mean ulx3s?"),
         (["explore", "arch.yaml", "model.safetensors"], "none.yaml: cannot read the file"),
         (["explore", "space.yaml", "none.safetensors"], "none.safetensors: "),
