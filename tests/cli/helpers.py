@@ -83,3 +83,16 @@ def put_data(path: Path, n_channels: int = 6, n_classes: int = 3, **changes: Any
         arrays[f"{split}_labels"] = np.arange(3) % n_classes
         arrays[f"{split}_frames"] = rng.standard_normal((lengths.sum(), n_channels))
     np.savez(path, **(arrays | changes))
+
+
+def interruptible(*command: str) -> list[str]:
+    """Return a Python command that SIGINT ends, also of tests in the background.
+
+    What a shell starts there has SIGINT ignored, and so have its children. (Not by `preexec_fn`,
+    which may wait for ever for a lock that another thread held at the fork.)
+    """
+    set_free = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", set_free, *command]

@@ -21,7 +21,17 @@ from safetensors.numpy import save
 from einchip.compiler.folder import TEXTS
 from einchip.models import save_model
 from einchip.models.io import METADATA_KEY
-from tests.cli.helpers import VOWELS, files, invoke, put_data, put_model, refused, run, succeeded
+from tests.cli.helpers import (
+    VOWELS,
+    files,
+    interruptible,
+    invoke,
+    put_data,
+    put_model,
+    refused,
+    run,
+    succeeded,
+)
 from tests.compiler import cases
 from tests.models.helpers import raw_spec, small_model
 
@@ -551,15 +561,9 @@ def test_interrupt_ends_with_130_and_writes_nothing(here: Path) -> None:
     pytest.importorskip("torch")
     before = files(here)
     arguments = ["--data", "data.npz", "-o", "out", "--epochs", "100000", "--json", "out.json"]
-    command = [sys.executable, "-m", "einchip.cli", "finetune", "model.safetensors", *arguments]
+    command = interruptible("-m", "einchip.cli", "finetune", "model.safetensors", *arguments)
     begin = time.monotonic()
-    with subprocess.Popen(
-        command,
-        cwd=here,
-        stderr=subprocess.PIPE,
-        # What a shell starts in the background has it ignored, and so have its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
+    with subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE) as process:
         while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
             assert process.poll() is None
             time.sleep(0.1)

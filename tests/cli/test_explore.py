@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import ROOT, invoke, put_model, refused, succeeded
+from tests.cli.helpers import ROOT, interruptible, invoke, put_model, refused, succeeded
 
 SPACE = """\
 base: nano
@@ -112,14 +112,12 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(folder: Path) ->
     )
     command = ["explore", "space.yaml", "model.safetensors", "--jobs", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "einchip.cli", *command],
+        interruptible("-m", "einchip.cli", *command),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        # What a shell starts in the background ignores it, and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     kept = folder / "build" / "explore"
     end = time.monotonic() + WAIT_SECONDS
