@@ -358,10 +358,14 @@ def write(path: Path, text: str) -> None:
 
 def write_json(path: Path | None, content: object) -> None:
     """Write figures, if the option --json asks for them."""
+    write_figures(path, lambda: json.dumps(content, indent=1))
+
+
+def write_figures(path: Path | None, text: Callable[[], str]) -> None:
+    """Write what `text` returns, if the option --json asks for it."""
     if path is None:
         return
-    text = json.dumps(content, indent=1) + "\n"
     if path == STDOUT:
-        sys.stdout.write(text)
+        sys.stdout.write(text() + "\n")
     else:
-        write(path, text)
+        write(path, text() + "\n")

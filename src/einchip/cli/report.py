@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from einchip.cli.common import (
     OUTPUT,
-    STDOUT,
     Data,
     EnergyTable,
     Json,
@@ -24,6 +23,7 @@ from einchip.cli.common import (
     require_writable,
     say,
     write,
+    write_figures,
 )
 from einchip.cli.inputs import data_of, load_data
 
@@ -83,8 +83,7 @@ def report(
             write_page(found, output)
     if csv is not None:
         write_tables(found, csv)
-    if json_file is not None:
-        write_report(found, json_file)
+    write_figures(json_file, lambda: found.model_dump_json(indent=1))
     h = found.headline
     say(
         f"{source}: {h.model} on {h.machine}: {h.cycles:,} cycles, bound {h.bound_cycles:,}, ratio "
@@ -151,12 +150,3 @@ def write_tables(found: Report, target: Path) -> None:
     for name, table in tables(found).items():
         if table.rows:
             write(target / f"{name}.csv", table.csv())
-
-
-def write_report(found: Report, path: Path) -> None:
-    """Write every figure as JSON."""
-    text = found.model_dump_json(indent=1) + "\n"
-    if path == STDOUT:
-        sys.stdout.write(text)
-    else:
-        write(path, text)

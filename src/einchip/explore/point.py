@@ -20,7 +20,12 @@ from einchip.models import Model, Sequences
 from einchip.models.spec import Format
 
 #: Parts of einchip that no figure of a point depends on, and files that figures depend on.
-_OTHER_PARTS: Final = frozenset({"cli", "compare", "host", "verify", "workloads", "__pycache__"})
+_OTHER_PARTS: Final = frozenset(
+    {
+        "cli", "compare", "examples", "host", "report", "schemas", "trace", "verify", "workloads",
+        "__pycache__",
+    }
+)  # fmt: skip
 _SUFFIXES: Final = (".py", ".yaml", ".json")
 
 
