@@ -114,7 +114,7 @@ class VirtualBoard:
 
     def __exit__(self, *_: Any) -> None:
         if self._thread.is_alive():
-            (self._folder / "command").write_text("stop")
+            self._give("stop")
         self._thread.join()
         if self._failure:
             raise self._failure[0]
@@ -126,11 +126,16 @@ class VirtualBoard:
                 raise AssertionError(f"the board is gone: {self._failure}")
             time.sleep(0.02)
 
-    def do(self, command: str) -> None:
-        """Carry out a command of `bench_board`."""
+    def _give(self, command: str) -> Path:
+        """Put a command where `bench_board` looks; it appears whole, or it would be read empty."""
         path = self._folder / "command"
         (self._folder / "next").write_text(command)
         (self._folder / "next").rename(path)
+        return path
+
+    def do(self, command: str) -> None:
+        """Carry out a command of `bench_board`."""
+        path = self._give(command)
         self._wait(lambda: not path.exists(), PATIENCE)
 
     def open(self, link: str, timeout: float = PATIENCE / 4) -> LinkDevice:
