@@ -132,14 +132,16 @@ class ArraySetup(wiring.Component):
     def _count(self, m: Module) -> Signal:
         """Count a tile's rows; return the columns that do useful work in each block."""
         raw, arch = self.desc.raw, self.arch
-        n_m, n_n = Signal(range(arch.rows + 1)), Signal(range(arch.cols + 1))
+        n_m = Signal(range(arch.rows + 1))
+        n_n = Signal(range(arch.cols + 1))
         for count, *factors in ((n_m, raw.nm0, raw.nm1), (n_n, raw.nn0, raw.nn1)):
             # of factors that fit
             m.d.sync += count.eq(product(*(factor[: len(count)] for factor in factors)))
         if not arch.holds:
             m.d.comb += self.plan.rows.eq(n_m)
             return n_n
-        columns, passing = Signal(COUNT_BITS), Signal(range(arch.tile_accumulators + 1))
+        columns = Signal(COUNT_BITS)
+        passing = Signal(range(arch.tile_accumulators + 1))
         counts = [
             Mux(raw.n_hold > i, raw.loop_count[i][: len(passing)], 1) for i in range(HOLD_LOOPS)
         ]
@@ -158,7 +160,9 @@ class ArraySetup(wiring.Component):
         """
         raw, coming, plan = self.desc.raw, self.coming.raw, self.plan
         rows, cols = self.arch.rows - 1, self.arch.cols - 1
-        of_k, of_b, of_blocks = Signal(3), Signal(3), Signal(3)
+        of_k = Signal(3)
+        of_b = Signal(3)
+        of_blocks = Signal(3)
         n_bits = self.arch.rows.bit_length()
         n_k = product(coming.nk0[:n_bits], coming.nk1[:n_bits])
         with m.If(self.moves):

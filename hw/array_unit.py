@@ -76,7 +76,8 @@ class Schedule(wiring.Component):
         latency = self.arch.accumulate_latency
         # f(j - 1) <= start of j + A + rows(j - 1), and f(j) follows by as much
         bits = (latency + 2 * most_rows(self.arch)).bit_length()
-        newer, older = Signal(bits), Signal(bits)
+        newer = Signal(bits)
+        older = Signal(bits)
         starts = Mux(newer > latency, newer, latency)
         m.d.comb += self.may_start.eq(older <= latency)
         with m.If(self.end_tile):

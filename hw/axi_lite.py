@@ -72,7 +72,8 @@ class AxiLiteSlave(wiring.Component):
 
     def _write(self, m: Module) -> None:
         bus = self.axil
-        has_address, has_data = Signal(), Signal()
+        has_address = Signal()
+        has_data = Signal()
         m.d.comb += [
             bus.awready.eq(~has_address),
             bus.wready.eq(~has_data),

@@ -113,7 +113,9 @@ class BurstAddresses(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         address, halt = self.address, self.halt
-        left, some = Signal(BEATS_BITS), Signal()  # beats that no accepted burst has; any?
+        # beats that no accepted burst has, and whether there are any
+        left = Signal(BEATS_BITS)
+        some = Signal()
         under_way = Signal(range(self._most + 1))
         held = Signal()  # offered in the previous cycle, so it must stay
         dropping = Signal()

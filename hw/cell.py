@@ -1,5 +1,6 @@
 """The pointwise arithmetic of all cells: one datapath per lane, controlled by CellSchedule."""
 
+from collections.abc import Collection
 from typing import Any
 
 from amaranth import C, Cat, Module, Mux, Signal, Value, signed
@@ -10,8 +11,9 @@ from einchip.hw.activation import Activation
 from einchip.hw.cell_schedule import CANDIDATE, FACTOR, INPUT, N_PRE, OUTPUT, control_layout
 from einchip.hw.pipeline import one_hot
 from einchip.hw.requantise import Requantise
+from einchip.hw.vector_kinds import CELLS
 from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC, WIDE_BITS, limits
-from einchip.program import Act
+from einchip.program import Act, Gru, Lstm, Peephole
 
 #: A product with a sigmoid, which is never negative.
 _PRODUCT_BITS = 2 * WIDE_BITS - 1
@@ -20,12 +22,31 @@ _PRODUCT_BITS = 2 * WIDE_BITS - 1
 _STATE_DELAY = 4
 
 
+def n_products(cells: Collection[Any]) -> int:
+    """Return how many products a lane for some cells has, each in a multiplier of its own.
+
+    Those of the state: aged and fresh; of peephole weights; inner; of the output gate.
+    """
+    of_weights, output = _any_in(cells, Peephole), _any_in(cells, Lstm, Peephole)
+    return 2 * bool(cells) + of_weights + _any_in(cells, Peephole, Gru) + output
+
+
+def n_activations(cells: Collection[Any]) -> int:
+    """Return how many activations a lane for some cells has, each with a table."""
+    return bool(cells) + _any_in(cells, Lstm, Peephole, Gru)
+
+
+def _any_in(cells: Collection[Any], *kinds: Any) -> bool:
+    return any(kind in cells for kind in kinds)
+
+
 class CellLane(wiring.Component):
     """One lane of numeric's cells, their inputs one after the other on one element port.
 
     Everything read is brought to an activation's format by one requantiser, joined with what is
     added to it, and kept as one of N_PRE pre-activations. From there on each multiplier,
-    requantiser and activation has one role, and cells differ in what they leave out:
+    requantiser and activation has one role, and cells differ in what they leave out (what none of
+    the machine's cells needs is not built):
 
         first activation   of the gates, one after the other
         aged               factor * state, shifted to 30 fractional bits
@@ -40,6 +61,8 @@ class CellLane(wiring.Component):
     ----------
     data_bits
         Width of an element: 8 or 16.
+    cells
+        Those of `vector_kinds.CELLS` that the machine executes; at least one.
 
     Members
     -------
@@ -57,8 +80,8 @@ class CellLane(wiring.Component):
     state: Signal
     hidden: Signal
 
-    def __init__(self, data_bits: int) -> None:
-        self._data_bits = data_bits
+    def __init__(self, data_bits: int, cells: Collection[Any] = CELLS) -> None:
+        self._data_bits, self._cells = data_bits, cells
         self._planes = WIDE_BITS // data_bits
         super().__init__(
             {
@@ -72,20 +95,28 @@ class CellLane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.first = first = Activation()
-        m.submodules.second = second = Activation()
         old = self._old_state(m)
-        pre = self._pre_activations(m, self._seen(m, old))
+        seen = self._seen(m, old) if self._any_of(Peephole) else C(0)
+        pre = self._pre_activations(m, seen)
         m.d.comb += [
             first.value.eq(one_hot(zip(self.control.enter, pre, strict=True))),
             first.function.eq(Mux(self.control.enter[CANDIDATE], Act.TANH, Act.SIGMOID)),
         ]
         aged = self._aged(m, old, first.result)
-        new = self._new_state(m, aged, self._fresh(m, first.result, second.result))
-        inner = self._inner(m, pre, first.result, new)
-        self._second(m, second, inner, new)
-        product = self._product(m, first.result, second.result)
+        curved = Signal(signed(WIDE_BITS))  # by the second activation
+        new = self._new_state(m, aged, self._fresh(m, first.result, curved))
+        if n_activations(self._cells) > 1:
+            m.submodules.second = second = Activation()
+            m.d.comb += curved.eq(second.result)
+            self._second(m, second, pre, first.result, new)
+        has_output = self._any_of(Lstm, Peephole)
+        product = self._product(m, first.result, curved) if has_output else C(0)
         self._hidden(m, aged, new, product)
         return m
+
+    def _any_of(self, *kinds: Any) -> bool:
+        """Return whether the machine executes one of these cells."""
+        return _any_in(self._cells, *kinds)
 
     def _requantise(
         self, m: Module, name: str, value: Value, shift: Value, out_bits: int, dropped: int = 0
@@ -111,7 +142,7 @@ class CellLane(wiring.Component):
         shift = self.control.shift.seen
         return self._requantise(m, "seen", _shifted_in(product), shift, WIDE_BITS)
 
-    def _pre_activations(self, m: Module, seen: Signal) -> list[Signal]:
+    def _pre_activations(self, m: Module, seen: Value) -> list[Signal]:
         """Return the registers of what enters the activations."""
         shift, control = self.control.shift, self.control
         wide = self._requantise(m, "wide", _shifted_in(self.element), shift.element, WIDE_BITS)
@@ -178,10 +209,18 @@ class CellLane(wiring.Component):
         m.d.sync += inner.eq(_saturated_sum(scaled, part))
         return inner
 
-    def _second(self, m: Module, second: Activation, inner: Signal, new: Signal) -> None:
+    def _second(
+        self, m: Module, second: Activation, pre: list[Signal], first: Value, new: Signal
+    ) -> None:
         """Feed the second activation: the inner pre-activation in its cycle, else c'."""
         control = self.control
-        wide = self._requantise(m, "state_wide", _shifted_in(new), control.shift.wide, WIDE_BITS)
+        inner: Value = C(0)
+        wide: Value = C(0)
+        if self._any_of(Peephole, Gru):
+            inner = self._inner(m, pre, first, new)
+        if self._any_of(Lstm, Peephole):
+            shift = control.shift.wide
+            wide = self._requantise(m, "state_wide", _shifted_in(new), shift, WIDE_BITS)
         sigmoid = control.inner & control.kind.Peephole
         m.d.comb += [
             second.value.eq(Mux(control.inner, inner, wide)),
@@ -191,7 +230,8 @@ class CellLane(wiring.Component):
     def _product(self, m: Module, first: Value, second: Value) -> Signal:
         """Return s(o) tanh(c'): the one that is there first is held until the other comes."""
         control = self.control
-        output, held = Signal(signed(WIDE_BITS)), Signal(signed(WIDE_BITS))
+        output = Signal(signed(WIDE_BITS))
+        held = Signal(signed(WIDE_BITS))
         product = Signal(signed(_PRODUCT_BITS), reset_less=True)
         with m.If(control.output):
             m.d.sync += output.eq(first)
@@ -201,7 +241,7 @@ class CellLane(wiring.Component):
             m.d.sync += product.eq(held * second)
         return product
 
-    def _hidden(self, m: Module, aged: Signal, new: Signal, product: Signal) -> None:
+    def _hidden(self, m: Module, aged: Signal, new: Signal, product: Value) -> None:
         """Round what the cell puts out."""
         kind = self.control.kind
         state = Cat(C(0, ACT_OUT_FRAC), new).as_signed()

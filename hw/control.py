@@ -65,7 +65,9 @@ class Watchdog(wiring.Component):
         m = Module()
         waited = Signal(REGISTER_BITS)
         # `limit` is stable while it matters: what it is compared with is known a cycle before
-        reached, before, none = Signal(), Signal(REGISTER_BITS), Signal()
+        reached = Signal()
+        before = Signal(REGISTER_BITS)
+        none = Signal()
         m.d.comb += self.expired.eq(~self.progress & reached)
         m.d.sync += [before.eq(self.limit - 1), none.eq(self.limit == 0)]
         with m.If(self.progress | self.clear):
@@ -133,8 +135,10 @@ class RunState(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         faults = [getattr(self.faults, name) for name in FAULTS]
-        code, stopped = Signal(4), Signal()
-        raised, addresses = Signal(len(FAULTS)), [Signal(32, name=f"of_{f}") for f in FAULTS]
+        code = Signal(4)
+        stopped = Signal()
+        raised = Signal(len(FAULTS))
+        addresses = [Signal(32, name=f"of_{f}") for f in FAULTS]
         pc = Signal.like(self.pc)
         m.d.sync += [stopped.eq(0), pc.eq(self.pc), raised.eq(Cat(f.code.any() for f in faults))]
         m.d.sync += [own.eq(f.address) for own, f in zip(addresses, faults, strict=True)]

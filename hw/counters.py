@@ -84,7 +84,9 @@ class Counters(wiring.Component):
         m.submodules.whole = self.whole
         cleared = delay(m, self.clear, 1, "cleared")
         # Whom to visit: the next one, or who is read.
-        turn, visited, is_read = Signal.like(self.select), Signal.like(self.select), Signal()
+        turn = Signal.like(self.select)
+        visited = Signal.like(self.select)
+        is_read = Signal()
         m.d.sync += [visited.eq(Mux(self.read, self.select, turn)), is_read.eq(self.read)]
         with m.If(~self.read):
             m.d.sync += turn.eq(Mux(turn == len(COUNTERS) - 1, 0, turn + 1))
@@ -103,7 +105,9 @@ class Counters(wiring.Component):
         with m.Else():
             m.d.sync += rise.eq(0)
         widths = {n: clog2(most * _VISIT_CYCLES + 1) for n, most in self._rises.items()}
-        chosen, bits, fresh = Signal(max(widths.values())), Signal(max(widths.values())), Signal()
+        chosen = Signal(max(widths.values()))
+        bits = Signal(max(widths.values()))
+        fresh = Signal()
         new = Signal(len(COUNTERS), init=-1)
         with m.If(cleared):
             m.d.sync += [new.eq(-1), fresh.eq(1)]
@@ -129,7 +133,8 @@ class Counters(wiring.Component):
         """Let the count in the memory, 0 before its first visit, end as the sum does."""
         place, wanted = delay(m, visited, 1, "place"), delay(m, is_read, 1, "wanted")
         old, new = self.whole.read_port(domain="comb"), self.whole.write_port()
-        before, count = Signal(COUNTER_BITS), Signal(COUNTER_BITS)
+        before = Signal(COUNTER_BITS)
+        count = Signal(COUNTER_BITS)
         m.d.comb += [
             old.addr.eq(place),
             before.eq(Mux(fresh, 0, old.data)),

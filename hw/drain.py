@@ -27,19 +27,18 @@ from einchip.hw.interfaces import (
 )
 from einchip.hw.lanes import COUNT_BITS
 from einchip.hw.nest import Nest
-from einchip.hw.pipeline import delay, delays, one_hot
+from einchip.hw.pipeline import delay, delays, one_hot, ring_delay
 from einchip.hw.tile_queue import HISTORY, TileQueue, tile_layout
 from einchip.program import HOLD_LOOPS, TOKENS, Act
 
 
-def row_layout(arch: Architecture) -> data.StructLayout:
+def row_layout() -> data.StructLayout:
     """A row on its way; `final`: the instruction's last."""
     return data.StructLayout(
         {
             "valid": unsigned(1),
             "final": unsigned(1),
             "index": unsigned(clog2(HISTORY)),
-            "z": unsigned(offset_bits(arch)),
         }
     )
 
@@ -155,19 +154,21 @@ class Drain(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         history = _History(m, self.launch)
-        row = self._issue(m, history)
+        row, z = self._issue(m, history)
         rows = delays(m, row, self.arch.drain_latency, "row")
         sums = self._sum_blocks(m, history, rows)
         totals = self._add_addend(m, history, rows, sums)
-        self._write(m, history, rows, self._finish(m, history, rows, totals))
+        z = ring_delay(m, z, self.arch.drain_latency, "z")
+        self._write(m, history, rows, z, self._finish(m, history, rows, totals))
         return m
 
-    def _issue(self, m: Module, history: _History) -> Any:
-        """Issue rows, one a cycle, tile by tile; return the row of this cycle."""
+    def _issue(self, m: Module, history: _History) -> tuple[Any, Value]:
+        """Issue rows, one a cycle, tile by tile; return that of this cycle, and its address."""
         m.submodules.queue = queue = TileQueue(self.arch)
-        row: Any = Signal(row_layout(self.arch))
+        row: Any = Signal(row_layout())
         tile: Any = Signal(tile_layout(self.arch))
-        active, last = Signal(), Signal()
+        active = Signal()
+        last = Signal()
         m.d.comb += [
             queue.push.eq(self.push),
             queue.tile.eq(Cat(self.z, self.target, self.final, history.index)),
@@ -181,10 +182,10 @@ class Drain(wiring.Component):
         with m.Elif(last):
             m.d.sync += active.eq(0)
         nest = self._step_rows(m, history, queue)
-        m.d.comb += [last.eq(nest.last.all()), row.z.eq(nest.address[0])]
+        m.d.comb += last.eq(nest.last.all())
         index = Mux(queue.pop, queue.head.index, tile.index)
         self._read_addend(m, history, index, active, nest.address[1])
-        return row
+        return row, nest.address[0]
 
     def _step_rows(self, m: Module, history: _History, queue: TileQueue) -> Nest:
         """Step through the rows of a tile: result and addend address, and what is selected."""
@@ -242,9 +243,11 @@ class Drain(wiring.Component):
 
     def _select_row(self, m: Module, pop: Value, next_sum: Value, constants: Any) -> None:
         """Select the rows of a block, from the first for every accumulator."""
-        fold, starts = Signal(clog2(self.arch.rows)), Signal()
+        fold = Signal(clog2(self.arch.rows))
+        starts = Signal()
         following = Signal.like(fold)
-        row_0, row_1 = Signal.like(fold), Signal.like(fold)
+        row_0 = Signal.like(fold)
+        row_1 = Signal.like(fold)
         m.d.comb += [starts.eq(pop | next_sum), following.eq(Mux(starts, 0, row_0 + 1))]
         m.d.sync += row_0.eq(following)
         m.d.comb += self.select.row_0.eq(row_0)
@@ -350,7 +353,9 @@ class Drain(wiring.Component):
             results.append(finish.result)
         return results
 
-    def _write(self, m: Module, history: _History, rows: list[Any], results: list[Value]) -> None:
+    def _write(
+        self, m: Module, history: _History, rows: list[Any], z: Value, results: list[Value]
+    ) -> None:
         """Write a row of results; with an instruction's last, give its tokens."""
         raw = self.desc.raw
         constants = history.keep(
@@ -366,7 +371,7 @@ class Drain(wiring.Component):
         for port, wanted in ports:
             m.d.comb += [
                 port.valid.eq(row.valid & wanted),
-                port.base.eq(row.z),
+                port.base.eq(z),
                 port.offsets.eq(constants.offsets),
                 port.enable.eq(constants.enable),
             ]

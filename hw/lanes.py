@@ -84,7 +84,8 @@ class LaneOffsets(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width = offset_bits(self.arch)
-        table, enable = Signal(self.n_lanes * width, reset_less=True), Signal(self.n_lanes)
+        table = Signal(self.n_lanes * width, reset_less=True)
+        enable = Signal(self.n_lanes)
         offset, used = self._odometer(m)
         m.d.comb += [self.offsets.as_value().eq(table), self.enable.eq(enable)]
         with m.If(self.active & (self.lane < self.n_lanes)):
@@ -97,7 +98,8 @@ class LaneOffsets(wiring.Component):
 
     def _odometer(self, m: Module) -> tuple[Value, Value]:
         """Return the offset of `lane` and whether it is used; `_step` moves the state to it."""
-        offset, used = Signal(offset_bits(self.arch)), Signal()
+        offset = Signal(offset_bits(self.arch))
+        used = Signal()
         n = sum(self.levels)
         base = [Signal(offset.shape(), name=f"base_{f}", reset_less=True) for f in range(n)]
         left = [Signal(COUNT_BITS, name=f"left_{f}", reset_less=True) for f in range(n)]

@@ -191,7 +191,9 @@ class LoadUnit(wiring.Component):
         """Write the beats that come, and give the tokens after the last one."""
         axi, halt = self.axi, addresses.halt
         moved = Signal(range(self._arch.burst_beats))  # beats of this burst
-        valid, accepted, done = Signal(), Signal(), Signal(name="done")
+        valid = Signal()
+        accepted = Signal()
+        done = Signal(name="done")
         ready = burst.fetching | Mux(burst.space, self.write_y.ready, self.write_x.ready)
         m.d.comb += [
             axi.rready.eq(halt | ready),

@@ -1,12 +1,10 @@
 """The sequencer's hardware loops."""
 
-from typing import Any
-
-from amaranth import Cat, Module, Signal
-from amaranth.lib import data, wiring
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from einchip.hw.pipeline import multiplex
 from einchip.program import LOOP_DEPTH, REGISTER_BITS
 
 
@@ -69,18 +67,28 @@ class LoopStack(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        targets: Any = Signal(data.ArrayLayout(self._target_bits, LOOP_DEPTH))
-        counts: Any = Signal(data.ArrayLayout(REGISTER_BITS, LOOP_DEPTH))
+        m.submodules.targets = targets = Memory(shape=self._target_bits, depth=LOOP_DEPTH, init=[])
+        m.submodules.counts = counts = Memory(shape=REGISTER_BITS, depth=LOOP_DEPTH, init=[])
+        target, new_target = targets.read_port(domain="comb"), targets.write_port()
+        left, new_left = counts.read_port(domain="comb"), counts.write_port()
         depth = Signal(range(LOOP_DEPTH + 1))
         top = Signal(range(LOOP_DEPTH))  # depth - 1
-        count, fewer = Signal(REGISTER_BITS), Signal(REGISTER_BITS)  # of the innermost loop
+        free = depth[: len(top)]
+        count, fewer = left.data, Signal(REGISTER_BITS)  # of the innermost loop
         m.d.comb += [
-            count.eq(multiplex([counts[k] for k in range(LOOP_DEPTH)], top)),
+            target.addr.eq(top),
+            left.addr.eq(top),
+            new_target.addr.eq(free),
+            new_target.data.eq(self.push_target),
+            new_target.en.eq(self.push),
+            new_left.addr.eq(Mux(self.push, free, top)),
+            new_left.data.eq(Mux(self.push, self.push_count, fewer)),
+            new_left.en.eq(self.push | self.step),
             self.empty.eq(depth == 0),
             self.full.eq(depth == LOOP_DEPTH),
         ]
         m.d.sync += [
-            self.target.eq(multiplex([targets[k] for k in range(LOOP_DEPTH)], top)),
+            self.target.eq(target.data),
             self.again.eq(count != 1),
             self.left.eq(Cat(count[: self._left_bits - 1], count[self._left_bits - 1 :].any())),
             fewer.eq(count - 1),
@@ -88,15 +96,7 @@ class LoopStack(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [depth.eq(0), top.eq(LOOP_DEPTH - 1)]
         with m.Elif(self.push):
-            free = depth[: len(top)]
-            m.d.sync += [
-                depth.eq(depth + 1),
-                top.eq(free),
-                targets[free].eq(self.push_target),
-                counts[free].eq(self.push_count),
-            ]
-        with m.Elif(self.step):
-            m.d.sync += counts[top].eq(fewer)
-            with m.If(~self.again):
-                m.d.sync += [depth.eq(top), top.eq(top - 1)]
+            m.d.sync += [depth.eq(depth + 1), top.eq(free)]
+        with m.Elif(self.step & ~self.again):
+            m.d.sync += [depth.eq(top), top.eq(top - 1)]
         return m

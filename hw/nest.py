@@ -78,7 +78,10 @@ class Nest(wiring.Component):
         """
         count = Signal.like(self.count, reset_less=True)
         left = Signal.like(self.count, reset_less=True)
-        step, single, double, two_left = (Signal(self.n_loops) for _ in range(4))
+        step = Signal(self.n_loops)
+        single = Signal(self.n_loops)
+        double = Signal(self.n_loops)
+        two_left = Signal(self.n_loops)
         ones, twos = Cat(c == 1 for c in self.count), Cat(c == 2 for c in self.count)
         last = Signal(self.n_loops)  # in the next iteration
         m.d.comb += last.eq(self.last)

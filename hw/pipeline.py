@@ -6,6 +6,9 @@ from operator import or_
 from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, ValueLike
+from amaranth.lib.memory import Memory
+
+from einchip.arch import clog2
 
 
 def delays(m: Module, value: Any, cycles: int, name: str = "delayed") -> list[Any]:
@@ -22,6 +25,21 @@ def delays(m: Module, value: Any, cycles: int, name: str = "delayed") -> list[An
 def delay(m: Module, value: Any, cycles: int, name: str = "delayed") -> Any:
     """Return `value` as it was `cycles` cycles ago (0 before the first)."""
     return delays(m, value, cycles, name)[-1]
+
+
+def ring_delay(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """Return `value` as it was `cycles` cycles ago, at least 2; not defined before the first.
+
+    For what is delayed long and looked at nowhere on its way: it waits in a small memory instead of
+    `cycles` registers.
+    """
+    memory: Any = Memory(shape=len(value), depth=1 << clog2(cycles), init=[])
+    m.submodules[f"{name}_ring"] = memory
+    write, read = memory.write_port(), memory.read_port()
+    # written at the end of cycle t, read at that of t + cycles - 1
+    m.d.comb += [write.en.eq(1), write.data.eq(value), read.addr.eq(write.addr - (cycles - 1))]
+    m.d.sync += write.addr.eq(write.addr + 1)
+    return Value.cast(read.data)
 
 
 def one_hot(choices: Iterable[tuple[ValueLike, ValueLike]]) -> Value:

@@ -99,8 +99,10 @@ class ProgramMemory(wiring.Component):
         ]
         # The data of a block RAM come late in the cycle, and without what was written meanwhile.
         # (A port that Amaranth makes transparent has no register behind the block RAM.)
-        at, parts = Signal.like(read.addr), Signal(beats)
-        changed, written = Signal.like(write.addr), Signal.like(self.write.data)
+        at = Signal.like(read.addr)
+        parts = Signal(beats)
+        changed = Signal.like(write.addr)
+        written = Signal.like(self.write.data)
         m.d.sync += [at.eq(read.addr), changed.eq(write.addr)]
         m.d.sync += [parts.eq(write.en), written.eq(self.write.data)]
         missed = Mux(at == changed, parts, 0)

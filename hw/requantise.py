@@ -51,8 +51,11 @@ class Requantise(wiring.Component):
         # is the quotient too large?
         bits, sign = self._out_bits, self.value[-1]
         shifted, rests, excesses = self._shift()
-        floor, half, negative = Signal(signed(bits)), Signal(), Signal()
-        sticky, large = Signal(), Signal()
+        floor = Signal(signed(bits))
+        half = Signal()
+        negative = Signal()
+        sticky = Signal()
+        large = Signal()
         m.d.sync += [
             floor.eq(shifted[1:]),
             half.eq(shifted[0]),

@@ -34,12 +34,15 @@ from einchip.program import (
     Lstm,
     Space,
     Unit,
+    is_built,
 )
 
 #: Words of the longest instruction.
 MAX_WORDS: Final = max(kind.WORDS for kind in INSTRUCTIONS)
 #: The most first addresses that an instruction has in the scratchpads.
 FIRSTS: Final = 4
+#: Sequencer registers that are read: for each of them, then for a transfer's external address.
+READS: Final = FIRSTS + 1
 #: Cycles for which an instruction's counts of lanes and loops must have stood, by its unit.
 FIELD_CYCLES: Final = {Unit.ARRAY: 4, Unit.VECTOR: 3}
 
@@ -85,8 +88,10 @@ class Resolver(wiring.Component):
         Who executes it; known in t - 1 where it has several words.
     pc : REGISTER_BITS, in
         Its word index.
-    registers, bases : in
-        Sequencer registers; external addresses that the host set.
+    number, registers : READS, out and in
+        Numbers of sequencer registers, and what these hold in the same cycle.
+    bases : in
+        External addresses that the host set.
     transfer, array, vector : TRANSFER_ISSUE, ARRAY_ISSUE, VECTOR_ISSUE, out
         What its unit is given.
     fault : FaultSignature, out
@@ -98,6 +103,7 @@ class Resolver(wiring.Component):
     is_first: Signal
     unit: Signal
     pc: Signal
+    number: Any
     registers: Any
     bases: Any
     transfer: Any
@@ -115,7 +121,8 @@ class Resolver(wiring.Component):
                 "is_first": In(1),
                 "unit": In(Unit),
                 "pc": In(REGISTER_BITS),
-                "registers": In(data.ArrayLayout(REGISTER_BITS, REGISTERS)),
+                "number": Out(data.ArrayLayout(clog2(REGISTERS), READS)),
+                "registers": In(data.ArrayLayout(REGISTER_BITS, READS)),
                 "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
                 "transfer": Out(TRANSFER_ISSUE),
                 "array": Out(ARRAY_ISSUE),
@@ -153,13 +160,13 @@ class Resolver(wiring.Component):
 
     def _stride(self, m: Module) -> Value:
         """Return whether a stride is beyond arch.stride_bits."""
+        used = self._arch.stride_bits
         contract, vector = (
             Cat(
-                self._coming_bit(kind, slot.offset + n * slot.bits + bit)
+                self._coming_bits(kind, slot.offset + n * slot.bits + used, slot.bits - used)
                 for slot in kind.layout()
                 if slot.stride
                 for n in range(max(1, slot.n))
-                for bit in range(self._arch.stride_bits, slot.bits)
             )
             for kind in (Contract, Lstm)
         )
@@ -200,7 +207,8 @@ class Resolver(wiring.Component):
         if arch.fold == "ip":
             m.d.sync += fits.eq((lanes("nk") <= arch.rows) & (raw.nh <= arch.cols))
             return fits
-        blocks_log2, groups_log2 = Signal(range(COUNT_BITS * 3)), Signal(range(COUNT_BITS + 1))
+        blocks_log2 = Signal(range(COUNT_BITS * 3))
+        groups_log2 = Signal(range(COUNT_BITS + 1))
         if arch.blocks:
             m.d.sync += blocks_log2.eq(_clog2(lanes("nk")) + _clog2(raw.nb))
         if arch.holds:
@@ -222,7 +230,8 @@ class Resolver(wiring.Component):
         fits, most = Signal(name="vector_fits"), self._arch.lanes
         m.d.sync += fits.eq(self._product(m, "nl", raw.nl0, raw.nl1, most) <= most)
         bad = Signal(name="bad_vector")
-        m.d.sync += bad.eq(_any_zero(raw.nl0, raw.nl1, *raw.loop_count) | ~fits)
+        lacking = Cat(raw.opcode == k.OPCODE for k in KINDS if not is_built(k, self._arch)).any()
+        m.d.sync += bad.eq(_any_zero(raw.nl0, raw.nl1, *raw.loop_count) | ~fits | lacking)
         return bad
 
     def _product(self, m: Module, name: str, a: Value, b: Value, most: int) -> Signal:
@@ -238,17 +247,14 @@ class Resolver(wiring.Component):
 
     def _coming(self, kind: type[Instruction], name: str) -> Value:
         """Return a field of an instruction in the cycle before it is complete."""
-        field, last = instruction_layout(kind)[name], (kind.WORDS - 1) * WORD_BITS
-        if field.offset >= last:
-            return self.word[field.offset - last :][: field.width]
-        if field.offset + field.width > last:
-            raise AssertionError(f"{kind.__name__}: {name} lies partly in the last word")
-        return self.words[field.offset :][: field.width]
+        field = instruction_layout(kind)[name]
+        return self._coming_bits(kind, field.offset, field.width)
 
-    def _coming_bit(self, kind: type[Instruction], offset: int) -> Value:
-        """Return a bit of an instruction in the cycle before it is complete."""
+    def _coming_bits(self, kind: type[Instruction], offset: int, width: int) -> Value:
+        """Return bits of an instruction in the cycle before it is complete."""
         last = (kind.WORDS - 1) * WORD_BITS
-        return self.word[offset - last] if offset >= last else self.words[offset]
+        before, behind = max(0, min(width, last - offset)), max(0, offset - last)
+        return Cat(self.words[offset:][:before], self.word[behind:][: width - before])
 
     def _firsts(self) -> list[list[First]]:
         """Return the first addresses of transfers, CONTRACTs and vector instructions."""
@@ -260,7 +266,8 @@ class Resolver(wiring.Component):
             return First(register, base, space, used)
 
         def reading(*sources: str) -> Value:
-            return is_any(decode(opcode), [kind for kind in KINDS if reads(kind, *sources)])
+            decoded = decode(opcode, self._arch)
+            return is_any(decoded, [kind for kind in KINDS if reads(kind, *sources)])
 
         register, base, space = (self._coming(Load, n) for n in ("addr_reg", "addr", "space"))
         addr = First(register, base, space, 1)
@@ -284,14 +291,16 @@ class Resolver(wiring.Component):
         for k in range(FIRSTS):
             base = Signal(ADDRESS_BITS, name=f"base_{k}")
             added = Signal(REGISTER_BITS, name=f"added_{k}")
-            space, used = Signal(name=f"space_{k}"), Signal(name=f"used_{k}")
+            space = Signal(name=f"space_{k}")
+            used = Signal(name=f"used_{k}")
             only = transfer[k] if k < len(transfer) else First(0, 0, 0, 0)
             register, *others = (
                 Mux(self.is_first, one, Mux(self.unit == Unit.ARRAY, a, b))
                 for one, a, b in zip(only, array[k], vector[k], strict=True)
             )
+            m.d.comb += self.number[k].eq(register)
             with m.If(self.arrives):
-                m.d.sync += added.eq(multiplex(list(self.registers), register))
+                m.d.sync += added.eq(self.registers[k])
                 m.d.sync += [s.eq(v) for s, v in zip((base, space, used), others, strict=True)]
             total = Signal(REGISTER_BITS, name=f"first_{k}")
             m.d.comb += total.eq(base + added)
@@ -307,12 +316,14 @@ class Resolver(wiring.Component):
         base, register, offset = (
             self._coming(Load, name) for name in ("ext_base", "ext_reg", "ext_offset")
         )
-        ext, added = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
+        ext = Signal(REGISTER_BITS)
+        added = Signal(REGISTER_BITS)
         with m.If(self.arrives):
             m.d.sync += [
                 ext.eq(multiplex(list(self.bases), base) + offset),
-                added.eq(multiplex(list(self.registers), register)),
+                added.eq(self.registers[FIRSTS]),
             ]
+        m.d.comb += self.number[FIRSTS].eq(register)
         m.d.comb += [self.transfer.addr.eq(sums[0]), self.transfer.ext.eq(ext + added)]
         for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell aux")):
             for name, total in zip(names.split(), sums, strict=False):

@@ -183,7 +183,8 @@ class Scratchpad(wiring.Component):
         """Add the lane addresses of the granted client into registers; count its lanes."""
         lanes, width = self.arch.lanes, offset_bits(self.arch)
         pairs = list(zip(grants, clients, strict=True))
-        base, enable = Signal(width), Signal(lanes)
+        base = Signal(width)
+        enable = Signal(lanes)
         offsets = Signal.like(clients[0].offsets)
         m.d.comb += [
             base.eq(one_hot((g, c.base) for g, c in pairs)),

@@ -16,15 +16,15 @@ from einchip.hw.interfaces import (
     instruction_layout,
 )
 from einchip.hw.loop_stack import LoopStack
-from einchip.hw.pipeline import multiplex
 from einchip.hw.program_memory import FetchSignature, ProgramMemory, ProgramWriteSignature
+from einchip.hw.register_file import RegisterFile
 from einchip.hw.resolver import MAX_WORDS, Resolver
+from einchip.hw.resolver import READS as RESOLVER_READS
 from einchip.program import (
     HOST_ARGS,
     HOST_BASES,
     INSTRUCTIONS,
     REGISTER_BITS,
-    REGISTERS,
     TOKENS,
     WORD_BITS,
     WORD_BYTES,
@@ -163,16 +163,19 @@ class Sequencer(wiring.Component):
         self._cursor = Signal.like(self._pc)  # next word to read
         self._after = Signal.like(self._pc)  # the word behind it
         self._following = Signal.like(self._pc)  # the cursor in the next cycle
-        self._registers: Any = Signal(data.ArrayLayout(REGISTER_BITS, REGISTERS))
+        self._registers = RegisterFile(1 + RESOLVER_READS)
         self._is_set = Signal()  # a register is set or changed in this cycle
         # of what the host set: no program, or one longer than program memory; arguments that are 0
-        self._no_words, self._too_long, self._no_args = Signal(), Signal(), Signal(HOST_ARGS)
+        self._no_words = Signal()
+        self._too_long = Signal()
+        self._no_args = Signal(HOST_ARGS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = ProgramMemory(self._arch)
         skip_bits = instruction_layout(Load)["skip_last"].width
         m.submodules.loops = loops = LoopStack(len(self._pc), skip_bits + 1)
+        m.submodules.registers = self._registers
         m.submodules.resolver = resolver = Resolver(self._arch)
         wiring.connect(m, wiring.flipped(self.program), memory.write)
         previous = Signal(State)
@@ -214,11 +217,14 @@ class Sequencer(wiring.Component):
         with m.If(self.stop | self.halted):
             m.d.sync += self._state.eq(State.IDLE)
         with m.If(self.start):
-            m.d.comb += [loops.clear.eq(1), self._following.eq(0)]
+            m.d.comb += [
+                loops.clear.eq(1),
+                self._registers.clear.eq(1),
+                self._following.eq(0),
+            ]
             m.d.sync += [
                 self._state.eq(Mux(self.fetch, State.LAUNCH, State.FETCH)),
                 self._pc.eq(0),
-                self._registers.eq(0),
             ]
 
     def _raise(self, m: Module, code: ValueLike, address: Value | None = None) -> None:
@@ -319,26 +325,30 @@ class Sequencer(wiring.Component):
         """Do what SETR says, in the cycle after its DECODE."""
         layout = instruction_layout(SetRegister)
         decoded: Any = data.View(layout, word)
-        reg, mode = Signal(layout["reg"].width), Signal(layout["mode"].width)
-        value, old = Signal(REGISTER_BITS), Signal(REGISTER_BITS)
+        mode = Signal(layout["mode"].width)
+        value = Signal(REGISTER_BITS)
+        old = Signal(REGISTER_BITS)
+        file = self._registers
+        m.d.comb += [file.number[0].eq(decoded.reg), file.write.eq(self._is_set)]
         m.d.sync += [
-            Cat(reg, mode, value).eq(Cat(decoded.reg, decoded.mode, decoded.value)),
-            old.eq(multiplex(list(self._registers), decoded.reg)),
+            Cat(file.to, mode, value).eq(Cat(decoded.reg, decoded.mode, decoded.value)),
+            old.eq(file.read[0]),
         ]
         with m.If(self._is_set):
             m.d.sync += self._is_set.eq(0)
             with m.Switch(mode):
                 with m.Case(SetMode.SET):
-                    m.d.sync += self._registers[reg].eq(value)
+                    m.d.comb += file.value.eq(value)
                 with m.Case(SetMode.ADD):
-                    m.d.sync += self._registers[reg].eq(old + value)
+                    m.d.comb += file.value.eq(old + value)
                 with m.Case(SetMode.TOGGLE):
-                    m.d.sync += self._registers[reg].eq(value - old)
+                    m.d.comb += file.value.eq(value - old)
 
     def _assemble(self, m: Module, word: Value, resolver: Resolver) -> None:
         """Gather the words of a unit's instruction: the first in DECODE, the others in COPY."""
         words: Any = Signal(data.ArrayLayout(WORD_BITS, MAX_WORDS), reset_less=True)
-        number, last = Signal(range(MAX_WORDS)), Signal(range(MAX_WORDS))
+        number = Signal(range(MAX_WORDS))
+        last = Signal(range(MAX_WORDS))
         unit = Signal(Unit)
         beyond = Signal()  # the word that arrives lies past the program's end
         m.d.sync += beyond.eq(self._cursor == self.host.program_words)
@@ -371,7 +381,8 @@ class Sequencer(wiring.Component):
         """
         m.d.comb += [
             resolver.pc.eq(self._pc),
-            resolver.registers.eq(self._registers),
+            Cat(self._registers.number[1:]).eq(Cat(resolver.number)),
+            Cat(resolver.registers).eq(Cat(self._registers.read[1:])),
             resolver.bases.eq(self.host.bases),
         ]
         taken = Signal()

@@ -120,7 +120,10 @@ class Slots(wiring.Component):
         slot, raw = self.slot, self.desc.raw
         reads = self._read_held(m)
         loops = Signal(HOLD_LOOPS)  # those that hold
-        x_left, y_left, begins, holds = Signal(), Signal(), Signal(), Signal()
+        x_left = Signal()
+        y_left = Signal()
+        begins = Signal()
+        holds = Signal()
         passed = (nest.last[:HOLD_LOOPS] | ~loops).all()
         over = (~x_left | reads.last[0]) & (~y_left | passed)  # the iteration
         all_read = Signal()

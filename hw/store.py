@@ -99,7 +99,8 @@ class _Bursts(wiring.Component):
             (self.answering, self.answer, None),
         ):
             port = memory.read_port(domain="comb")
-            number, waiting = Signal(range(WRITE_BURSTS)), Signal(range(WRITE_BURSTS + 1))
+            number = Signal(range(WRITE_BURSTS))
+            waiting = Signal(range(WRITE_BURSTS + 1))
             m.d.comb += [port.addr.eq(number), burst.eq(port.data)]
             m.d.sync += [number.eq(number + step), waiting.eq(waiting + self.sent - step)]
             if left is not None:
@@ -243,7 +244,8 @@ class StoreUnit(wiring.Component):
         """Request beats from the scratchpads while there is room; return whether one is granted."""
         burst = bursts.reading
         moved = Signal(range(self._arch.burst_beats))  # beats of this burst
-        wanted, granted = Signal(), Signal()
+        wanted = Signal()
+        granted = Signal()
         ready = Cat(port.ready for port in self._reads)
         m.d.comb += [
             wanted.eq(bursts.may_read & room & ~halt),
@@ -279,12 +281,15 @@ class StoreUnit(wiring.Component):
         m.submodules.buffer = buffer
         write, read = buffer.write_port(), buffer.read_port(domain="comb")
         in_flight = Signal(range(STORE_BEATS + 1))  # granted and not yet accepted
-        filled, sent = (Signal(clog2(STORE_BEATS) + 1) for _ in range(2))
+        filled = Signal(clog2(STORE_BEATS) + 1)
+        sent = Signal.like(filled)
         moved = Signal(range(self._arch.burst_beats), name="moved_to_bus")  # of this burst
         arrived, beat = self._arriving(m, bursts, granted, halt)
         # A beat that was offered and not taken keeps its data and strobes, whatever happens.
-        held, held_real = Signal(), Signal()
-        real, accepted = Signal(), Signal()
+        held = Signal()
+        held_real = Signal()
+        real = Signal()
+        accepted = Signal()
         m.d.comb += [
             room.eq(in_flight < STORE_BEATS),
             write.addr.eq(filled),

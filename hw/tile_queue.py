@@ -70,7 +70,8 @@ class TileQueue(wiring.Component):
         cycles = self.arch.accumulate_latency - 2
         arrived = delay(m, self.push, cycles, "push")
         arriving = delay(m, self.tile, cycles, "tile")
-        waits, waiting = Signal(), Signal.like(self.tile)
+        waits = Signal()
+        waiting = Signal.like(self.tile)
         following = Signal.like(self.head)
         m.d.comb += [following.eq(self.head), self.following.eq(following.index)]
         m.d.sync += self.head.eq(following)

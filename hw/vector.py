@@ -112,7 +112,7 @@ class VectorUnit(wiring.Component):
         kinds = Signal(len(KINDS))  # which it is
         ports: Any = Signal(stream_ports(self._arch))
         with m.If(front.launch):
-            m.d.sync += [desc.eq(front.desc), kinds.eq(decode(front.desc.raw.opcode))]
+            m.d.sync += [desc.eq(front.desc), kinds.eq(decode(front.desc.raw.opcode, self._arch))]
             for name, _ in ports.shape():
                 space, address = front.desc.raw[f"{name}_space"], front.desc[name]
                 m.d.sync += ports[name].eq(chosen_port(self._arch, space, address))

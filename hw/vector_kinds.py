@@ -5,8 +5,9 @@ from typing import Any, Final, NamedTuple
 
 from amaranth import Cat, Value
 
+from einchip.arch import Architecture
 from einchip.hw.pipeline import one_hot
-from einchip.program import INSTRUCTIONS, Read, Unit
+from einchip.program import INSTRUCTIONS, Read, Unit, is_built
 
 #: The classes of the vector unit's instructions, and those that keep a state.
 KINDS: Final[tuple[Any, ...]] = tuple(k for k in INSTRUCTIONS if k.UNIT == Unit.VECTOR)
@@ -21,6 +22,11 @@ class Operation(NamedTuple):
 
     read: Read
     plane: int = 0
+
+
+def built_cells(arch: Architecture) -> tuple[Any, ...]:
+    """Return those of CELLS that a machine executes."""
+    return tuple(kind for kind in CELLS if is_built(kind, arch))
 
 
 def operations(kind: Any, planes: int) -> list[Operation]:
@@ -47,9 +53,12 @@ def n_writes(kind: Any, planes: int) -> int:
     return planes + 1 if kind.WRITES_STATE else 1
 
 
-def decode(opcode: Value) -> Value:
-    """Return which of KINDS an opcode stands for, one bit each."""
-    return Cat(opcode == kind.OPCODE for kind in KINDS)
+def decode(opcode: Value, arch: Architecture) -> Value:
+    """Return which of KINDS an opcode stands for, one bit each.
+
+    The bit of a cell that the machine lacks is always 0: so synthesis drops all that is for it.
+    """
+    return Cat(opcode == kind.OPCODE if is_built(kind, arch) else 0 for kind in KINDS)
 
 
 def is_kind(decoded: Value, kind: Any) -> Value:

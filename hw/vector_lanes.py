@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,14 @@ from einchip.hw.cell import CellLane
 from einchip.hw.cell_schedule import CellSchedule
 from einchip.hw.interfaces import VECTOR_ISSUE, elements, read_ports, stream_ports
 from einchip.hw.pipeline import one_hot
-from einchip.hw.vector_kinds import CELLS, KINDS, is_any, is_kind, most_operations
+from einchip.hw.vector_kinds import (
+    CELLS,
+    KINDS,
+    built_cells,
+    is_any,
+    is_kind,
+    most_operations,
+)
 from einchip.program import Fill
 
 if COPY_LATENCY != READ_LATENCY:
@@ -77,6 +84,7 @@ class VectorLanes(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         raw, planes, bits = self.desc.raw, self._arch.cell_planes, self._arch.data_bits
+        cells = built_cells(self._arch)
         m.submodules.schedule = schedule = CellSchedule(planes)
         m.d.comb += [
             schedule.kind.eq(Cat(is_kind(self.kinds, kind) for kind in CELLS)),
@@ -91,21 +99,18 @@ class VectorLanes(wiring.Component):
         m.d.comb += self.valid.eq(schedule.ready.any() | moved)
         for p in range(self._arch.lanes):
             given = [read[p] for read in self.read]
-            m.submodules[f"lane_{p}"] = lane = CellLane(bits)
-            m.d.comb += [
-                lane.element.eq(one_hot(zip(port, given, strict=True))),
-                lane.control.eq(control),
+            element = Signal(signed(bits), name=f"element_{p}")
+            m.d.comb += element.eq(one_hot(zip(port, given, strict=True)))
+            results: list[tuple[Value, Value]] = [
+                (moved & ~fills, element),
+                (moved & fills, raw.value),
             ]
-            results = [*(lane.state.word_select(k, bits) for k in range(planes)), lane.hidden]
-            m.d.comb += self.result[p].eq(
-                one_hot(
-                    [
-                        *zip(schedule.ready, results, strict=True),
-                        (moved & ~fills, lane.element),
-                        (moved & fills, raw.value),
-                    ]
-                )
-            )
+            if cells:
+                m.submodules[f"lane_{p}"] = lane = CellLane(bits, cells)
+                m.d.comb += [lane.element.eq(element), lane.control.eq(control)]
+                parts = [*(lane.state.word_select(k, bits) for k in range(planes)), lane.hidden]
+                results += zip(schedule.ready, parts, strict=True)
+            m.d.comb += self.result[p].eq(one_hot(results))
         return m
 
     def _moved(self, m: Module) -> Value:

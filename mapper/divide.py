@@ -11,17 +11,19 @@ from math import prod
 from operator import attrgetter
 from typing import NamedTuple
 
-from einchip.arch import Architecture
+from einchip.arch import CELLS, Architecture
+from einchip.mapper.cells import cell_instructions
 from einchip.mapper.errors import MappingError, nearest
 from einchip.mapper.fold import Hides, PhaseSearch
 from einchip.mapper.nets import Asked, Nets
 from einchip.mapper.phase_networks import PhaseNetworks
 from einchip.mapper.place import Mapped, Window, assemble, is_large, quickest
-from einchip.mapper.problem import CellKind, Linear, ModelProblem
+from einchip.mapper.problem import CellKind, Linear, ModelProblem, Recurrent
 from einchip.mapper.programs import check_words
 from einchip.mapper.timeline import write_cycles
 from einchip.mapper.wires import Units, common_factors, modes_of
 from einchip.network import NetworkError
+from einchip.program import is_built
 from einchip.roofline import steady_compute_cycles
 
 #: Ways in which a model of several phases that does not fit is tried.
@@ -92,6 +94,7 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     hides is only known of the whole; and vectors without common factors may be quicker fused than
     flat, since shares can be cut from them: every kind is tried, until one is near the bound.
     """
+    _require_cells(problem, arch)
     enough = NEAR * _bound(problem, arch)
     searches, found, errors = list[ModelSearch](), list[Mapped](), list[MappingError]()
     for kind in KINDS:
@@ -110,6 +113,19 @@ def search(problem: ModelProblem, arch: Architecture) -> Mapped:
     if not found:
         raise nearest(errors)
     return min(found, key=attrgetter("sequence_cycles")) if len(found) > 1 else found[0]
+
+
+def _require_cells(problem: ModelProblem, arch: Architecture) -> None:
+    """Raise MappingError where a layer's cell is none of the machine's."""
+    cells = {s.name: s.cell for s in problem.stages if isinstance(s, Recurrent)}
+    needed = {kind.CELL for cell in cells.values() for kind in cell_instructions(cell)}
+    for name, cell in cells.items():
+        if not all(is_built(kind, arch) for kind in cell_instructions(cell)):
+            wanted = "+".join(c for c in CELLS if c in needed.union(arch.cells))
+            raise MappingError(
+                f"{name}: cell: found {cell.value}, expected one of the machine's "
+                f"({arch.cell_names}); choose a machine with cells={wanted}"
+            )
 
 
 def _bound(problem: ModelProblem, arch: Architecture) -> float:

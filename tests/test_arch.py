@@ -101,6 +101,31 @@ def test_hash_tells_hardware_apart_but_not_names() -> None:
     assert all(0 <= h < 2**32 for h in others)
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("lstm", ("lstm",)),
+        ("gru+lstm", ("lstm", "gru")),
+        (["gru_before", "lstm", "lstm"], ("lstm", "gru_before")),
+        ([], ()),
+        ("none", ()),
+        (arch.CELLS, arch.CELLS),
+    ],
+)
+def test_cells_are_a_list_or_joined_names(given: object, found: tuple[str, ...]) -> None:
+    machine = arch.load("nano", {"cells": given})
+    assert machine.cells == found
+    assert arch.load("nano", {"cells": machine.cell_names}) == machine
+    assert (machine.config_hash == PRESETS["nano"].config_hash) == (found == arch.CELLS)
+
+
+@pytest.mark.parametrize("given", ["", "lstm,gru", "rnn", ["lstm", 3], 3, None])
+def test_other_cells_are_refused_in_one_line(given: object) -> None:
+    with pytest.raises(ArchError, match=r"^--set: cells.*: found ") as error:
+        arch.load("nano", {"cells": given})
+    assert "\n" not in str(error.value)
+
+
 def test_file_starts_from_a_preset(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("preset: nano\nx_depth: 64\n")

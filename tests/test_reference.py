@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import accesses, numeric, reference
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import CELLS, PRESETS, Architecture
 from einchip.program import (
     ARRAY_LOOPS,
     Act,
@@ -419,6 +419,26 @@ def test_what_fits_depends_on_the_fold(contract: Contract, fitting: set[str]) ->
         with pytest.raises(MachineError) as raised:
             reference.check_fields(contract, machine, 7)
         assert (raised.value.code, raised.value.address) == (Error.FIELD, 7)
+
+
+#: The cell that each instruction of one is for.
+CELL_OF: dict[type[Cell], str] = {
+    Lstm: "lstm", Peephole: "peephole", Gru: "gru", GruReset: "gru_before", GruUpdate: "gru_before",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", [(), ("lstm",), ("gru", "gru_before"), CELLS], ids="+".join)
+def test_a_cell_that_the_machine_lacks_is_an_error(cells: tuple[str, ...]) -> None:
+    machine = NANO.override(cells=cells)
+    for kind, cell in CELL_OF.items():
+        if cell in cells:
+            reference.check_fields(kind(), machine, 7)
+            continue
+        with pytest.raises(MachineError) as raised:
+            reference.check_fields(kind(), machine, 7)
+        assert (raised.value.code, raised.value.address) == (Error.FIELD, 7)
+    for other in (Copy(), Fill(), Contract()):
+        reference.check_fields(other, machine, 7)
 
 
 def test_program_without_halt_is_an_error_past_its_end() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Final, NamedTuple
 
-from einchip.arch import Architecture
+from einchip.arch import CELLS, Architecture
 from einchip.fpga.fit.units import Design
 from einchip.fpga.host_link.memory import row_bytes
 from einchip.hw.interfaces import offset_bits
@@ -53,6 +53,23 @@ HOLDS: Final = _arch("1 where the fold holds operands", lambda a: a.holds)
 BANKS: Final = _arch("lanes x banks", lambda a: a.lanes**2)
 
 
+def _cell_lanes(*cells: str) -> Term:
+    """Return the term of a part that each lane has where the machine has one of these cells."""
+    title = f"lanes, with {' or '.join(cells)}"
+    return _arch(title, lambda a: a.lanes * any(cell in a.cells for cell in cells))
+
+
+#: The parts of a lane of the vector unit: of every cell, of the second activation, of the output
+#: gate, of what depends on a result, of peephole weights.
+CELL_LANES: Final = (
+    _cell_lanes(*CELLS),
+    _cell_lanes("lstm", "peephole", "gru"),
+    _cell_lanes("lstm", "peephole"),
+    _cell_lanes("peephole", "gru"),
+    _cell_lanes("peephole"),
+)
+
+
 def _scratchpad(space: int) -> Mapping[str, tuple[Term, ...]]:
     """Return the terms of a scratchpad, whose ports are built alike: read, write, a window's."""
 
@@ -83,8 +100,8 @@ TERMS: Final[Mapping[str, Mapping[str, tuple[Term, ...]]]] = {
         "ff": (ONE, OPERAND_LANES, COLUMN_SUMS, REGISTERS, HELD, BLOCKS, HOLDS),
     },
     "vector": {
-        "lut": (ONE, LANES, ELEMENT),
-        "ff": (ONE, LANES, WIDE_LANES),
+        "lut": (ONE, LANES, ELEMENT, *CELL_LANES),
+        "ff": (ONE, LANES, WIDE_LANES, *CELL_LANES),
     },
     "tokens": {"lut": (ONE,), "ff": (ONE,)},
     "scratchpad_x": _scratchpad(0),

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from amaranth.back import rtlil  # type: ignore[attr-defined] # its stubs lack it
 
-from einchip.arch import Architecture
+from einchip.arch import CELLS, Architecture
 from einchip.files import write_text
 from einchip.fpga import synth
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design, component
@@ -104,7 +104,7 @@ def _cases() -> Iterator[Case]:
     four = _machine("4x4", 4, 4, 4, 2048)
     yield from (Case(ECP5.title, unit, four) for unit in UNITS)
     yield from (Case(ECP5.title, SYSTEM, design) for design in (NARROW, four))
-    few = ("sequencer", "load", "store", "array")
+    few, vector = ("sequencer", "load", "store", "array"), ("vector",)
     pads = ("scratchpad_x", "scratchpad_y", "vector")
     both = {"x_window": 512, "y_window": 512}
     deep = {"y_depth": 32768, "y_window": 4096}
@@ -123,6 +123,14 @@ def _cases() -> Iterator[Case]:
         (_machine("2x2 op", 2, 2, 2, 4096, fold="op"), ("array",)),
         (_machine("2x2 op, sums of 24 bits", 2, 2, 2, 2048, fold="op", acc_bits=24), ("array",)),
         (_machine("4x4 op", 4, 4, 4, 2048, fold="op"), ("array",)),
+        (_machine("2x2 without cells", 2, 2, 2, 4096, cells=()), vector),
+        (_machine("4x4 without cells", 4, 4, 4, 2048, cells=()), vector),
+        (_machine("4x8 without cells", 4, 8, 8, 4096, cells=()), vector),
+        (_machine("4x2, 16 lanes without cells", 4, 2, 16, 4096, cells=()), vector),
+        *((_machine(f"2x2 with {c}", 2, 2, 2, 4096, cells=(c,)), vector) for c in CELLS),
+        (_machine("2x2 with lstm+gru", 2, 2, 2, 4096, cells=("lstm", "gru")), vector),
+        *((_machine(f"4x4 with {c}", 4, 4, 4, 2048, cells=(c,)), vector) for c in ("lstm", "gru")),
+        (_machine("4x4 with lstm+gru", 4, 4, 4, 2048, cells=("lstm", "gru")), vector),
         (_machine("2x2 ip", 2, 2, 2, 4096, fold="ip"), ("array",)),
         (_machine("4x4 ip", 4, 4, 4, 2048, fold="ip"), ("array",)),
         (_machine("2x8 ip", 2, 8, 8, 4096, fold="ip", **both), ("array",)),

@@ -15,7 +15,9 @@ from einchip.fpga.host_link.framing import PLACE_BITS
 from einchip.fpga.host_link.memory import n_rows, row_bytes
 from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS, Family
 from einchip.hw.activation import SEGMENT_LAYOUT
+from einchip.hw.cell import n_activations
 from einchip.hw.program_memory import beats_per_word
+from einchip.hw.vector_kinds import built_cells
 from einchip.numeric import SEGMENTS
 from einchip.program import WORD_BITS, Space
 
@@ -117,7 +119,7 @@ def rams(unit: str, design: Design) -> list[Ram]:
     if unit == "sequencer":
         return [Ram(1, arch.program_words, WORD_BITS, beats_per_word(arch))]
     if unit in ("array", "vector"):
-        tables = arch.cols if unit == "array" else 2 * arch.lanes
+        tables = arch.cols if unit == "array" else arch.lanes * n_activations(built_cells(arch))
         return [Ram(tables, SEGMENTS, SEGMENT_LAYOUT.size)]
     if unit == "memory":
         n_bytes = row_bytes(arch.port_bytes)

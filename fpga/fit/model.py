@@ -24,6 +24,8 @@ from einchip.fpga.fit.measure import Row, read
 from einchip.fpga.fit.memories import BLOCKS, block_rams
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.families import ECP5, KINDS, Family, Part
+from einchip.hw.cell import n_products
+from einchip.hw.vector_kinds import built_cells
 
 #: What is estimated; the other kinds are counted.
 FITTED: Final = ("lut", "ff")
@@ -174,7 +176,7 @@ class Model:
         if unit not in ("array", "vector"):
             return 0
         for design, counted in self._of(family, unit).items():
-            if design.arch.data_bits == arch.data_bits:
+            if design.arch.data_bits == arch.data_bits and _multipliers(unit, design.arch):
                 return counted["dsp"] / _multipliers(unit, design.arch) * _multipliers(unit, arch)
         raise ValueError(f"{unit}: found nothing measured for {family} of {arch.data_bits} bits")
 
@@ -245,7 +247,7 @@ class Model:
 
 def _multipliers(unit: str, arch: Architecture) -> int:
     """Return what a unit's DSP blocks are counted by."""
-    return arch.n_pes if unit == "array" else arch.lanes
+    return arch.n_pes if unit == "array" else arch.lanes * n_products(built_cells(arch))
 
 
 def _solve(values: NDArray[Any], figures: NDArray[Any]) -> NDArray[Any]:

@@ -67,9 +67,11 @@ class Bridge(wiring.Component):
         self._head: Any = Signal(_HEAD)
         self._status = Signal(8)
         #: The place of the next byte of the frame; bytes of data that are still to be moved.
-        self._place, self._left = Signal(PLACE_BITS), Signal(PLACE_BITS + 1)
+        self._place = Signal(PLACE_BITS)
+        self._left = Signal(PLACE_BITS + 1)
         #: A word on its way, and how many bytes of something were moved.
-        self._word, self._count = Signal(WORD_BITS), Signal(range(REQUEST.size + 1))
+        self._word = Signal(WORD_BITS)
+        self._count = Signal(range(REQUEST.size + 1))
         self._at = Signal(MEMORY_BITS)
 
     def elaborate(self, platform: object) -> Module:
@@ -78,7 +80,9 @@ class Bridge(wiring.Component):
         receiver, head = self._receiver, self._head
         wiring.connect(m, wiring.flipped(self.received), receiver.bytes)
         wiring.connect(m, self._sender.bytes, wiring.flipped(self.sent))
-        opened, known, last_tag = Signal(), Signal(), Signal(8)
+        opened = Signal()
+        known = Signal()
+        last_tag = Signal(8)
         m.d.comb += receiver.place.eq(self._place)
         writes = (head.kind == Kind.WRITE_REGISTER) | (head.kind == Kind.WRITE_MEMORY)
         repeated = known & writes & (head.tag == last_tag)

@@ -56,7 +56,9 @@ class FrameReceiver(wiring.Component):
         m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(8).create()
         m.submodules.frame = frame = Memory(shape=8, depth=1 << PLACE_BITS, init=[])
         write, read = frame.write_port(), frame.read_port()
-        count, inside, escaped = Signal(PLACE_BITS + 1), Signal(), Signal()
+        count = Signal(PLACE_BITS + 1)
+        inside = Signal()
+        escaped = Signal()
         plain = Signal(8)
         special = (self.bytes.payload == FLAG) | (self.bytes.payload == ESCAPE)
         takes = self.bytes.valid & inside & ~special & ~self.held
@@ -116,8 +118,11 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(8).create()
-        byte, escaped, place = Signal(8), Signal(), Signal(range(CRC_BYTES))
-        in_crc, moved = Signal(), Signal()
+        byte = Signal(8)
+        escaped = Signal()
+        place = Signal(range(CRC_BYTES))
+        in_crc = Signal()
+        moved = Signal()
         special = (byte == FLAG) | (byte == ESCAPE)
         moves = self.bytes.valid & self.bytes.ready
         m.d.comb += [

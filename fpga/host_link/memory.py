@@ -118,13 +118,16 @@ class AxiMemory(wiring.Component):
         """Serve the read channels; return whether they have the port."""
         axi = self.axi
         beat_bits = ADDRESS_BITS - clog2(self._port_bytes)
-        at, left, active = Signal(beat_bits), Signal(8), Signal()
+        at = Signal(beat_bits)
+        left = Signal(8)
+        active = Signal()
         beat = data.StructLayout({"data": 8 * self._port_bytes, "failed": 1, "last": 1})
         beats: Any = SyncFIFO(width=beat.size, depth=READ_BEATS)
         m.submodules.beats = beats
         coming: Any = Signal(beat)
         out: Any = data.View(beat, beats.r_data)
-        reads, came = Signal(), Signal()
+        reads = Signal()
+        came = Signal()
         row, part = self._place(at)
         read = Signal.like(part)  # which part of the row that was read
         beat_read = port.data.word_select(read, 8 * self._port_bytes)
@@ -155,7 +158,9 @@ class AxiMemory(wiring.Component):
     def _write(self, m: Module, port: Any) -> Signal:
         """Serve the write channels; return whether they have the port."""
         axi = self.axi
-        at, active, failed = Signal(ADDRESS_BITS - clog2(self._port_bytes)), Signal(), Signal()
+        at = Signal(ADDRESS_BITS - clog2(self._port_bytes))
+        active = Signal()
+        failed = Signal()
         writes = Signal()
         row, part = self._place(at)
         outside = row >= self._n_rows

@@ -74,16 +74,23 @@ class SpiPort(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        sck, copi, selected = Signal(), Signal(), Signal()
+        sck = Signal()
+        copi = Signal()
+        selected = Signal()
         for name, pin, seen in (
             ("sck", self.sck, sck),
             ("copi", self.copi, copi),
             ("cs", self.cs, selected),
         ):
             m.submodules[name] = FFSynchronizer(pin, seen, stages=SYNC_CYCLES)
-        before, in_step = Signal(), Signal()
-        rises, falls, ends = Signal(), Signal(), Signal()
-        count, bits, came = Signal(3), Signal(8), Signal(8)
+        before = Signal()
+        in_step = Signal()
+        rises = Signal()
+        falls = Signal()
+        ends = Signal()
+        count = Signal(3)
+        bits = Signal(8)
+        came = Signal(8)
         m.d.sync += [before.eq(sck), self.received.valid.eq(0)]
         m.d.comb += [
             rises.eq(in_step & selected & sck & ~before),
@@ -109,9 +116,12 @@ class SpiPort(wiring.Component):
 
     def _outgoing(self, m: Module, ends: Signal) -> tuple[Signal, Signal]:
         """Return the bits that are to be sent, and what loads the next byte into them."""
-        out, load = Signal(8), Signal()
+        out = Signal(8)
+        load = Signal()
         # whether `out` is of `sent`, and whether its escape is being sent or was
-        full, escape, escaped = Signal(), Signal(), Signal()
+        full = Signal()
+        escape = Signal()
+        escaped = Signal()
         special = self.sent.payload == FILL
         with m.If(load):
             m.d.sync += [

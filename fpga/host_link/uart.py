@@ -60,8 +60,10 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        level, waited = Signal(init=1), Signal(range(self._cycles))
-        bits, left = Signal(8), Signal(range(9))
+        level = Signal(init=1)
+        waited = Signal(range(self._cycles))
+        bits = Signal(8)
+        left = Signal(range(9))
         m.submodules += FFSynchronizer(self.rx, level, init=1)
         m.d.sync += self.bytes.valid.eq(0)
         with m.FSM():
@@ -119,7 +121,9 @@ class Transmitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits, left, waited = Signal(9, init=0x1FF), Signal(range(11)), Signal(range(self._cycles))
+        bits = Signal(9, init=0x1FF)
+        left = Signal(range(11))
+        waited = Signal(range(self._cycles))
         m.d.comb += self.bytes.ready.eq(left == 0)
         m.d.sync += self.tx.eq(bits[0])
         with m.If(self.bytes.ready):

@@ -20,14 +20,14 @@ from einchip.fpga.targets.flow import Built, DoesNotFitError, build, read, rtl_h
 
 #: The committed reports.
 RESULTS: Final = Path(__file__).parents[1] / "results"
-_HEAD = """\
+_HEAD: Final = f"""\
 # Boards
 
 <!-- Written by `python -m einchip.fpga.targets.page`. Do not edit. -->
 
     pip install 'einchip[fpga,host]'
     einchip build --target ulx3s -o build/ulx3s
-    einchip run MODEL --arch nano --device serial:/dev/ttyUSB0@BAUD
+    einchip run MODEL --arch {TARGETS["ulx3s"].arch} --device serial:/dev/ttyUSB0@BAUD
     einchip build --target ulx3s --link spi -o build/ulx3s-spi
 
 `build` writes the bitstream (`top.bit`, `top.bin` or `top.fs`), `report.json`, the design as

@@ -11,9 +11,18 @@ import json
 import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from einchip.files import YamlError, read_marked
 from einchip.mistakes import did_you_mean, first_mistake
@@ -62,6 +71,36 @@ PORT_SPACES: Final = (0, 1, 0, 1)
 #: The read ports of the windows of X and of Y.
 WINDOW_PORTS: Final = (2, 3)
 
+
+#: The recurrent cells that a machine's vector unit may execute (`models`, docs/isa.md).
+CELLS: Final = ("lstm", "peephole", "gru", "gru_before")
+
+
+def _cells(found: object) -> object:
+    """Return the cells in a list, or in a text like "lstm+gru" or "none", as a tuple."""
+    if isinstance(found, str):
+        return () if found == "none" else tuple(name.strip() for name in found.split("+"))
+    return tuple(found) if isinstance(found, list) else found
+
+
+#: Some of CELLS; in its order, each once.
+Cells = Annotated[
+    tuple[Literal["lstm", "peephole", "gru", "gru_before"], ...],
+    BeforeValidator(_cells),
+    AfterValidator(lambda names: tuple(name for name in CELLS if name in names)),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"enum": list(CELLS)}},
+                {
+                    "type": "string",
+                    "description": "names joined by +, or none",
+                    "examples": ["lstm", "lstm+gru", "none"],
+                },
+            ],
+        }
+    ),
+]
 
 #: Where fields are from, or what says it of the field that keys and numbers lead to.
 Source = str | Callable[[tuple[str | int, ...]], str]
@@ -116,6 +155,10 @@ class Architecture(BaseModel):
     )
     burst_beats: int = Field(
         default=64, ge=1, le=256, description="longest burst of the memory port"
+    )
+    cells: Cells = Field(
+        default=CELLS,
+        description="recurrent cells of the vector unit, a list or joined by +; fewer take less",
     )
 
     @model_validator(mode="after")
@@ -191,6 +234,11 @@ class Architecture(BaseModel):
     def cell_planes(self) -> int:
         """Vectors of elements that one vector of 16-bit cell states takes."""
         return 16 // self.data_bits
+
+    @property
+    def cell_names(self) -> str:
+        """The cells in a word, as `cells` takes them: "lstm+gru", "none"."""
+        return "+".join(self.cells) or "none"
 
     def depth(self, space: int) -> int:
         """Rows of scratchpad X (0) or Y (1)."""

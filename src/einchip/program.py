@@ -16,7 +16,7 @@ clears all tokens, and so does SYNC.
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
 it; register 0 always reads 0. A stride of an array or vector instruction, used or not, is below
 2**S, twice the elements of the larger scratchpad (`Architecture.stride_bits`); else it is a FIELD
-error.
+error. So is an instruction of a cell that the machine lacks (`Architecture.cells`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from einchip.arch import (
     GRU_UPDATE_LATENCY,
     LSTM_LATENCY,
     PEEPHOLE_LATENCY,
+    Architecture,
 )
 
 WORD_BITS: Final = 128
@@ -483,6 +484,8 @@ class _Vector(UnitInstruction):
     READS: ClassVar[tuple[Read, ...]] = ()
     #: Whether a vector's writes are the planes of the state, then the destination; else only that.
     WRITES_STATE: ClassVar[bool] = False
+    #: The cell that the instruction is for: one of `arch.CELLS`, "" where it is for none.
+    CELL: ClassVar[str] = ""
     #: Activations of one lane.
     ACTIVATIONS: ClassVar[int] = 0
     #: Cycles from a vector's last micro-operation to the first of its writes being ready.
@@ -541,6 +544,7 @@ class Lstm(_Vector):
     """
 
     OPCODE: ClassVar[int] = 24
+    CELL: ClassVar[str] = "lstm"
     READS: ClassVar[tuple[Read, ...]] = (
         Read("src", 0), Read("src", 1), Read("src", 2), Read("state"), Read("src", 3),
     )  # fmt: skip
@@ -561,6 +565,7 @@ class Peephole(_Vector):
     """
 
     OPCODE: ClassVar[int] = 27
+    CELL: ClassVar[str] = "peephole"
     READS: ClassVar[tuple[Read, ...]] = (
         Read("state"), Read("packed", 0), Read("src", 0), Read("packed", 1), Read("src", 1),
         Read("src", 2), Read("packed", 2), Read("src", 3),
@@ -586,6 +591,7 @@ class Gru(_Vector):
     """
 
     OPCODE: ClassVar[int] = 28
+    CELL: ClassVar[str] = "gru"
     READS: ClassVar[tuple[Read, ...]] = (
         Read("src", 0), Read("aux", 0), Read("src", 2), Read("aux", 2), Read("src", 1),
         Read("aux", 1), Read("state"),
@@ -604,6 +610,7 @@ class GruReset(_Vector):
     """
 
     OPCODE: ClassVar[int] = 29
+    CELL: ClassVar[str] = "gru_before"
     READS: ClassVar[tuple[Read, ...]] = (Read("src"), Read("state"))
     ACTIVATIONS: ClassVar[int] = 1
     LATENCY: ClassVar[int] = GRU_RESET_LATENCY
@@ -618,6 +625,7 @@ class GruUpdate(_Vector):
     """
 
     OPCODE: ClassVar[int] = 30
+    CELL: ClassVar[str] = "gru_before"
     READS: ClassVar[tuple[Read, ...]] = (Read("src"), Read("aux"), Read("state"))
     WRITES_STATE: ClassVar[bool] = True
     ACTIVATIONS: ClassVar[int] = 2
@@ -648,6 +656,11 @@ BY_OPCODE: Final[dict[int, type[Instruction]]] = {c.OPCODE: c for c in INSTRUCTI
 Cell = Lstm | Peephole | Gru | GruReset | GruUpdate
 #: All instructions of the vector unit.
 Vector = Cell | Copy | Fill
+
+
+def is_built(kind: type[Instruction], arch: Architecture) -> bool:
+    """Return whether a machine executes a class of instructions: all but those of lacking cells."""
+    return not issubclass(kind, _Vector) or not kind.CELL or kind.CELL in arch.cells
 
 
 class ProgramError(ValueError):

@@ -49,6 +49,7 @@ from einchip.program import (
     Sync,
     UnitInstruction,
     Vector,
+    is_built,
 )
 
 #: Instructions whose addresses are kept: the time steps of a sequence use the same ones.
@@ -181,7 +182,8 @@ def fits(i: Contract, arch: Architecture) -> bool:
 def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
     """Raise MachineError(FIELD) where the machine does.
 
-    That is for a count of 0, lanes that do not fit, a stride beyond arch.stride_bits.
+    That is for a count of 0, lanes that do not fit, a stride beyond arch.stride_bits, a cell that
+    the machine lacks.
     """
     good = all(n >> arch.stride_bits == 0 for n in i.strides())
     if isinstance(i, Contract):
@@ -193,6 +195,7 @@ def check_fields(i: UnitInstruction, arch: Architecture, pc: int) -> None:
         good = good and fits(i, arch)
     elif isinstance(i, VECTORS):
         good = good and all((i.nl0, i.nl1, *i.loop_count)) and i.n_lanes <= arch.lanes
+        good = good and is_built(type(i), arch)
     elif isinstance(i, Load | Store):
         good = i.beats > 0
     if not good:

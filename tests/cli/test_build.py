@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from einchip.arch import PRESETS
 from einchip.fpga import targets
 from tests.cli.helpers import invoke, put_data, put_model, refused, succeeded, use_width
 from tests.fpga.targets.tools import fake_tools
@@ -37,16 +38,18 @@ def test_a_board_gets_its_bitstream_and_a_report(monkeypatch: pytest.MonkeyPatch
 def test_another_link_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address is that of the highest frequency: an eighth of 25 MHz."""
     fake_tools(monkeypatch, 55.5)
-    out = succeeded(invoke("build", "-t", "ulx3s", "-o", "out", "--link", "spi"))
+    out = succeeded(invoke("build", "-t", "colorlight-i5", "-o", "out", "--link", "spi"))
     assert "spi:/dev/spidevB.C@3125000" in out
     assert json.loads(Path("out/report.json").read_text())["link"] == "spi"
 
 
 def test_another_machine_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_tools(monkeypatch, 55.5)
-    succeeded(invoke("build", "-t", "ulx3s", "-o", "out", "--arch", "small", "--set", "rows=4"))
+    succeeded(invoke("build", "-t", "ulx3s", "-o", "out", "--arch", "pico", "--set", "cells=lstm"))
     report = json.loads(Path("out/report.json").read_text())
-    assert report["arch"] == "small"
+    assert report["arch"] == "pico"
+    asked = PRESETS["pico"].override(cells="lstm")
+    assert report["config_hash"] == f"{asked.config_hash:#010x}"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_bad_input_is_one_line(
 
 def test_a_missed_clock_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_tools(monkeypatch, 10.0)
-    result = invoke("build", "-t", "ulx3s", "-o", "out")
+    result = invoke("build", "-t", "colorlight-i5", "-o", "out")
     assert result.exit_code == 2
     [line] = result.stderr.splitlines()
     assert "found 10 MHz" in line

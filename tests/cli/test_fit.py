@@ -46,7 +46,7 @@ def test_the_boards_machine_and_the_largest_are_estimated() -> None:
     content = figures("--target", "ulx3s")
     board = targets.find("ulx3s")
     own, largest = content["machines"]
-    assert own["arch"] == PRESETS[board.arch].model_dump()
+    assert own["arch"] == PRESETS[board.arch].model_dump(mode="json")
     assert largest["lacking"] == []
     assert largest["arch"]["rows"] * largest["arch"]["cols"] >= own["arch"]["rows"] ** 2
     nano = Design(PRESETS[board.arch], board.memory_bytes)
@@ -101,11 +101,23 @@ def test_errors_against_builds_of_the_same_rtl_are_said(monkeypatch: pytest.Monk
 
 
 def test_a_field_may_be_changed() -> None:
-    [machine] = figures("-t", "ulx3s", "--set", "x_depth=4096")["machines"]
+    [machine] = figures("-t", "ulx3s", "--arch", "nano", "--set", "x_depth=4096")["machines"]
     assert machine["arch"]["x_depth"] == 4096
     [plain] = figures("-t", "ulx3s", "--arch", "nano")["machines"]
     # four banks of 4 KiB, not of 2
     assert machine["used"]["block_ram"] == plain["used"]["block_ram"] + 4
+
+
+def test_fewer_cells_take_less() -> None:
+    """A lane for LSTM alone multiplies in 3 places, with every cell in 5."""
+    chosen = ("-t", "ulx3s", "--arch", "nano")
+    [plain] = figures(*chosen)["machines"]
+    [lstm] = figures(*chosen, "--set", "cells=lstm")["machines"]
+    assert plain["used"]["dsp"] - lstm["used"]["dsp"] == 2 * PRESETS["nano"].lanes
+    assert lstm["used"]["lut"] < 0.95 * plain["used"]["lut"]
+    assert lstm["used"]["ff"] < 0.97 * plain["used"]["ff"]
+    assert "cells lstm" in succeeded(invoke("fit", *chosen, "--set", "cells=lstm"))
+    assert "cells" not in succeeded(invoke("fit", *chosen))
 
 
 def test_a_model_gets_its_time_at_the_boards_clock() -> None:

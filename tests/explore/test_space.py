@@ -141,6 +141,24 @@ def test_derived_fields_and_constraints_hold_at_every_point() -> None:
     assert {p.arch.y_depth for p in points} == {1024}
 
 
+def test_cells_are_named_as_a_machine_takes_them() -> None:
+    """The oracle is `Architecture.cells`, and the rule in Python."""
+    found = domain(
+        base="nano",
+        parameters={"cells": ["none", "lstm", "gru+lstm"], "lanes": [4, 8]},
+        constraints=["cells != 'lstm' or lanes == 8"],
+    )
+    points = []
+    for number in range(found.size):
+        try:
+            points.append(found.point(found.choice(number)))
+        except ValueError:
+            continue
+    expected = [((), 4), ((), 8), (("lstm",), 8), (("lstm", "gru"), 4), (("lstm", "gru"), 8)]
+    assert [(p.arch.cells, p.arch.lanes) for p in points] == expected
+    assert [found.varied(p)["cells"] for p in points[1:4]] == ["none", "lstm", "lstm+gru"]
+
+
 def test_a_rule_that_cannot_be_computed_is_one_line() -> None:
     """The oracle is the division by 0 of the first point."""
     found = domain(base="nano", constraints=["rows // x_window > 2"])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from einchip import reference
-from einchip.arch import Architecture
+from einchip.arch import PRESETS, Architecture
 from einchip.hw.top import Top
 from einchip.program import WORD_BYTES
 from einchip.registers import (
@@ -22,6 +22,11 @@ from einchip.registers import (
 from tests.hw.axi_memory import AxiMemory, Burst
 from tests.hw.host import HostPort
 from tests.hw.simulator import bench_of
+
+#: A machine of 16 bits that is quickly generated; a beat of its port carries eight elements.
+OF_16_BITS = PRESETS["nano"].override(
+    data_bits=16, lanes=8, rows=8, port_bytes=WORD_BYTES, x_depth=16
+)
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """hw.cell against the cells of einchip.numeric, and its schedule against LATENCY of each class."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from amaranth import Module
-from amaranth.sim import Simulator
+from amaranth import Elaboratable, Module
 
 from einchip import numeric
 from einchip.arch import READ_LATENCY
@@ -14,6 +15,7 @@ from einchip.hw.cell_schedule import CellSchedule
 from einchip.hw.vector_kinds import CELLS, Operation, operations
 from einchip.numeric import Ints
 from einchip.program import Gru, GruReset, GruUpdate, Lstm, Peephole, Read
+from tests.hw.simulator import Bench
 
 Values = dict[Read, Ints]  # what each read brings, vector by vector; the state 16 bit wide
 STATE = Read("state")
@@ -52,15 +54,39 @@ def plane(value: int, number: int, data_bits: int) -> int:
     return int(numeric.wrap(value >> (number * data_bits), data_bits))
 
 
+class Scheduled(Elaboratable):
+    """A lane, and the schedule that controls it."""
+
+    def __init__(self, data_bits: int, cells: Sequence[Any]) -> None:
+        self.schedule, self.lane = CellSchedule(16 // data_bits), CellLane(data_bits, cells)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.schedule, m.submodules.lane = self.schedule, self.lane
+        m.d.comb += self.lane.control.eq(self.schedule.control)
+        return m
+
+
+@functools.cache
+def bench_of(data_bits: int, cells: tuple[Any, ...]) -> Bench[Scheduled]:
+    """Return the bench of a lane for some cells, compiled once."""
+    return Bench(Scheduled(data_bits, cells))
+
+
 def run(
-    kind: Any, data_bits: int, reads: dict[int, tuple[int, int]], fracs: dict[str, int]
+    kind: Any,
+    data_bits: int,
+    reads: dict[int, tuple[int, int]],
+    fracs: dict[str, int],
+    cells: Sequence[Any],
 ) -> list[tuple[int, int, int]]:
-    """Return (cycle, write, value) of every ready write; `reads`: cycle to (operation, element)."""
-    m = Module()
+    """Return (cycle, write, value) of every ready write; `reads`: cycle to (operation, element).
+
+    The lane executes `cells`, one of which is `kind`.
+    """
+    machine = bench_of(data_bits, tuple(cells))
+    schedule, lane = machine.dut.schedule, machine.dut.lane
     planes = 16 // data_bits
-    m.submodules.schedule = schedule = CellSchedule(planes)
-    m.submodules.lane = lane = CellLane(data_bits)
-    m.d.comb += lane.control.eq(schedule.control)
     ready: list[tuple[int, int, int]] = []
 
     async def bench(ctx: Any) -> None:
@@ -76,10 +102,7 @@ def run(
                     ready.append((t, k, state if k < planes else ctx.get(lane.hidden)))
             await ctx.tick()
 
-    sim: Any = Simulator(m)
-    sim.add_clock(1e-8)
-    sim.add_testbench(bench)
-    sim.run()
+    machine.run(bench)
     return ready
 
 
@@ -109,6 +132,17 @@ def gaps(stalls: str, n: int, rng: np.random.Generator) -> list[int]:
 def test_each_write_is_exact_and_ready_on_time(
     kind: Any, data_bits: int, stalls: str, seed: int
 ) -> None:
+    check(kind, data_bits, stalls, seed, CELLS)
+
+
+@pytest.mark.parametrize("data_bits", [8, 16])
+@pytest.mark.parametrize("kind", CELLS, ids=lambda kind: kind.__name__)
+def test_a_lane_for_one_cell_alone_does_the_same(kind: Any, data_bits: int) -> None:
+    check(kind, data_bits, "some", 0, (kind,))
+
+
+def check(kind: Any, data_bits: int, stalls: str, seed: int, cells: Sequence[Any]) -> None:
+    """Run 40 vectors of a cell on a lane for some cells, against numeric."""
     rng = np.random.default_rng([seed, data_bits])
     planes, n = 16 // data_bits, 40
     each: list[Operation] = operations(kind, planes)
@@ -128,4 +162,4 @@ def test_each_write_is_exact_and_ready_on_time(
         results.append(int(hidden[v]))
         first = planes + 1 - len(results)
         expected += [(t + kind.LATENCY + k, first + k, r) for k, r in enumerate(results)]
-    assert run(kind, data_bits, reads, fracs) == sorted(expected)
+    assert run(kind, data_bits, reads, fracs, cells) == sorted(expected)

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import CELLS, PRESETS, Architecture
 from einchip.verify.machine import generated
+from tests.hw.machine import OF_16_BITS
 
-NANO = PRESETS["nano"]
-#: Products per lane of the vector unit: those of a cell. Activations take shifts and adds.
-CELL = 5
+PICO, NANO = PRESETS["pico"], PRESETS["nano"]
+#: Products per lane of the vector unit, by the machine's cells: gate times candidate and factor
+#: times state of all, output times state of an LSTM; weights times state, and what depends on a
+#: result, of peepholes. Activations take shifts and adds.
+PRODUCTS = {CELLS: 5, ("lstm",): 3, ("gru_before",): 2, (): 0}
 
 
 def products(verilog: str) -> list[str]:
@@ -31,11 +34,14 @@ def products(verilog: str) -> list[str]:
         NANO.override(fold="op"),
         NANO.override(fold="flex"),
         NANO.override(fold="ip"),
-        NANO.override(cols=8, lanes=8, data_bits=16),
+        OF_16_BITS,
+        PICO.override(cells=("lstm",)),
+        PICO.override(cells=("gru_before",)),
+        PICO.override(cells=()),
     ],
-    ids=lambda arch: f"{arch.fold} {arch.rows}x{arch.cols}",
+    ids=lambda arch: f"{arch.fold} {arch.rows}x{arch.cols} {len(arch.cells)} cells",
 )
 def test_one_per_pe_and_per_product_of_a_cell(arch: Architecture, native_cache: Path) -> None:
     found = products(generated(arch, native_cache).read_text())
-    expected = arch.rows * arch.cols + CELL * arch.lanes
+    expected = arch.rows * arch.cols + PRODUCTS[arch.cells] * arch.lanes
     assert len(found) == expected, sorted(set(found))

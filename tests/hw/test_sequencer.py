@@ -48,6 +48,7 @@ NANO = PRESETS["nano"].override(program_words=128)
 FLAT = NANO.override(cols=16, lanes=16)
 FLEX = NANO.override(fold="flex", accumulators=8)
 INNER = NANO.override(fold="ip", accumulators=8)
+LSTM = NANO.override(cells=("lstm",))
 WIDE = PRESETS["base"].override(program_words=64, x_depth=64, y_depth=1024, data_bits=16)
 MASK = (1 << ADDRESS_BITS) - 1
 
@@ -354,6 +355,15 @@ TRANSFER_FAULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", VECTORS)
+def test_a_cell_that_the_machine_lacks_is_refused(kind: type[Instruction]) -> None:
+    program = Program((replace(good(kind), src_base=LSTM.capacity(0)), Halt()))
+    ran = run(program.encode(), arch=LSTM)
+    check(program, reference.Host(), LSTM, ran)
+    lacks = kind not in (Lstm, Copy, Fill)
+    assert (ran.error is not None and ran.error[0] == Error.FIELD) == lacks
+
+
 @pytest.mark.parametrize("arch", [NANO, FLAT], ids=["square", "flat"])
 @pytest.mark.parametrize(
     ("kind", "fields"),
@@ -415,7 +425,7 @@ def instructions(arch: Architecture) -> st.SearchStrategy[Instruction]:
     )  # fmt: skip
 
 
-@given(st.sampled_from([NANO, WIDE, FLEX, INNER]), st.data())
+@given(st.sampled_from([NANO, WIDE, FLEX, INNER, LSTM]), st.data())
 def test_random_programs_follow_the_reference(arch: Architecture, data: st.DataObject) -> None:
     drawn = data.draw(st.lists(instructions(arch), max_size=14))
     depth = 0

@@ -2,20 +2,23 @@
 
 from typing import Any
 
-from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip.hw.tokens import UNITS, Tokens
 from einchip.program import TOKEN_MAX, TOKENS, Error
+from tests.hw.simulator import Bench
 
 masks = st.integers(0, (1 << TOKENS) - 1) | st.sampled_from([0, 0, 1, 1 << (TOKENS - 1)])
 cycles = st.tuples(masks, st.sampled_from([0] * 9 + [1]), *[st.tuples(masks, masks)] * len(UNITS))
 
 
+BENCH = Bench(Tokens())
+
+
 @given(st.lists(cycles, max_size=40))
 def test_counts_are_the_sum_of_what_is_given_and_taken(steps: list[Any]) -> None:
-    dut = Tokens()
+    dut = BENCH.dut
     counts = [0] * TOKENS
 
     async def bench(ctx: Any) -> None:
@@ -38,7 +41,4 @@ def test_counts_are_the_sum_of_what_is_given_and_taken(steps: list[Any]) -> None
                 assert ctx.get(dut.fault.address) == full[0]
                 break
 
-    sim: Any = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(bench)
-    sim.run()
+    BENCH.run(bench)

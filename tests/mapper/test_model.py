@@ -141,6 +141,34 @@ def test_common_factors_are_a_refinement_of_all_modes(data: st.DataObject, n: in
         assert sorted({1, *np.cumprod(factors[::-1]).tolist()}) == chain
 
 
+@pytest.mark.parametrize(
+    ("cell", "lacking", "wanted"),
+    [
+        (CellKind.LSTM, ("gru",), "lstm+gru"),
+        (CellKind.PEEPHOLE, ("lstm",), "lstm+peephole"),
+        (CellKind.GRU, (), "gru"),
+        (CellKind.GRU_BEFORE, ("lstm", "gru"), "lstm+gru+gru_before"),
+    ],
+)
+def test_a_machine_without_the_cell_is_refused(
+    cell: CellKind, lacking: tuple[str, ...], wanted: str
+) -> None:
+    problem, nano = last(dense_layer("layers.0", cell, 4, 4)), WIDE["nano"]
+    known = "+".join(lacking) or "none"
+    with pytest.raises(MappingError) as error:
+        map_model(problem, nano.override(cells=lacking))
+    assert str(error.value) == (
+        f"layers.0: cell: found {cell.value}, expected one of the machine's ({known}); choose a "
+        f"machine with cells={wanted}"
+    )
+    map_model(problem, nano.override(cells=wanted))
+
+
+@pytest.mark.parametrize("cell", [CellKind.RNN_TANH, CellKind.RNN_RELU])
+def test_plain_layers_need_no_cell(cell: CellKind) -> None:
+    check_model(last(dense_layer("layers.0", cell, 4, 4)), WIDE["nano"].override(cells=()), 3)
+
+
 def test_a_model_that_does_not_fit_names_the_scratchpad() -> None:
     problem = last(dense_layer("layers.0", CellKind.LSTM, 4, 128))
     with pytest.raises(MappingError, match="scratchpad"):

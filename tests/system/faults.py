@@ -32,6 +32,7 @@ from einchip.program import (
     SetRegister,
     Store,
     UnitInstruction,
+    is_built,
 )
 from einchip.reference import MachineError
 from tests.system.instructions import PAGE_BYTES, footprint
@@ -151,6 +152,17 @@ def _field(rng: Generator, case: Case) -> Faulty:
     }  # fmt: skip
     name = str(rng.choice(list(bad)))
     return _changed("field", case, k, **{name: bad[name]})
+
+
+def _lacking(rng: Generator, case: Case) -> Faulty:
+    """Let a cell that the machine lacks stand where it has another, a COPY or a FILL."""
+    lacking = [kind for kind in CELLS if not is_built(kind, case.arch)]
+    if not lacking:
+        raise NothingToBreakError
+    k = _choose(rng, case, *CELLS, Copy, Fill)
+    kind = lacking[int(rng.integers(len(lacking)))]
+    changed = kind(**case.program.instructions[k].__dict__)
+    return Faulty(f"lacking: instruction {k}: {kind.__name__}", _with(case, k, changed))
 
 
 def _lanes(rng: Generator, case: Case) -> Faulty:
@@ -305,6 +317,7 @@ def _bus(rng: Generator, case: Case) -> Faulty:
 _BREAK: Final[dict[str, Callable[[Generator, Case], Faulty]]] = {
     "count": _zero_count,
     "field": _field,
+    "lacking": _lacking,
     "lanes": _lanes,
     "base": _base,
     "stride": _stride,

@@ -38,6 +38,7 @@ from einchip.program import (
     Peephole,
     Store,
     UnitInstruction,
+    is_built,
 )
 from einchip.reference import Host, Step
 
@@ -90,7 +91,12 @@ class _UnfitError(Exception):
 
 
 def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
-    """Return a random instruction of a kind; its tokens are not set."""
+    """Return a random instruction of a kind; its tokens are not set.
+
+    That is a COPY in place of a cell that the machine lacks.
+    """
+    if kind in _CELLS and not is_built(_CELLS[kind], near.arch):
+        kind = "copy"
     for attempt in range(ATTEMPTS):
         scale = max(0.0, 1 - attempt / (ATTEMPTS // 2))
         try:
@@ -538,13 +544,16 @@ def _external(rng: Generator, near: Surroundings, n_bytes: int) -> dict[str, int
     raise _UnfitError
 
 
+_CELLS: Final[dict[str, type[Cell]]] = {
+    "lstm": Lstm,
+    "peephole": Peephole,
+    "gru": Gru,
+    "gru reset": GruReset,
+    "gru update": GruUpdate,
+}
 _DRAW: Final[dict[str, Callable[[Generator, Surroundings, float], UnitInstruction]]] = {
     "contract": _contract,
-    "lstm": partial(_cell, Lstm),
-    "peephole": partial(_cell, Peephole),
-    "gru": partial(_cell, Gru),
-    "gru reset": partial(_cell, GruReset),
-    "gru update": partial(_cell, GruUpdate),
+    **{kind: partial(_cell, cell) for kind, cell in _CELLS.items()},
     "copy": _copy,
     "fill": _fill,
     "load": lambda rng, near, scale: _transfer(Load, rng, near, scale),

@@ -14,28 +14,28 @@ ODD: Final[tuple[Architecture, ...]] = (
     Architecture(
         name="tall", rows=16, cols=4, lanes=16, data_bits=16, x_depth=256, y_depth=32, port_bytes=4
     ),
-    # The least of everything: elements, lanes, depths, accumulators, bursts of one beat.
+    # The least of everything: elements, lanes, depths, accumulators, bursts of one beat, no cells.
     Architecture(
         name="least", rows=2, cols=2, lanes=2, acc_bits=17, x_depth=16, y_depth=32, x_window=8,
-        y_window=16, port_bytes=2, burst_beats=1,
+        y_window=16, port_bytes=2, burst_beats=1, cells=(),
     ),
     # 16-bit elements, a beat as wide as the lanes, the widest accumulators, the longest bursts.
     Architecture(
         name="wordy", rows=8, cols=8, lanes=8, data_bits=16, acc_bits=62, x_depth=512, y_depth=1024,
         port_bytes=16, burst_beats=256,
     ),
-    # A beat of every lane on fewer rows than lanes, a window of X alone.
+    # A beat of every lane on fewer rows than lanes, a window of X alone, one cell.
     Architecture(
         name="low", rows=4, cols=16, lanes=16, x_depth=128, y_depth=128, x_window=32,
-        port_bytes=16, burst_beats=4,
+        port_bytes=16, burst_beats=4, cells=("lstm",),
     ),
 )  # fmt: skip
 #: Machines of the other folds.
 FOLDED: Final[tuple[Architecture, ...]] = (
     # Held operands, the usual number of accumulators.
     Architecture(
-        name="flex", fold="flex", rows=8, cols=16, lanes=16, x_depth=128, y_depth=256, y_window=64,
-        port_bytes=8,
+        name="flex", fold="flex", rows=4, cols=8, lanes=8, x_depth=256, y_depth=512, y_window=128,
+        port_bytes=4,
     ),
     # Two accumulators for a tile, more rows than columns, 16-bit elements.
     Architecture(
@@ -56,9 +56,10 @@ FOLDED: Final[tuple[Architecture, ...]] = (
         name="dots", fold="ip", accumulators=4, rows=4, cols=8, lanes=8, data_bits=16, x_depth=64,
         y_depth=64, port_bytes=4, burst_beats=4,
     ),
-    # Outer products only.
+    # Outer products only, two cells.
     Architecture(
-        name="outer", fold="op", rows=4, cols=8, lanes=8, x_depth=128, y_depth=64, port_bytes=8
+        name="outer", fold="op", rows=4, cols=8, lanes=8, x_depth=128, y_depth=64, port_bytes=8,
+        cells=("gru", "gru_before"),
     ),
 )  # fmt: skip
 MACHINES: Final[dict[str, Architecture]] = {**PRESETS, **{a.name: a for a in (*ODD, *FOLDED)}}

@@ -169,7 +169,7 @@ HELD: dict[str, Callable[[Contract], bool]] = {
 #: What only machines with diagonal blocks hold, and only those of inner products.
 HELD_BY_FOLD: dict[str, dict[str, Callable[[Contract], bool]]] = {
     "flex": {
-        "every column": lambda i: i.holds and i.nh * i.n_n == 16,
+        "every column": lambda i: i.holds and i.nh * i.n_n == MACHINES["flex"].cols,
         "several rows": lambda i: i.holds and i.n_m > 1,
         "blocks": lambda i: i.nh > 1 and i.n_k > 1 and i.nb > 1,
         "several columns of each": lambda i: i.nh > 1 and i.n_n > 1,

@@ -83,9 +83,9 @@ ECP5: Final = Family(
     title="ECP5",
     # Wider tables, of a slice's multiplexers, would take a tenth more of them.
     synthesis=synth.ecp5_script("4"),
-    # A carry cell takes two LUTs, a memory of 16 x 4 bits four.
+    # A carry cell takes two LUTs, a memory of 16 x 4 bits four, and two beside them that write it.
     cells={
-        "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+        "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
         "ff": {"TRELLIS_FF": 1},
         "dsp": {"MULT18X18D": 1},
         "block_ram": {"DP16KD|PDPW16KD": 1},

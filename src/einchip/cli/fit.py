@@ -106,9 +106,12 @@ def clock_of(board: Target, arch: Architecture, built: Built | None) -> str:
 
 def fields(arch: Architecture) -> str:
     """Return the fields of a machine that matter for its size."""
+    from einchip.arch import CELLS
+
     parts = [f"{arch.rows} x {arch.cols} PEs, {arch.lanes} lanes", f"fold {arch.fold}"]
     parts += [f"{name} {getattr(arch, name)}" for name in ("x_depth", "y_depth")]
     parts += [f"{'xy'[space]}_window {arch.window(space)}" for space in arch.windows]
+    parts += [f"cells {arch.cell_names}"] if arch.cells != CELLS else []
     return ", ".join([*parts, f"{arch.data_bits} bits", f"port {arch.port_bytes} bytes"])
 
 

@@ -69,14 +69,14 @@ class Domain:
         picked = {d.name: d.values[k] for d, k in zip(self.dimensions, choice, strict=True)}
         model, compression = picked.pop("model"), picked.pop("format")
         point = Point(self._machine(picked), model, compression)
-        names = {**_fields(point.arch), **compression.names, "model": self.models[model]}
+        names = {**fields_of(point.arch), **compression.names, "model": self.models[model]}
         for rule in self.constraints:
             if not rule(names):
                 raise SkippedError(f"against {rule.text!r}")
         return point
 
     def _machine(self, fields: dict[str, Any]) -> Architecture:
-        names = _fields(self.base) | fields
+        names = fields_of(self.base) | fields
         for name, rule in self.derived.items():
             fields[name] = names[name] = rule(names)
         try:
@@ -86,11 +86,12 @@ class Domain:
 
     def varied(self, point: Point) -> dict[str, Any]:
         """Return a point's values of the dimensions that have more than one, by name."""
-        found = {
-            d.name: getattr(point.arch, d.name) for d in self.dimensions[:-2] if len(d.values) > 1
-        }
+        fields = fields_of(point.arch)
+        found = {d.name: fields[d.name] for d in self.dimensions[:-2] if len(d.values) > 1}
         return found | {"model": self.models[point.model], "format": point.compression.label}
 
 
-def _fields(arch: Architecture) -> dict[str, Any]:
-    return {name: getattr(arch, name) for name in FIELDS}
+def fields_of(arch: Architecture) -> dict[str, Any]:
+    """Return what a machine is given, cells as a space names them: "lstm+gru"."""
+    fields = {name: getattr(arch, name) for name in FIELDS}
+    return fields | {"cells": arch.cell_names}

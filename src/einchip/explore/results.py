@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 import einchip
-from einchip.arch import Architecture
-from einchip.explore.domain import Domain
+from einchip.explore.domain import Domain, fields_of
 from einchip.explore.evaluate import Outcome
 from einchip.explore.explorer import Explorer
 from einchip.explore.objectives import OBJECTIVES, Objective
 from einchip.explore.pareto import front
 from einchip.explore.point import Point
+from einchip.explore.space import FIELDS
 from einchip.fpga import targets
 
 Content = Mapping[str, Any]
@@ -53,7 +53,7 @@ def content(explorer: Explorer, domain: Domain, interrupted: bool) -> dict[str, 
 def _described(domain: Domain, point: Point, outcome: Outcome) -> dict[str, Any]:
     return {
         "varied": domain.varied(point),
-        "arch": point.arch.model_dump(exclude={"name"}),
+        "arch": fields_of(point.arch),
         **outcome.to_json(),
     }
 
@@ -125,18 +125,17 @@ def count(found: Content, status: str) -> int:
 def to_csv(found: Content) -> str:
     """Return every point as a line: what varies, the whole machine, status, figures."""
     figures = list(dict.fromkeys(name for p in found["points"] for name in p["figures"]))
-    fields = [name for name in Architecture.model_fields if name != "name"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["model", "format", *fields, "status", "front", *figures, "reason"])
+    writer.writerow(["model", "format", *FIELDS, "status", "front", *figures, "reason"])
     for p in found["points"]:
-        writer.writerow(_line(p, fields, figures))
+        writer.writerow(_line(p, figures))
     return file.getvalue()
 
 
-def _line(point: Mapping[str, Any], fields: Sequence[str], figures: Sequence[str]) -> list[Any]:
+def _line(point: Mapping[str, Any], figures: Sequence[str]) -> list[Any]:
     return [
         point["varied"]["model"], point["varied"]["format"],
-        *(point["arch"][name] for name in fields), point["status"], int(point["front"]),
+        *(point["arch"][name] for name in FIELDS), point["status"], int(point["front"]),
         *(point["figures"].get(name, "") for name in figures), point["reason"],
     ]  # fmt: skip
