@@ -108,7 +108,7 @@ def test_compiled_folder_runs_on_its_machine() -> None:
     succeeded(invoke("compile", "model.safetensors", "-o", "made", "--arch", "nano", "--batch", 2))
     [found] = figures("made", "--device", "simulator")["models"]
     made = folder.read(Path("made"))
-    assert found["arch"] == made.arch.model_dump()
+    assert found["arch"] == made.arch.model_dump(mode="json")
     assert (found["batch"], found["n_sequences"], found["n_differing"]) == (2, 3, 0)
     cycles = [
         simulate(made.run, NANO, host=made.host(n), fetch=False).cycles for n, _ in made.sequences

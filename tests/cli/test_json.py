@@ -41,7 +41,7 @@ def figures(*arguments: object) -> Any:
 def test_of_compile_are_those_of_the_folder(here: Path) -> None:
     found = figures("compile", "model.safetensors", "-o", "out", "--arch", "nano")
     made = folder.read(here / "out")
-    assert found["arch"] == PRESETS["nano"].model_dump()
+    assert found["arch"] == PRESETS["nano"].model_dump(mode="json")
     assert found["n_steps"] == [n for n, _ in made.sequences]
     assert found["fracs"] == made.manifest.fracs
     assert found["bound_cycles_per_step"] == made.manifest.bound_cycles_per_step
@@ -56,7 +56,7 @@ def test_of_generate_tell_the_file_and_the_machine(
     data = (here / "pico.v").read_bytes()
     assert found == {
         "file": "pico.v",
-        "arch": PRESETS["pico"].model_dump(),
+        "arch": PRESETS["pico"].model_dump(mode="json"),
         "config_hash": f"{PRESETS['pico'].config_hash:#010x}",
         "sha256": hashlib.sha256(data).hexdigest(),
         "n_lines": 2,

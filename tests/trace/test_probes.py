@@ -82,7 +82,7 @@ def test_all_signals_of_a_trace_are_in_the_generated_verilog(native_cache: Path)
     netlist = Netlist(text, TOP, SCOPE)
     found = {place: netlist.probe(place) for place in ACTIVITY}
     assert found["control/counters/events"].width_bits == increments(arch).size
-    assert found["sequencer/registers"].width_bits == 8 * 32
+    assert found["sequencer/registers/write__data"].width_bits == 32
     without = Netlist(text.replace("fetch__done", "fetch__over"), TOP, SCOPE)
     with pytest.raises(ProbeError, match="signal load/fetch__done: no fetch__done"):
         without.probe("load/fetch__done")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from einchip.arch import Architecture
 from einchip.hw.counters import increments
 from einchip.hw.sequencer import State
-from einchip.program import REGISTER_BITS, TOKENS
+from einchip.program import REGISTERS, TOKENS
 from einchip.trace.model import UNITS, Decoded, Executed, Phase, Rises, Trace, TraceError
 from einchip.verify.machine import RtlMachine, RtlResult, Work
 from einchip.verify.probes import read_samples
@@ -126,14 +126,29 @@ def _executed(seen: Mapping[str, Bytes], decoded: list[Decoded]) -> Iterator[Exe
     cycles_decoded = np.array([d.cycle for d in decoded])
     launches = {unit: _launches(seen, unit) for unit in UNITS}
     ends = {unit: _ends(seen, unit) for unit in UNITS}
-    for index, (t, unit) in enumerate(commits):
+    held = _registers(seen, [t for t, _ in commits])
+    for index, ((t, unit), registers) in enumerate(zip(commits, held, strict=True)):
         d = decoded[int(np.searchsorted(cycles_decoded, t)) - 1]
         if not launches[unit] or not ends[unit]:
             raise TraceError(f"cycle {t}: {unit}: an instruction was committed that never ended")
         launch, wait = launches[unit].popleft()
         end, signal = ends[unit].popleft()
-        registers = tuple(seen["sequencer/registers"][t].view(f"<u{REGISTER_BITS // 8}").tolist())
         yield Executed(index, unit, d.pc, d.opcode, registers, t, launch, end, wait, signal)
+
+
+def _registers(seen: Mapping[str, Bytes], cycles: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    """Yield the sequencer's registers in some cycles, in order: 0 at the start, then as written."""
+    enable, number, value = (
+        seen[f"sequencer/registers/write__{part}"] for part in ("en", "addr", "data")
+    )
+    at = np.flatnonzero(_is_one(enable))
+    writes = deque(zip(at.tolist(), _number(number[at]).tolist(), _number(value[at]), strict=True))
+    held = [0] * REGISTERS
+    for t in cycles:
+        while writes and writes[0][0] < t:
+            _, register, written = writes.popleft()
+            held[register] = int(written)
+        yield tuple(held)
 
 
 def _launches(seen: Mapping[str, Bytes], unit: str) -> deque[tuple[int, int]]:
