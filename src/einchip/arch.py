@@ -11,7 +11,7 @@ import json
 import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -73,7 +73,8 @@ WINDOW_PORTS: Final = (2, 3)
 
 
 #: The recurrent cells that a machine's vector unit may execute (`models`, docs/isa.md).
-CELLS: Final = ("lstm", "peephole", "gru", "gru_before")
+CellName = Literal["lstm", "peephole", "gru", "gru_before"]
+CELLS: Final[tuple[CellName, ...]] = get_args(CellName)
 
 
 def _cells(found: object) -> object:
@@ -85,7 +86,7 @@ def _cells(found: object) -> object:
 
 #: Some of CELLS; in its order, each once.
 Cells = Annotated[
-    tuple[Literal["lstm", "peephole", "gru", "gru_before"], ...],
+    tuple[CellName, ...],
     BeforeValidator(_cells),
     AfterValidator(lambda names: tuple(name for name in CELLS if name in names)),
     WithJsonSchema(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from einchip import reference
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import CELLS, PRESETS, Architecture
 from einchip.hw.top import Top
 from einchip.program import WORD_BYTES
 from einchip.registers import (
@@ -27,6 +27,14 @@ from tests.hw.simulator import bench_of
 OF_16_BITS = PRESETS["nano"].override(
     data_bits=16, lanes=8, rows=8, port_bytes=WORD_BYTES, x_depth=16
 )
+
+#: Products per lane of the vector unit, by the machine's cells: gate times candidate and factor
+#: times state of all, output times state of an LSTM; weights times state, and what depends on a
+#: result, of peepholes. Activations take shifts and adds.
+PRODUCTS: dict[tuple[str, ...], int] = {
+    CELLS: 5, ("peephole",): 5, ("lstm", "gru"): 4, ("lstm",): 3, ("gru",): 3, ("gru_before",): 2,
+    (): 0,
+}  # fmt: skip
 
 
 @dataclass

@@ -5,15 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from einchip.arch import CELLS, PRESETS, Architecture
+from einchip.arch import PRESETS, Architecture
 from einchip.verify.machine import generated
-from tests.hw.machine import OF_16_BITS
+from tests.hw.machine import OF_16_BITS, PRODUCTS
 
 PICO, NANO = PRESETS["pico"], PRESETS["nano"]
-#: Products per lane of the vector unit, by the machine's cells: gate times candidate and factor
-#: times state of all, output times state of an LSTM; weights times state, and what depends on a
-#: result, of peepholes. Activations take shifts and adds.
-PRODUCTS = {CELLS: 5, ("lstm",): 3, ("gru_before",): 2, (): 0}
 
 
 def products(verilog: str) -> list[str]:

@@ -5,24 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from einchip.arch import CELLS, PRESETS
+from einchip.arch import PRESETS
 from einchip.fpga.fit import features, measure, model, page
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.boards import NONE_FITS, TARGETS
 from einchip.fpga.targets.families import ECP5, KINDS
 from einchip.fpga.targets.page import results
 from tests.cli.helpers import ROOT
+from tests.hw.machine import PRODUCTS
 
 ROWS = measure.read()
 MODEL = model.committed()
 WHOLE = page.compared(MODEL, results(), measure.boards())
 #: Of a unit that was left out: the mean and the largest error that are allowed; of a whole board.
 MEAN, LARGEST, WHOLE_ERROR = 0.08, 0.2, 0.1
-#: Products of a lane of the vector unit, by the machine's cells.
-PRODUCTS: dict[tuple[str, ...], int] = {
-    CELLS: 5, ("peephole",): 5, ("lstm", "gru"): 4, ("lstm",): 3, ("gru",): 3, ("gru_before",): 2,
-    (): 0,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", model.FITTED)
