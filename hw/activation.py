@@ -3,13 +3,13 @@
 import itertools
 from typing import Any
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import ACTIVATION_LATENCY
-from einchip.hw.pipeline import delay, delays, multiplex
+from einchip.hw.pipeline import delay, delays
 from einchip.numeric import (
     ACT_OUT_FRAC,
     INTERPOLATION_BITS,
@@ -27,7 +27,6 @@ SEGMENT_LAYOUT = data.StructLayout(
     {
         "start": unsigned((max(_TABLE) - _HALF).bit_length()),  # above sigmoid(0)
         "rise": unsigned(max(_RISES).bit_length()),
-        "thrice": unsigned((3 * max(_RISES)).bit_length()),  # the rise, too
     }
 )
 _MAGNITUDE_BITS = WIDE_BITS - 1
@@ -70,7 +69,7 @@ class Activation(wiring.Component):
             shape=SEGMENT_LAYOUT,
             depth=SEGMENTS,
             init=[
-                {"start": start - _HALF, "rise": rise, "thrice": 3 * rise}
+                {"start": start - _HALF, "rise": rise}
                 for start, rise in zip(_TABLE, _RISES, strict=False)
             ],
         )
@@ -85,13 +84,11 @@ class Activation(wiring.Component):
         read: Any = delay(m, segment.data, 1, "segment")
         # cycle 3: how far into it; it is added to the start, or taken away
         start = Signal(signed(WIDE_BITS))
-        interpolated = Signal(len(read.rise) + INTERPOLATION_BITS)
-        multiples = [Const(0), read.rise, read.rise << 1, read.thrice]
-        digits = [multiplex(multiples, rest[k : k + 2]) for k in range(0, INTERPOLATION_BITS, 2)]
+        interpolated = Signal(len(read.rise) + INTERPOLATION_BITS, reset_less=True)
         middle = Mux(is_tanh, 0, _HALF)
         m.d.sync += [
             start.eq(Mux(negative, middle - read.start, middle + read.start)),
-            interpolated.eq(_in_base_4(digits)),
+            interpolated.eq(read.rise * rest),
         ]
         # cycle 4: half to even; of a negative number -(q + up) = ~q + ~up, as one addition
         is_tanh, negative = kinds[3]
@@ -122,11 +119,3 @@ class Activation(wiring.Component):
         """Return whether the value is for tanh, whether it is negative; each cycle later, too."""
         kind = Cat(self.function == Act.TANH, self.value[-1])
         return delays(m, kind, ACTIVATION_LATENCY - 1, "kind")
-
-
-def _in_base_4(digits: list[Value]) -> Value:
-    """Return the sum of digits[k] * 4**k, by a tree of adders."""
-    if len(digits) == 1:
-        return digits[0]
-    half = len(digits) // 2
-    return _in_base_4(digits[:half]) + (_in_base_4(digits[half:]) << (2 * half))

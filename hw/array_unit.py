@@ -97,7 +97,7 @@ class Iterations(wiring.Component):
     Members
     -------
     launch, desc, plan : in
-        An instruction is launched: itself, and what ArraySetup derived from it.
+        The instruction in the setup stage is launched; itself, and what ArraySetup derived from it.
     read_x, read_y : ReadSignature, out
         `valid` waits for the other port, too, where a slot needs both.
     active, ends : out
@@ -155,8 +155,14 @@ class Iterations(wiring.Component):
         m.submodules.slots = slots = Slots(self.arch)
         slot = slots.slot
         plan: Any = Signal(plan_layout(self.arch), reset_less=True)
+        # What the instruction in the setup stage needs is loaded as soon as nothing else is
+        # executed, launched or not: so hundreds of registers do not wait for its tokens.
+        free = Signal()
+        m.d.comb += free.eq(~self.active | self.ends)
+        with m.If(free):
+            m.d.sync += plan.eq(self.plan)
         with m.If(self.launch):
-            m.d.sync += [plan.eq(self.plan), self.active.eq(1)]
+            m.d.sync += self.active.eq(1)
         with m.Elif(self.ends):
             m.d.sync += self.active.eq(0)
         with m.If(self.push):
@@ -164,7 +170,7 @@ class Iterations(wiring.Component):
         may_start = ~(slot.reads_y & slot.first & slot.begins) | schedule.may_start
         ports = (self.read_x.ready | ~slot.reads_x) & (self.read_y.ready | ~slot.reads_y)
         m.d.comb += [
-            slots.load.eq(self.launch),
+            slots.load.eq(free),
             slots.desc.eq(self.desc),
             slots.advance.eq(self.issue),
             self.issue.eq(self.active & may_start & ports),

@@ -27,8 +27,8 @@ class AxiLiteSlave(wiring.Component):
     Members
     -------
     axil : AxiLiteSignature(address_bits), in
-    write, write_address, write_data, write_mask : out
-        Write the bits of `write_data` that `write_mask` has set, in this cycle.
+    write, write_address, write_data, write_strobe : out
+        Write the bytes of `write_data` that `write_strobe` has set, in this cycle.
     write_known : in
         Whether there is a register at `write_address`; if not, the answer is SLVERR.
     read, read_address : out
@@ -40,7 +40,7 @@ class AxiLiteSlave(wiring.Component):
     write: Signal
     write_address: Signal
     write_data: Signal
-    write_mask: Signal
+    write_strobe: Signal
     write_known: Signal
     read: Signal
     read_address: Signal
@@ -55,7 +55,7 @@ class AxiLiteSlave(wiring.Component):
                 "write": Out(1),
                 "write_address": Out(address_bits),
                 "write_data": Out(32),
-                "write_mask": Out(32),
+                "write_strobe": Out(4),
                 "write_known": In(1),
                 "read": Out(1),
                 "read_address": Out(address_bits),
@@ -85,7 +85,7 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += [
                 has_data.eq(1),
                 self.write_data.eq(bus.wdata),
-                self.write_mask.eq(Cat(strobe.replicate(8) for strobe in bus.wstrb)),
+                self.write_strobe.eq(bus.wstrb),
             ]
         with m.If(self.write):
             m.d.sync += [

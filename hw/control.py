@@ -63,17 +63,16 @@ class Watchdog(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        waited = Signal(REGISTER_BITS)
-        # `limit` is stable while it matters: what it is compared with is known a cycle before
+        left = Signal(REGISTER_BITS)
+        # expired in a cycle without progress, which is known a cycle before, as `limit` is stable
         reached = Signal()
-        before = Signal(REGISTER_BITS)
         none = Signal()
         m.d.comb += self.expired.eq(~self.progress & reached)
-        m.d.sync += [before.eq(self.limit - 1), none.eq(self.limit == 0)]
+        m.d.sync += none.eq(self.limit == 0)
         with m.If(self.progress | self.clear):
-            m.d.sync += [waited.eq(0), reached.eq(none)]
-        with m.Elif(~self.expired):
-            m.d.sync += [waited.eq(waited + 1), reached.eq(waited >= before)]
+            m.d.sync += [left.eq(self.limit), reached.eq(none)]
+        with m.Elif(~reached):
+            m.d.sync += [left.eq(left - 1), reached.eq(left == 1)]
         return m
 
 
@@ -291,21 +290,27 @@ class Control(wiring.Component):
         self, m: Module, bus: AxiLiteSlave, state: RunState, host_registers: dict[str, Value]
     ) -> None:
         m.d.comb += bus.write_known.eq(_is_register(bus.write_address))
-        written = bus.write_data & bus.write_mask
         with m.If(bus.write & ~state.running), m.Switch(bus.write_address):
             with m.Case(ADDRESS["CONTROL"]):
                 m.d.comb += [
-                    self.start.eq((written & CONTROL_START).any()),
-                    self.fetch.eq((written & CONTROL_FETCH).any()),
+                    self.start.eq(_has(bus, CONTROL_START)),
+                    self.fetch.eq(_has(bus, CONTROL_FETCH)),
                 ]
             for register in REGISTERS:
                 if register.access == "rw":
-                    value = host_registers[register.name]
                     with m.Case(register.address):
-                        m.d.sync += value.eq((value & ~bus.write_mask) | written)
+                        self._write_bytes(m, bus, host_registers[register.name])
+
+    def _write_bytes(self, m: Module, bus: AxiLiteSlave, register: Value) -> None:
+        """Write the bytes of a register that the bus writes."""
+        for k, strobe in enumerate(bus.write_strobe):
+            place = slice(8 * k, 8 * k + 8)
+            if len(register[place]):
+                with m.If(strobe):
+                    m.d.sync += register[place].eq(bus.write_data[place])
 
     def _interrupt(self, m: Module, bus: AxiLiteSlave, state: RunState, irq_enable: Signal) -> None:
-        clear = (bus.write_data & bus.write_mask & CONTROL_IRQ_CLEAR).any()
+        clear = _has(bus, CONTROL_IRQ_CLEAR)
         with m.If(state.ends & irq_enable):
             m.d.sync += self.irq.eq(1)
         with m.Elif(bus.write & (bus.write_address == ADDRESS["CONTROL"]) & clear):
@@ -329,6 +334,12 @@ class Control(wiring.Component):
                     m.d.sync += chosen.eq(values[register.name])
         counted = Mux(is_high, counters.value[32:], counters.value[:32])
         m.d.comb += bus.read_data.eq(Mux(is_counter, counted, chosen))
+
+
+def _has(bus: AxiLiteSlave, flag: int) -> Value:
+    """Return whether what the bus writes has this flag."""
+    place = flag.bit_length() - 1
+    return bus.write_data[place] & bus.write_strobe[place // 8]
 
 
 def _is_register(address: Value) -> Value:

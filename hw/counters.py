@@ -67,7 +67,10 @@ class Counters(wiring.Component):
 
     def __init__(self, arch: Architecture) -> None:
         self._rises = rises(arch)
-        self.whole: Any = Memory(shape=COUNTER_BITS, depth=len(COUNTERS), init=[])
+        # block RAM: the multiplexers of that many rows of LUT RAM would take more than the rows
+        self.whole: Any = Memory(
+            shape=COUNTER_BITS, depth=len(COUNTERS), init=[], attrs={"ram_style": "block"}
+        )
         super().__init__(
             {
                 "events": In(increments(arch)),
@@ -132,12 +135,16 @@ class Counters(wiring.Component):
     ) -> None:
         """Let the count in the memory, 0 before its first visit, end as the sum does."""
         place, wanted = delay(m, visited, 1, "place"), delay(m, is_read, 1, "wanted")
-        old, new = self.whole.read_port(domain="comb"), self.whole.write_port()
+        old, new = self.whole.read_port(), self.whole.write_port()
         before = Signal(COUNTER_BITS)
         count = Signal(COUNTER_BITS)
+        # of who is visited twice in a row, the memory was read before it was written
+        latest = delay(m, count, 1, "latest")
+        again = Signal()
+        m.d.sync += again.eq(visited == place)
         m.d.comb += [
-            old.addr.eq(place),
-            before.eq(Mux(fresh, 0, old.data)),
+            old.addr.eq(visited),
+            before.eq(Mux(fresh, 0, Mux(again, latest, old.data))),
             count.eq(before + ((total - before[: len(total)]) & bits)),
             new.addr.eq(place),
             new.data.eq(count),

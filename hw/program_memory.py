@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -60,7 +60,9 @@ class ProgramWriteSignature(wiring.Signature):
 class ProgramMemory(wiring.Component):
     """arch.program_words words of WORD_BITS bits; survives a start.
 
-    A word whose `address` is given in t is there in t + 2, as it stands from t + 1.
+    A word whose `address` is given in t is there in t + 2, as it stands from t + 1; of what is
+    written in t, that is so for a word's last beat alone: it is read at once if it is a program's
+    last one, too. Nothing is read between the other beats and the last.
 
     Members
     -------
@@ -99,15 +101,13 @@ class ProgramMemory(wiring.Component):
         ]
         # The data of a block RAM come late in the cycle, and without what was written meanwhile.
         # (A port that Amaranth makes transparent has no register behind the block RAM.)
-        at = Signal.like(read.addr)
-        parts = Signal(beats)
-        changed = Signal.like(write.addr)
+        missed = Signal()
         written = Signal.like(self.write.data)
-        m.d.sync += [at.eq(read.addr), changed.eq(write.addr)]
-        m.d.sync += [parts.eq(write.en), written.eq(self.write.data)]
-        missed = Mux(at == changed, parts, 0)
-        for k in range(beats):
-            bits = len(written)
-            old = read.data.word_select(k, bits)
-            m.d.sync += self.word.word_select(k, bits).eq(Mux(missed[k], written, old))
+        m.d.sync += [
+            missed.eq(write.en[-1] & (read.addr == write.addr)),
+            written.eq(self.write.data),
+            self.word.eq(read.data),
+        ]
+        with m.If(missed):
+            m.d.sync += self.word[-len(written) :].eq(written)
         return m

@@ -1,12 +1,13 @@
 """The sequencer's RESOLVE step: first addresses and the checks of a unit instruction."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value, ValueLike
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture, clog2
+from einchip.hw.first_addresses import LANES, MAX_WORDS, NAMES, FirstAddresses
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     TRANSFER_ISSUE,
@@ -15,15 +16,13 @@ from einchip.hw.interfaces import (
     instruction_layout,
 )
 from einchip.hw.lanes import COUNT_BITS
-from einchip.hw.pipeline import multiplex, product
-from einchip.hw.vector_kinds import KINDS, decode, is_any, reads
+from einchip.hw.pipeline import product
+from einchip.hw.vector_kinds import KINDS
 from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
-    ADDRESS_BITS,
     ARRAY_LOOPS,
     HOLD_LOOPS,
     HOST_BASES,
-    INSTRUCTIONS,
     REGISTER_BITS,
     REGISTERS,
     WORD_BITS,
@@ -32,43 +31,21 @@ from einchip.program import (
     Instruction,
     Load,
     Lstm,
-    Space,
     Unit,
     is_built,
 )
 
-#: Words of the longest instruction.
-MAX_WORDS: Final = max(kind.WORDS for kind in INSTRUCTIONS)
-#: The most first addresses that an instruction has in the scratchpads.
-FIRSTS: Final = 4
-#: Sequencer registers that are read: for each of them, then for a transfer's external address.
-READS: Final = FIRSTS + 1
 #: Cycles for which an instruction's counts of lanes and loops must have stood, by its unit.
 FIELD_CYCLES: Final = {Unit.ARRAY: 4, Unit.VECTOR: 3}
-
-#: The scratchpads of a CONTRACT's operands.
-_OPERANDS: Final = {"x": Space.X, "y": Space.Y}
-
-
-class First(NamedTuple):
-    """A first address of an instruction, as its fields give it.
-
-    `space` is its scratchpad; without `used` the instruction has no such address.
-    """
-
-    register: ValueLike
-    base: ValueLike
-    space: ValueLike
-    used: ValueLike
 
 
 class Resolver(wiring.Component):
     """Add registers to an instruction's address fields, and check it as `einchip.reference` does.
 
-    In cycle t `words` are the whole instruction, and the outputs are valid. What an address is
-    summed up from is chosen in t - 1, from `word` where it lies in the instruction's last word,
-    else from `words`. The counts of lanes and loops are checked in FIELD_CYCLES cycles, and must
-    have stood in `words` for as long; they are not in the last word.
+    In cycle t `words` are the whole instruction, and the outputs are valid. Addresses are summed up
+    while the words arrive (`FirstAddresses`), strides are checked in t - 1. The counts of lanes and
+    loops are checked in FIELD_CYCLES cycles, and must have stood in `words` for as long; they are
+    not in the last word.
     Of several faults the first counts: FIELD, ADDRESS (in the order of the addresses), ALIGNMENT.
 
     Parameters
@@ -80,15 +57,13 @@ class Resolver(wiring.Component):
     -------
     words : MAX_WORDS * WORD_BITS, in
         The instruction; words that it does not have are ignored.
-    word, arrives : WORD_BITS and 1, in
-        A word of the instruction, until t - 1, where it is the last one.
-    is_first : in
-        `word` is an instruction's only one, if any: that of a transfer.
+    word, arrives, place : WORD_BITS, 1 and log2(MAX_WORDS), in
+        A word of the instruction and its number, until t - 1, where it is the last one.
     unit : Unit, in
-        Who executes it; known in t - 1 where it has several words.
+        Who executes it; not needed with its first word.
     pc : REGISTER_BITS, in
         Its word index.
-    number, registers : READS, out and in
+    number, registers : LANES, out and in
         Numbers of sequencer registers, and what these hold in the same cycle.
     bases : in
         External addresses that the host set.
@@ -100,7 +75,7 @@ class Resolver(wiring.Component):
     words: Signal
     word: Signal
     arrives: Signal
-    is_first: Signal
+    place: Signal
     unit: Signal
     pc: Signal
     number: Any
@@ -118,11 +93,11 @@ class Resolver(wiring.Component):
                 "words": In(MAX_WORDS * WORD_BITS),
                 "word": In(WORD_BITS),
                 "arrives": In(1),
-                "is_first": In(1),
+                "place": In(range(MAX_WORDS)),
                 "unit": In(Unit),
                 "pc": In(REGISTER_BITS),
-                "number": Out(data.ArrayLayout(clog2(REGISTERS), READS)),
-                "registers": In(data.ArrayLayout(REGISTER_BITS, READS)),
+                "number": Out(data.ArrayLayout(clog2(REGISTERS), LANES)),
+                "registers": In(data.ArrayLayout(REGISTER_BITS, LANES)),
                 "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
                 "transfer": Out(TRANSFER_ISSUE),
                 "array": Out(ARRAY_ISSUE),
@@ -135,9 +110,10 @@ class Resolver(wiring.Component):
         m = Module()
         for issue, kind in ((self.transfer, Load), (self.array, Contract), (self.vector, Lstm)):
             m.d.comb += issue.raw.eq(self.words[: instruction_layout(kind).size])
+        addresses = self._addresses(m)
         faults = [
             (self._field(m), Error.FIELD, self.pc),
-            *((bad, Error.ADDRESS, address) for bad, address in self._addresses(m)),
+            (addresses.fault.code.any(), Error.ADDRESS, addresses.fault.address),
             (self._alignment(m), Error.ALIGNMENT, self.pc),
         ]
         for bad, code, address in reversed(faults):
@@ -245,89 +221,21 @@ class Resolver(wiring.Component):
         m.d.sync += register.eq(Mux(beyond, ~0, product(a[:bits], b[:bits])))
         return register
 
-    def _coming(self, kind: type[Instruction], name: str) -> Value:
-        """Return a field of an instruction in the cycle before it is complete."""
-        field = instruction_layout(kind)[name]
-        return self._coming_bits(kind, field.offset, field.width)
-
     def _coming_bits(self, kind: type[Instruction], offset: int, width: int) -> Value:
         """Return bits of an instruction in the cycle before it is complete."""
         last = (kind.WORDS - 1) * WORD_BITS
         before, behind = max(0, min(width, last - offset)), max(0, offset - last)
         return Cat(self.words[offset:][:before], self.word[behind:][: width - before])
 
-    def _firsts(self) -> list[list[First]]:
-        """Return the first addresses of transfers, CONTRACTs and vector instructions."""
-        opcode = self._coming(Lstm, "opcode")
-
-        def first(kind: type[Instruction], name: str, used: ValueLike = 1) -> First:
-            space = _OPERANDS[name] if name in _OPERANDS else self._coming(kind, f"{name}_space")
-            register, base = (self._coming(kind, f"{name}_{part}") for part in ("reg", "base"))
-            return First(register, base, space, used)
-
-        def reading(*sources: str) -> Value:
-            decoded = decode(opcode, self._arch)
-            return is_any(decoded, [kind for kind in KINDS if reads(kind, *sources)])
-
-        register, base, space = (self._coming(Load, n) for n in ("addr_reg", "addr", "space"))
-        addr = First(register, base, space, 1)
-        addend = self._coming(Contract, "has_addend")
-        return [
-            [addr],
-            [*(first(Contract, name) for name in "xyz"), first(Contract, "d", addend)],
-            [
-                first(Lstm, "src", reading("src")),
-                first(Lstm, "dst"),
-                first(Lstm, "cell", reading("state")),
-                first(Lstm, "aux", reading("aux", "packed")),
-            ],
-        ]
-
-    def _addresses(self, m: Module) -> list[tuple[Value, Value]]:
-        """Sum up the first addresses; return of each if it is out of range, and what to report."""
-        transfer, array, vector = self._firsts()
-        faults = []
-        sums = []
-        for k in range(FIRSTS):
-            base = Signal(ADDRESS_BITS, name=f"base_{k}")
-            added = Signal(REGISTER_BITS, name=f"added_{k}")
-            space = Signal(name=f"space_{k}")
-            used = Signal(name=f"used_{k}")
-            only = transfer[k] if k < len(transfer) else First(0, 0, 0, 0)
-            register, *others = (
-                Mux(self.is_first, one, Mux(self.unit == Unit.ARRAY, a, b))
-                for one, a, b in zip(only, array[k], vector[k], strict=True)
-            )
-            m.d.comb += self.number[k].eq(register)
-            with m.If(self.arrives):
-                m.d.sync += added.eq(self.registers[k])
-                m.d.sync += [s.eq(v) for s, v in zip((base, space, used), others, strict=True)]
-            total = Signal(REGISTER_BITS, name=f"first_{k}")
-            m.d.comb += total.eq(base + added)
-            beyond = [~_is_below(base, added, self._arch.address_bits(s)) for s in Space]
-            faults.append(
-                (used & Mux(space, beyond[Space.Y], beyond[Space.X]), _report(total, space))
-            )
-            sums.append(total)
-        self._hand_over(m, sums)
-        return faults
-
-    def _hand_over(self, m: Module, sums: list[Signal]) -> None:
-        base, register, offset = (
-            self._coming(Load, name) for name in ("ext_base", "ext_reg", "ext_offset")
-        )
-        ext = Signal(REGISTER_BITS)
-        added = Signal(REGISTER_BITS)
-        with m.If(self.arrives):
-            m.d.sync += [
-                ext.eq(multiplex(list(self.bases), base) + offset),
-                added.eq(self.registers[FIRSTS]),
-            ]
-        m.d.comb += self.number[FIRSTS].eq(register)
-        m.d.comb += [self.transfer.addr.eq(sums[0]), self.transfer.ext.eq(ext + added)]
-        for issue, names in ((self.array, "x y z d"), (self.vector, "src dst cell aux")):
-            for name, total in zip(names.split(), sums, strict=False):
-                m.d.comb += issue[name].eq(total)
+    def _addresses(self, m: Module) -> FirstAddresses:
+        """Sum up the first addresses, and hand them over."""
+        m.submodules.addresses = addresses = FirstAddresses(self._arch)
+        for name in ("words", "word", "arrives", "place", "unit", "bases", "registers"):
+            m.d.comb += getattr(addresses, name).eq(getattr(self, name))
+        m.d.comb += self.number.eq(addresses.number)
+        for unit, names in NAMES.items():
+            m.d.comb += [getattr(self, unit)[n].eq(getattr(addresses, unit)[n]) for n in names]
+        return addresses
 
     def _alignment(self, m: Module) -> Value:
         """Return whether a transfer does not begin at a beat, on either side."""
@@ -336,17 +244,6 @@ class Resolver(wiring.Component):
             | self.transfer.addr[: clog2(self._arch.port_elements)].any()
         )
         return ((self.unit == Unit.LOAD) | (self.unit == Unit.STORE)) & odd
-
-
-def _is_below(a: Value, b: Value, bits: int) -> Value:
-    """Return whether a + b, with as many bits as b has, is less than 2**bits.
-
-    The high bits of the sum are 0 where the carry c into them and their high bits A, B sum up to 0.
-    A + B = 2 (A | B) - (A ^ B), so no sum that long need be awaited.
-    """
-    carry = (a[:bits] + b[:bits])[bits]
-    differ, either = a[bits:] ^ b[bits:], a[bits:] | b[bits:]
-    return Mux(carry, differ.all(), differ == (either << 1)[: len(differ)])
 
 
 def _clog2(count: Value) -> Value:
@@ -363,8 +260,3 @@ def _any_zero(*counts: Value) -> Value:
     for count in counts[1:]:
         zero = zero | (count == 0)
     return zero
-
-
-def _report(address: Signal, space: Signal) -> Value:
-    """Return an ADDRESS error's address: the scratchpad in the highest bit."""
-    return Mux(space, address | (1 << (REGISTER_BITS - 1)), address & ~(1 << (REGISTER_BITS - 1)))

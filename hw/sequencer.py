@@ -7,6 +7,7 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture, clog2
+from einchip.hw.first_addresses import LANES, MAX_WORDS
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     TRANSFER_ISSUE,
@@ -18,8 +19,7 @@ from einchip.hw.interfaces import (
 from einchip.hw.loop_stack import LoopStack
 from einchip.hw.program_memory import FetchSignature, ProgramMemory, ProgramWriteSignature
 from einchip.hw.register_file import RegisterFile
-from einchip.hw.resolver import MAX_WORDS, Resolver
-from einchip.hw.resolver import READS as RESOLVER_READS
+from einchip.hw.resolver import Resolver
 from einchip.program import (
     HOST_ARGS,
     HOST_BASES,
@@ -163,7 +163,7 @@ class Sequencer(wiring.Component):
         self._cursor = Signal.like(self._pc)  # next word to read
         self._after = Signal.like(self._pc)  # the word behind it
         self._following = Signal.like(self._pc)  # the cursor in the next cycle
-        self._registers = RegisterFile(1 + RESOLVER_READS)
+        self._registers = RegisterFile(LANES)
         self._is_set = Signal()  # a register is set or changed in this cycle
         # of what the host set: no program, or one longer than program memory; arguments that are 0
         self._no_words = Signal()
@@ -193,6 +193,7 @@ class Sequencer(wiring.Component):
             memory.address.eq(self._following),
             self.pc.eq(self._pc),
             self.busy.eq(self._state != previous),
+            self._registers.number.eq(resolver.number),
         ]
         with m.Switch(self._state):
             with m.Case(State.LAUNCH):
@@ -320,16 +321,18 @@ class Sequencer(wiring.Component):
             self._raise(m, Error.FIELD)
         with m.Else():
             m.d.sync += self._is_set.eq(1)
+        # read by nobody else in this cycle
+        m.d.comb += self._registers.number[0].eq(instruction.reg)
 
     def _change_register(self, m: Module, word: Value) -> None:
-        """Do what SETR says, in the cycle after its DECODE."""
+        """Do what SETR says, in the cycle after its DECODE, in which its register was read."""
         layout = instruction_layout(SetRegister)
         decoded: Any = data.View(layout, word)
         mode = Signal(layout["mode"].width)
         value = Signal(REGISTER_BITS)
         old = Signal(REGISTER_BITS)
         file = self._registers
-        m.d.comb += [file.number[0].eq(decoded.reg), file.write.eq(self._is_set)]
+        m.d.comb += file.write.eq(self._is_set)
         m.d.sync += [
             Cat(file.to, mode, value).eq(Cat(decoded.reg, decoded.mode, decoded.value)),
             old.eq(file.read[0]),
@@ -356,7 +359,7 @@ class Sequencer(wiring.Component):
             resolver.words.eq(words),
             resolver.word.eq(word),
             resolver.arrives.eq((self._state == State.DECODE) | (self._state == State.COPY)),
-            resolver.is_first.eq(self._state == State.DECODE),
+            resolver.place.eq(Mux(self._state == State.DECODE, 0, number)),
             resolver.unit.eq(unit),
         ]
         with m.If(self._state == State.DECODE):
@@ -381,8 +384,7 @@ class Sequencer(wiring.Component):
         """
         m.d.comb += [
             resolver.pc.eq(self._pc),
-            Cat(self._registers.number[1:]).eq(Cat(resolver.number)),
-            Cat(resolver.registers).eq(Cat(self._registers.read[1:])),
+            resolver.registers.eq(self._registers.read),
             resolver.bases.eq(self.host.bases),
         ]
         taken = Signal()

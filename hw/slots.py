@@ -42,7 +42,8 @@ class Slots(wiring.Component):
     """Steps through the slots of instructions by the rules of docs/timing.md, section "Array".
 
     `load` in cycle t, the first slot of `desc` stands from t + 1; `advance` in t, the next one
-    stands from t + 1. `load` wins. What stands after the last slot has no meaning.
+    stands from t + 1. `load` wins, and may come in several cycles: the last one counts. What stands
+    after the last slot has no meaning.
 
     An instruction that does not hold reads X and Y in every slot. Where the fold holds row
     operands, X has a nest of its own, h innermost and without the loops that hold: an iteration of
@@ -95,14 +96,14 @@ class Slots(wiring.Component):
         in_tile = Cat(tile_loops > i for i in range(ARRAY_LOOPS))
         with m.If(self.load):
             m.d.sync += tile.eq(in_tile)
-        loop_z = Cat(Mux(t, 0, z) for t, z in zip(in_tile, raw.loop_z, strict=True))
         n_operands = 2 if self.arch.holds else 3
         m.submodules.nest = nest = Nest(ARRAY_LOOPS, n_operands, LOOP_BITS, offset_bits(self.arch))
         m.d.comb += [
             nest.load.eq(self.load),
             nest.advance.eq(self.advance & slot.reads_y),
             nest.count.eq(raw.loop_count),
-            nest.stride.eq(Cat(raw.loop_y, loop_z, raw.loop_x)[: len(Value.cast(nest.stride))]),
+            nest.stride.eq(Cat(raw.loop_y, raw.loop_z, raw.loop_x)[: len(Value.cast(nest.stride))]),
+            nest.still[1].eq(tile),
             nest.start[0].eq(self.desc.y),
             slot.y.eq(nest.address[0]),
             slot.z.eq(nest.address[1]),

@@ -1,9 +1,9 @@
 """The token counters that keep order between the units."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,9 @@ from einchip.program import TOKEN_MAX, TOKENS, Error
 
 #: Units that take and give tokens.
 UNITS = ("load", "store", "array", "vector")
+#: Counts, each less 1, up to when one above TOKEN_MAX stands: their signs alone say, and at once,
+#: which tokens are positive.
+LESS_1: Final = Shape.cast(range(-1, TOKEN_MAX + len(UNITS) + 1))
 
 
 class Tokens(wiring.Component):
@@ -51,28 +54,28 @@ class Tokens(wiring.Component):
         m = Module()
         counts = [self._count(m, number) for number in range(TOKENS)]
         for name in UNITS:
-            m.d.comb += getattr(self, name).positive.eq(Cat(count.any() for count in counts))
+            m.d.comb += getattr(self, name).positive.eq(Cat(count >= 0 for count in counts))
         for number, count in reversed(list(enumerate(counts))):
-            with m.If(count > TOKEN_MAX):
+            with m.If(count >= TOKEN_MAX):
                 m.d.comb += [self.fault.code.eq(Error.TOKEN), self.fault.address.eq(number)]
         return m
 
     def _count(self, m: Module, number: int) -> Signal:
-        """Return a token's count."""
-        most = TOKEN_MAX + len(UNITS) + 1  # when a count above TOKEN_MAX stands
-        count = Signal(range(most + 1), name=f"count_{number}")
+        """Return a token's count less 1."""
+        count = Signal(LESS_1, init=-1, name=f"less_1_{number}")
         units = [getattr(self, name) for name in UNITS]
         given = _ones([self.give[number], *(u.give[number] for u in units)])
-        taken = _ones([u.take[number] for u in units])
+        taken = _ones([u.take[number] for u in units if u is not self.array])
         # count + given - taken, where -n is ~n + 1: three numbers make two, which are added
-        bits = len(count) + 1
         sums, carries = zip(
-            *(_add(_bit(count, k), _bit(given, k), ~_bit(taken, k)) for k in range(bits)),
+            *(_add(count[k], _bit(given, k), ~_bit(taken, k)) for k in range(len(count))),
             strict=True,
         )
-        total = Signal(bits, name=f"total_{number}")
-        m.d.comb += total.eq(Cat(sums) + Cat(1, carries))
-        m.d.sync += count.eq(Mux(self.clear | total[-1], 0, total))
+        # The array takes late in the cycle, when its last slot has its read ports: that it does not
+        # is the 1 of ~n + 1.
+        total = Signal(LESS_1, name=f"total_{number}")
+        m.d.comb += total.eq(Cat(sums) + Cat(~self.array.take[number], carries))
+        m.d.sync += count.eq(Mux(self.clear | (total < 0), -1, total))
         return count
 
 
@@ -87,7 +90,9 @@ def _add(a: Value, b: Value, c: Value) -> tuple[Value, Value]:
 
 
 def _ones(bits: Sequence[Value]) -> Value:
-    """Return how many of four or five bits are 1, by gates: a carry chain would be larger."""
+    """Return how many of three or five bits are 1, by gates: a carry chain would be larger."""
     low, carry = _add(*bits[:3])
-    low, second = _add(low, bits[3], bits[4] if len(bits) > 4 else Const(0, 1))
+    if len(bits) == 3:
+        return Cat(low, carry)
+    low, second = _add(low, *bits[3:])
     return Cat(low, carry ^ second, carry & second)

@@ -111,11 +111,18 @@ class VectorUnit(wiring.Component):
         desc = Signal(VECTOR_ISSUE)  # of the instruction that is executed
         kinds = Signal(len(KINDS))  # which it is
         ports: Any = Signal(stream_ports(self._arch))
-        with m.If(front.launch):
-            m.d.sync += [desc.eq(front.desc), kinds.eq(decode(front.desc.raw.opcode, self._arch))]
-            for name, _ in ports.shape():
-                space, address = front.desc.raw[f"{name}_space"], front.desc[name]
-                m.d.sync += ports[name].eq(chosen_port(self._arch, space, address))
+        for name, _ in ports.shape():
+            space, address = front.desc.raw[f"{name}_space"], front.desc[name]
+            m.d.comb += reads.first_ports[name].eq(chosen_port(self._arch, space, address))
+        active = self._execution(m, desc, front, writes.ends)
+        # What the instruction in the setup stage needs is loaded as long as nothing is executed,
+        # launched or not: so hundreds of registers do not wait for its tokens.
+        with m.If(~active):
+            m.d.sync += [
+                desc.eq(front.desc),
+                kinds.eq(decode(front.desc.raw.opcode, self._arch)),
+                ports.eq(reads.first_ports),
+            ]
         for stop in (front.stop, reads.stop, lanes.stop, queue.stop, writes.stop):
             m.d.comb += stop.eq(self.stop)
         for current in (reads.desc, lanes.desc, writes.desc):
@@ -127,10 +134,11 @@ class VectorUnit(wiring.Component):
         for coming in (offsets.desc, reads.first, writes.first):
             m.d.comb += coming.eq(front.desc)
         for loads in (offsets.load, reads.load, lanes.load, writes.load):
-            m.d.comb += loads.eq(front.launch)
+            m.d.comb += loads.eq(~active)
 
         wiring.connect(m, wiring.flipped(self.issue), front.issue)
         m.d.comb += [
+            reads.begins.eq(front.launch),
             offsets.setup_active.eq(front.setup_active),
             offsets.setup_lane.eq(front.setup_lane),
             lanes.granted.eq(reads.granted),
@@ -141,7 +149,6 @@ class VectorUnit(wiring.Component):
             writes.ready.eq(queue.valid),
         ]
         self._count_pending(m, kinds, reads, writes)
-        active = self._execution(m, desc, front, writes.ends)
         self._ports(m, offsets, reads, writes, queue.head)
         self._count_events(m, kinds, front, reads, active, offsets.n_lanes)
         m.d.comb += [
@@ -169,12 +176,12 @@ class VectorUnit(wiring.Component):
     def _count_pending(
         self, m: Module, kinds: Signal, reads: VectorIssue, writes: VectorWrite
     ) -> None:
-        """Count the writes of started vectors that were not granted before this cycle."""
+        """Count the writes of started vectors that are not granted yet."""
         pending = Signal.like(reads.pending)
         writes_of = {kind: n_writes(kind, self._arch.cell_planes) for kind in KINDS}
         joining = Mux(reads.starts, by_kind(kinds, writes_of), 0)
-        m.d.comb += reads.pending.eq(pending)
-        m.d.sync += pending.eq(pending + joining - writes.writes)
+        m.d.comb += reads.pending.eq(pending + joining - writes.writes)
+        m.d.sync += pending.eq(reads.pending)
         with m.If(self.stop):
             m.d.sync += pending.eq(0)
 

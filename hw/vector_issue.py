@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from einchip.hw.pipeline import one_hot
 from einchip.hw.vector_kinds import (
     CELLS,
     KINDS,
+    decode,
     is_any,
     is_kind,
     most_operations,
@@ -53,22 +54,24 @@ class VectorIssue(wiring.Component):
     """Issue the micro-operations of one instruction in order, at most one a cycle.
 
     A vector takes the reads of its class, COPY among them one, and FILL one operation without a
-    read. It starts only while its writes and the `pending` ones are VECTOR_WRITES or fewer. A read
+    read. It starts only while its writes and the `pending` ones of the cycle before are
+    VECTOR_WRITES or fewer; when an instruction begins there are none. A read
     is issued in the cycle of its grant, a FILL's operation once it has room. The first may be
-    issued in the cycle after `load`.
+    issued in the cycle after `begins`.
 
     Members
     -------
-    load, first : in
-        Begin the instruction `first` (a VECTOR_ISSUE).
+    load, begins, first : in
+        Prepare the instruction `first` (a VECTOR_ISSUE); begin the one that is prepared in this
+        cycle.
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
     kinds : len(KINDS), in
         Its decoded opcode, likewise.
-    ports : stream_ports(arch), in
-        The read ports of its streams, likewise.
+    first_ports, ports : stream_ports(arch), in
+        The read ports of their streams: of `first`, and of `desc`.
     pending : in
-        Writes of started vectors that were not granted before this cycle.
+        Writes of vectors started up to this cycle that are not granted up to it.
     stop : in
         Ends the instruction; nothing is requested.
     valid, ready : one bit for each of read_ports(arch), out and in
@@ -86,9 +89,11 @@ class VectorIssue(wiring.Component):
     """
 
     load: Signal
+    begins: Signal
     first: Any
     desc: Any
     kinds: Signal
+    first_ports: Any
     ports: Any
     pending: Signal
     stop: Signal
@@ -108,9 +113,11 @@ class VectorIssue(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
+                "begins": In(1),
                 "first": In(VECTOR_ISSUE),
                 "desc": In(VECTOR_ISSUE),
                 "kinds": In(len(KINDS)),
+                "first_ports": In(stream_ports(arch)),
                 "ports": In(stream_ports(arch)),
                 "pending": In(range(VECTOR_WRITES + 1)),
                 "stop": In(1),
@@ -132,6 +139,7 @@ class VectorIssue(wiring.Component):
         planes, kinds = self._arch.cell_planes, self.kinds
         # the next operation of a cell's vector, one bit each; COPY and FILL stay at the first
         at = Signal(most_operations(planes))
+        following = Signal.like(at)  # of the one behind it
         is_cell = is_any(kinds, CELLS)
         lengths = {kind: len(operations(kind, planes)) for kind in CELLS}
         is_last = Cat(at[n - 1] & is_kind(kinds, kind) for kind, n in lengths.items()).any()
@@ -139,25 +147,32 @@ class VectorIssue(wiring.Component):
             self.starts.eq(self.issue & at[0]),
             self.ends.eq(self.issue & (is_last | ~is_cell)),
             nest.advance.eq(self.ends),
+            following.eq(Mux(is_cell & ~is_last, at << 1, 1)),
         ]
         with m.If(self.issue & is_cell):
             m.d.comb += self.granted.eq(at)
-            m.d.sync += at.eq(Mux(is_last, 1, at << 1))
+        with m.If(self.issue):
+            m.d.sync += at.eq(following)
         with m.If(self.load):
             m.d.sync += at.eq(1)
         issuing = Signal()
-        with m.If(self.load):
+        with m.If(self.begins):
             m.d.sync += issuing.eq(1)
         with m.If((self.ends & nest.last.all()) | self.stop):
             m.d.sync += issuing.eq(0)
         writes = {kind: n_writes(kind, planes) for kind in KINDS}
         of_count = {n: [k for k in KINDS if writes[k] == n] for n in sorted(set(writes.values()))}
-        room = Cat(
-            (self.pending <= VECTOR_WRITES - n) & is_any(kinds, some)
-            for n, some in of_count.items()
-        ).any()
+        room = Signal()
+        m.d.sync += room.eq(
+            Cat(
+                (self.pending <= VECTOR_WRITES - n) & is_any(kinds, some)
+                for n, some in of_count.items()
+            ).any()
+        )
+        with m.If(self.load):
+            m.d.sync += room.eq(1)
         self._address(m, at, nest.address)
-        self._request(m, at, issuing & ~self.stop & (room | ~at[0]))
+        self._request(m, following, issuing & ~self.stop & (room | ~at[0]))
         return m
 
     def _nest(self, m: Module) -> Nest:
@@ -171,24 +186,42 @@ class VectorIssue(wiring.Component):
             ]
         return nest
 
-    def _at(self, at: Signal, steps: Iterable[_Step]) -> Value:
-        """Return whether the next operation, of a cell, is one of these."""
-        return Cat(at[step.number] & is_kind(self.kinds, step.kind) for step in steps).any()
+    def _at(self, at: Value, steps: Iterable[_Step], kinds: Value | None = None) -> Value:
+        """Return whether an operation is one of these, of the cell that is executed or in `kinds`.
 
-    def _reading(self, at: Signal, *sources: str) -> Value:
-        """Return whether the next operation, of a cell, reads one of these sources."""
-        return self._at(at, [step for step in self._steps if step.source in sources])
+        `at` is its number, one bit each.
+        """
+        decoded = self.kinds if kinds is None else kinds
+        return Cat(at[step.number] & is_kind(decoded, step.kind) for step in steps).any()
 
-    def _request(self, m: Module, at: Signal, has_room: Value) -> None:
-        """Request what may be issued, and issue what is granted."""
-        is_fill, ports = is_kind(self.kinds, Fill), self.ports
-        of_state, of_aux = self._reading(at, "state"), self._reading(at, "aux", "packed")
-        port = Mux(of_state, ports.cell, Mux(of_aux, ports.aux, ports.src))
+    def _reading(self, at: Value, *sources: str, kinds: Value | None = None) -> Value:
+        """Return whether an operation reads one of these sources."""
+        return self._at(at, [step for step in self._steps if step.source in sources], kinds)
+
+    def _port(self, at: Value, kinds: Value, ports: Any) -> Value:
+        """Return the read port that an operation takes, one bit each; none of a FILL."""
+        of_state = self._reading(at, "state", kinds=kinds)
+        of_aux = self._reading(at, "aux", "packed", kinds=kinds)
+        of_cell = Mux(of_state, ports.cell, Mux(of_aux, ports.aux, ports.src))
+        return Mux(is_kind(kinds, Fill), 0, of_cell)
+
+    def _request(self, m: Module, following: Signal, has_room: Value) -> None:
+        """Request what may be issued, and issue what is granted.
+
+        Other units wait for the request: so the port that it takes stands in a register.
+        """
+        port = Signal.like(self.valid)
+        first_kinds = Signal.like(self.kinds)
         m.d.comb += [
-            self.valid.eq(Mux(has_room & ~is_fill, port, 0)),
-            self.issue.eq(has_room & (is_fill | (port & self.ready).any())),
+            first_kinds.eq(decode(self.first.raw.opcode, self._arch)),
+            self.valid.eq(Mux(has_room, port, 0)),
+            self.issue.eq(has_room & (is_kind(self.kinds, Fill) | (port & self.ready).any())),
             self.blocked.eq(has_room & ~self.issue),
         ]
+        with m.If(self.load):
+            m.d.sync += port.eq(self._port(Const(1, len(following)), first_kinds, self.first_ports))
+        with m.Elif(self.issue):
+            m.d.sync += port.eq(self._port(following, self.kinds, self.ports))
 
     def _address(self, m: Module, at: Signal, vector: Any) -> None:
         """Choose the address: of the vector, of a later gate, or the next consecutive one."""

@@ -34,7 +34,7 @@ class VectorLanes(wiring.Component):
     Members
     -------
     load : in
-        Begin an instruction; the one before has left all its writes.
+        No instruction is executed: the one before has left all its writes.
     desc : VECTOR_ISSUE, in
         That instruction, from the next cycle on.
     kinds : len(KINDS), in

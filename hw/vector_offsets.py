@@ -21,7 +21,7 @@ class VectorOffsets(wiring.Component):
     setup_active, setup_lane : in
         As of FrontEnd.
     load : in
-        That instruction is launched: from the next cycle the outputs are its.
+        From the next cycle the outputs are that instruction's.
     source, target : offsets(arch), out
     enable : arch.lanes, out
         The lanes that the instruction has.

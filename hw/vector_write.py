@@ -85,7 +85,7 @@ class VectorWrite(wiring.Component):
     Members
     -------
     load, first : in
-        Begin the instruction `first` (a VECTOR_ISSUE).
+        Prepare the instruction `first` (a VECTOR_ISSUE).
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
     kinds : len(KINDS), in

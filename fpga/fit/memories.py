@@ -16,10 +16,12 @@ from einchip.fpga.host_link.memory import n_rows, row_bytes
 from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS, Family
 from einchip.hw.activation import SEGMENT_LAYOUT
 from einchip.hw.cell import n_activations
+from einchip.hw.counters import COUNTER_BITS
 from einchip.hw.program_memory import beats_per_word
 from einchip.hw.vector_kinds import built_cells
 from einchip.numeric import SEGMENTS
 from einchip.program import WORD_BITS, Space
+from einchip.registers import COUNTERS
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class Ram:
     n : how many.
     rows, bits : words of each, and bits of a word.
     parts : parts of a word that are written each on its own.
+    is_block : it is block RAM however small it is.
     """
 
     n: int
     rows: int
     bits: int
     parts: int = 1
+    is_block: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Blocks:
         """Return the blocks that memories take."""
         blocks = min(_blocks(ram, shape) for shape in self.shapes)
         cells = -(-ram.rows // _LUT_RAM_ROWS) * -(-ram.bits // _LUT_RAM_BITS)
-        if self.lut_ram and cells * _LUT_RAM_COST < blocks * _BLOCK_COST:
+        if self.lut_ram and not ram.is_block and cells * _LUT_RAM_COST < blocks * _BLOCK_COST:
             return 0
         return ram.n * blocks
 
@@ -116,6 +120,8 @@ def rams(unit: str, design: Design) -> list[Ram]:
         space = Space.X if unit == "scratchpad_x" else Space.Y
         rows = (arch.depth(space), arch.window(space))
         return [Ram(arch.lanes, n, arch.data_bits) for n in rows if n]
+    if unit == "control":
+        return [Ram(1, len(COUNTERS), COUNTER_BITS, is_block=True)]
     if unit == "sequencer":
         return [Ram(1, arch.program_words, WORD_BITS, beats_per_word(arch))]
     if unit in ("array", "vector"):

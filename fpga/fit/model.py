@@ -4,7 +4,7 @@ LUTs and flip-flops of a unit are a sum of `TERMS` with coefficients that are no
 by least squares of the relative error to what Yosys maps for ECP5. For another family each unit's
 figure is multiplied by what the same machines take there. The units of a system together take
 a little less than each alone: `together`, from systems that were mapped whole. DSP blocks are
-counted, for each processing element and lane; block RAM by the shapes of its memories (`memories`).
+counted, product by product; block RAM by the shapes of its memories (`memories`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from einchip.fpga.fit.features import TERMS, Term
 from einchip.fpga.fit.measure import Row, read
 from einchip.fpga.fit.memories import BLOCKS, block_rams
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
+from einchip.fpga.products import products
 from einchip.fpga.targets.families import ECP5, KINDS, Family, Part
-from einchip.hw.cell import n_products
-from einchip.hw.vector_kinds import built_cells
 
 #: What is estimated; the other kinds are counted.
 FITTED: Final = ("lut", "ff")
@@ -98,9 +97,8 @@ class Estimate:
         return self.used[kind] / self.part.has[kind]
 
     def allowed(self, kind: str) -> int:
-        """Return how much of a kind a machine may use that fits: all, or of LUTs nearly all."""
-        share = self.part.family.full if kind == "lut" else 1.0
-        return int(share * self.part.has[kind])
+        """Return how much of a kind a machine may use that fits: all, or nearly all."""
+        return int(self.part.family.share(kind) * self.part.has[kind])
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -171,15 +169,6 @@ class Model:
         ratio = sum(there[d][kind] for d in both) / sum(here[d][kind] for d in both)
         return ratio, max(abs(here[d][kind] * ratio / there[d][kind] - 1) for d in both)
 
-    def _dsp(self, family: str, unit: str, arch: Architecture) -> float:
-        """Return the DSP blocks of a unit: so many for each element or lane, by their width."""
-        if unit not in ("array", "vector"):
-            return 0
-        for design, counted in self._of(family, unit).items():
-            if design.arch.data_bits == arch.data_bits and _multipliers(unit, design.arch):
-                return counted["dsp"] / _multipliers(unit, design.arch) * _multipliers(unit, arch)
-        raise ValueError(f"{unit}: found nothing measured for {family} of {arch.data_bits} bits")
-
     def _small_memories(self, family: Family, unit: str, arch: Architecture) -> int:
         """Return the blocks of memories that other families keep in LUT RAM, as measured.
 
@@ -199,7 +188,7 @@ class Model:
             for kind in FITTED
         }
         blocks = block_rams(unit, design, family) + self._small_memories(family, unit, design.arch)
-        return fitted | {"dsp": self._dsp(title, unit, design.arch), "block_ram": blocks}
+        return fitted | {"dsp": _dsp(family, unit, design.arch), "block_ram": blocks}
 
     def estimate(self, design: Design, part: Part) -> Estimate:
         """Return what a design takes on a part."""
@@ -245,9 +234,10 @@ class Model:
         }
 
 
-def _multipliers(unit: str, arch: Architecture) -> int:
-    """Return what a unit's DSP blocks are counted by."""
-    return arch.n_pes if unit == "array" else arch.lanes * n_products(built_cells(arch))
+def _dsp(family: Family, unit: str, arch: Architecture) -> float:
+    """Return the DSP blocks of a unit."""
+    its = products(arch).get(unit, {})
+    return sum(n * family.product_blocks(bits) for bits, n in its.items())
 
 
 def _solve(values: NDArray[Any], figures: NDArray[Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from einchip.fpga.fit.model import FITTED, Model
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.boards import TARGETS
 from einchip.fpga.targets.families import ECP5, KINDS
+from einchip.fpga.targets.families.family import FULL
 from einchip.fpga.targets.flow import NAMES, Built
 from einchip.fpga.targets.page import results
 
@@ -34,7 +35,8 @@ _HEAD = """\
 
 `fit` estimates in a second what a machine takes on a board: LUTs and registers by a model, with its
 error; DSP blocks and block RAM exactly. A machine fits that takes up to {limits} of the LUTs
-(place and route needs some room), and no more registers, DSP blocks and block RAMs than there are.
+and {registers} of the registers (place and route needs some room), and no more DSP blocks and block
+RAMs than there are. On Gowin GW2A carries and LUT RAM take the places of registers, too.
 The largest one is looked for among the presets and, with fold `hybrid` and elements of 8 bits, all
 powers of two of rows, columns, lanes and depth between theirs: the most processing elements, then
 lanes, then elements of the scratchpads. Where a machine does not fit, `fit` names what is lacking
@@ -108,6 +110,7 @@ def page(model: Model, whole: Sequence[Compared], old: Sequence[Case]) -> str:
     systems = [f"{d.arch.rows} x {d.arch.cols}" for d in model.measured[ECP5.title, SYSTEM]]
     head = _HEAD.format(
         limits=_limits(),
+        registers=f"{FULL:.0%}",
         lanes=_span(a.lanes for a in arrays),
         pes=_span(a.n_pes for a in arrays),
         systems=" and ".join(systems),

@@ -136,12 +136,12 @@ TARGETS: Final[dict[str, Target]] = {
             part=LFE5U_85F,
             arch="nano",
             memory_bytes=1 << 16,
-            clock_hz=25e6,
-            baud=1_000_000,
+            clock_hz=37.5e6,
+            baud=1_500_000,
             spi=SpiPins("header J1 (0+ is GP0)", "0+", "1+", "2+", "3+", _LATTICE, ("gpio", 0)),
-            note="`small` takes 53,928 of the LUTs, 27,761 registers, 104 DSP blocks and 109 block "
-            "RAMs, but nextpnr found no routes for it: after 25 minutes two in a hundred of its "
-            "wires were still taken twice.",
+            note="`small` takes about 50,000 of the LUTs and 128 of the DSP blocks. When it took "
+            "53,928 and 104, nextpnr found no routes for it: after 25 minutes two in a hundred of "
+            "its wires were still taken twice.",
         ),
         Target(
             name="colorlight-i5",
@@ -150,7 +150,7 @@ TARGETS: Final[dict[str, Target]] = {
             part=LFE5U_25F,
             arch="pico",
             memory_bytes=1 << 15,
-            clock_hz=25e6,
+            clock_hz=37.5e6,
             baud=115_200,
             spi=SpiPins("Pmod P3", "C17", "B18", "B20", "F20", _LATTICE),
             note="the extension board's USB is a serial port. OrangeCrab has this part, too, but "
@@ -178,9 +178,9 @@ TARGETS: Final[dict[str, Target]] = {
             clock_hz=27e6,
             baud=115_200,
             spi=_pmod("third Pmod from the left", 2, _GOWIN),
-            note=f"{NONE_FITS} A register of this part is fed through the LUT beside it, so that "
-            "pico, even with LSTM alone (`--set cells=lstm`), takes 16,840 of its 20,736 LUTs, "
-            "3,862 for carries, and those of 215 small memories: more than there are.",
+            note=f"{NONE_FITS} Carries and small memories take places with a register, too: with "
+            "its registers, `pico`, even with LSTM alone (`--set cells=lstm`), fills 15,133 of the "
+            "15,552, more than nextpnr finds a placement for.",
         ),
         Target(
             name="lifcl40-evn",

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from einchip.arch import Architecture
 from einchip.fpga.errors import TargetError
+from einchip.fpga.products import products
 from einchip.mistakes import did_you_mean
 from einchip.program import WORD_BITS
 
@@ -17,8 +18,6 @@ MIN_MHZ: Final = 10.0
 MAX_MHZ: Final = 250.0
 #: Bits of a block of block RAM, parity included.
 BLOCK_RAM_BITS: Final = 36 * 1024
-#: Multipliers for each lane of the vector unit: the products of a cell (`docs/fpga.md`).
-CELL_PRODUCTS: Final = 5
 
 
 class VivadoError(TargetError):
@@ -138,7 +137,7 @@ def find(name: str) -> Board:
 
 def multipliers(arch: Architecture) -> int:
     """Return the multipliers of a machine, each of which takes a DSP block."""
-    return arch.n_pes + CELL_PRODUCTS * arch.lanes
+    return sum(n for its in products(arch).values() for n in its.values())
 
 
 def memory_bits(arch: Architecture) -> int:

@@ -36,10 +36,10 @@ def test_a_board_gets_its_bitstream_and_a_report(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_link_may_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address is that of the highest frequency: an eighth of 25 MHz."""
+    """The address is that of the highest frequency: an eighth of 37.5 MHz."""
     fake_tools(monkeypatch, 55.5)
     out = succeeded(invoke("build", "-t", "colorlight-i5", "-o", "out", "--link", "spi"))
-    assert "spi:/dev/spidevB.C@3125000" in out
+    assert "spi:/dev/spidevB.C@4687500" in out
     assert json.loads(Path("out/report.json").read_text())["link"] == "spi"
 
 

@@ -78,7 +78,7 @@ def test_the_clock_of_the_committed_build_is_shown(
     built = replace(page.results()["ulx3s"], config_hash=config_hash, reached_mhz=33.3)
     monkeypatch.setattr(page, "results", lambda: {"ulx3s": built})
     out = succeeded(invoke("fit", "-t", "ulx3s", "--arch", "nano"))
-    text = f"25 MHz; {'' if same else 'nano '}reaches 33.3 MHz"
+    text = f"37.5 MHz; {'' if same else 'nano '}reaches 33.3 MHz"
     assert f"{text} " in out
     for rtl_hash, said in ((built.rtl_hash, False), ("", True)):
         monkeypatch.setattr(measure, "boards", lambda h=rtl_hash: {"ulx3s": h})

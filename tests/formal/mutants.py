@@ -90,7 +90,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
            'getattr(unit.axi, name.replace("awlen", "awsize"))'),
     Mutant("machine", "words", sequencer, "m.If(self._no_words | self._too_long)",
            "m.If(self._too_long)"),
-    Mutant("machine", "load_beats", resolver, "bad.eq(self.transfer.raw.beats == 0)", "bad.eq(0)"),
+    Mutant("machine", "load_beats", resolver, "with m.Case(Unit.LOAD, Unit.STORE):",
+           "with m.Case(Unit.STORE):"),
     Mutant("machine", "store_beats", resolver, "with m.Case(Unit.LOAD, Unit.STORE):",
            "with m.Case(Unit.LOAD):"),
 )  # fmt: skip

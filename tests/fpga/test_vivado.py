@@ -720,7 +720,7 @@ def test_wrapper_and_machine_pass_lint(nano_rtl: str) -> None:
             PRESETS["base"],
             "pynq-z2",
             50.0,
-            r"^pynq-z2: found 336 multipliers in base, expected at most the 220 DSP blocks of "
+            r"^pynq-z2: found 384 multipliers in base, expected at most the 220 DSP blocks of "
             r"xc7z020clg400-1; use fewer rows, cols or lanes$",
         ),
         (

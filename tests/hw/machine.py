@@ -30,11 +30,23 @@ OF_16_BITS = PRESETS["nano"].override(
 
 #: Products per lane of the vector unit, by the machine's cells: gate times candidate and factor
 #: times state of all, output times state of an LSTM; weights times state, and what depends on a
-#: result, of peepholes. Activations take shifts and adds.
+#: result, of peepholes.
 PRODUCTS: dict[tuple[str, ...], int] = {
     CELLS: 5, ("peephole",): 5, ("lstm", "gru"): 4, ("lstm",): 3, ("gru",): 3, ("gru_before",): 2,
     (): 0,
 }  # fmt: skip
+#: Activations per lane, each of which interpolates by a product: of the gates, and of the state or
+#: of a candidate that needs a result.
+ACTIVATIONS: dict[tuple[str, ...], int] = {
+    CELLS: 2, ("peephole",): 2, ("lstm", "gru"): 2, ("lstm",): 2, ("gru",): 2, ("gru_before",): 1,
+    (): 0,
+}  # fmt: skip
+
+
+def n_products(arch: Architecture) -> dict[str, int]:
+    """Return the products of array and vector unit: of elements, and of activations."""
+    per_lane = PRODUCTS[arch.cells] + ACTIVATIONS[arch.cells]
+    return {"array": arch.rows * arch.cols + arch.cols, "vector": arch.lanes * per_lane}
 
 
 @dataclass

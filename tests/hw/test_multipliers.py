@@ -7,7 +7,7 @@ import pytest
 
 from einchip.arch import PRESETS, Architecture
 from einchip.verify.machine import generated
-from tests.hw.machine import OF_16_BITS, PRODUCTS
+from tests.hw.machine import OF_16_BITS, n_products
 
 PICO, NANO = PRESETS["pico"], PRESETS["nano"]
 
@@ -37,7 +37,8 @@ def products(verilog: str) -> list[str]:
     ],
     ids=lambda arch: f"{arch.fold} {arch.rows}x{arch.cols} {len(arch.cells)} cells",
 )
-def test_one_per_pe_and_per_product_of_a_cell(arch: Architecture, native_cache: Path) -> None:
+def test_one_per_pe_and_per_product_of_a_cell_or_activation(
+    arch: Architecture, native_cache: Path
+) -> None:
     found = products(generated(arch, native_cache).read_text())
-    expected = arch.rows * arch.cols + PRODUCTS[arch.cells] * arch.lanes
-    assert len(found) == expected, sorted(set(found))
+    assert len(found) == sum(n_products(arch).values()), sorted(set(found))

@@ -74,6 +74,7 @@ def in_hardware(contracts: list[Contract], arch: Architecture) -> list[Error]:
             ctx.set(dut.words, code & ((1 << LAST) - 1))
             await ctx.tick().repeat(FIELD_CYCLES[Unit.ARRAY] - 1)
             ctx.set(dut.word, code >> LAST)
+            ctx.set(dut.place, Contract.WORDS - 1)
             ctx.set(dut.arrives, 1)
             await ctx.tick()
             ctx.set(dut.words, code)

@@ -218,6 +218,8 @@ def waiting(kind: type[Halt] | type[Sync], expect: Callable[[Any, Sequencer, int
         ctx.set(dut.program.valid, 1)
         ctx.set(dut.program.data, kind.OPCODE)
         ctx.set(dut.host.program_words, 1)
+        await ctx.tick()
+        ctx.set(dut.program.valid, 0)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)

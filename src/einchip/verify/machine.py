@@ -54,7 +54,7 @@ ACTIVITY: Final = (
     "store/answering.last",
     "array/drain/done",
     "vector/writes/ends",
-    *(f"tokens/count_{k}" for k in range(TOKENS)),
+    *(f"tokens/less_1_{k}" for k in range(TOKENS)),
 )
 DEFAULT_CACHE: Final = Path("build") / "rtl"
 DEFAULT_MAX_CYCLES: Final = 50_000_000

@@ -7,6 +7,7 @@ from einchip.fpga.fit import measure
 from einchip.fpga.fit.memories import BLOCKS, Ram, block_rams, rams
 from einchip.fpga.fit.units import SYSTEM, UNITS, Design
 from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS
+from einchip.registers import COUNTERS
 
 MEASURED = measure.read()
 
@@ -27,6 +28,7 @@ MEASURED = measure.read()
         (Ram(1, 8192, 32, 4), 16),
         (Ram(1, 64, 8), 0),  # 4 x 2 cells of LUT RAM are cheaper
         (Ram(1, 37, 64), 0),
+        (Ram(1, 37, 64, is_block=True), 2),
     ],
 )
 def test_blocks_of_18_kbit(ram: Ram, blocks: int) -> None:
@@ -59,7 +61,8 @@ def test_a_machine_has_these_memories() -> None:
     assert found["memory"] == [(1, 16384, 32)]
     [table_of_array], [table_of_vector] = found["array"], found["vector"]
     assert (table_of_array[0], table_of_vector[0]) == (4, 8)
-    assert not any(found[unit] for unit in ("control", "load", "store", "tokens"))
+    assert found["control"] == [(1, len(COUNTERS), 64)]
+    assert not any(found[unit] for unit in ("load", "store", "tokens"))
 
 
 @pytest.mark.parametrize("row", MEASURED, ids=lambda row: str(row.case))

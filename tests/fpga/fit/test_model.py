@@ -12,7 +12,7 @@ from einchip.fpga.targets.boards import NONE_FITS, TARGETS
 from einchip.fpga.targets.families import ECP5, KINDS
 from einchip.fpga.targets.page import results
 from tests.cli.helpers import ROOT
-from tests.hw.machine import PRODUCTS
+from tests.hw.machine import n_products
 
 ROWS = measure.read()
 MODEL = model.committed()
@@ -76,8 +76,7 @@ def test_dsp_blocks_are_counted_exactly(row: measure.Row) -> None:
     figures = [MODEL.unit(unit, case.design, family) for unit in units]
     assert sum(f["dsp"] for f in figures) == row.counted()["dsp"]
     if case.family == ECP5.title and case.unit in (SYSTEM, "array", "vector"):
-        arch = case.design.arch
-        blocks = {"array": arch.n_pes, "vector": PRODUCTS[arch.cells] * arch.lanes}
+        blocks = n_products(case.design.arch)
         assert row.counted()["dsp"] == sum(blocks.get(unit, 0) for unit in units)
 
 

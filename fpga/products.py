@@ -1,0 +1,23 @@
+"""What a machine multiplies in multipliers of their own, each of which takes a DSP block."""
+
+from einchip.arch import Architecture
+from einchip.hw.activation import SEGMENT_LAYOUT
+from einchip.hw.cell import n_activations, n_products
+from einchip.hw.vector_kinds import built_cells
+from einchip.numeric import WIDE_BITS
+
+
+def products(arch: Architecture) -> dict[str, dict[int, int]]:
+    """Return the products of each unit that has some: how many, by the bits of the wider factor.
+
+    One for each processing element, those of a lane's cells, and what each activation (of a column,
+    of a lane) interpolates by. Elements have 8 or 16 bits, activations 10, so that no two coincide.
+    """
+    cells, table_bits = built_cells(arch), SEGMENT_LAYOUT["rise"].width
+    return {
+        "array": {arch.data_bits: arch.n_pes, table_bits: arch.cols},
+        "vector": {
+            WIDE_BITS: arch.lanes * n_products(cells),
+            table_bits: arch.lanes * n_activations(cells),
+        },
+    }
