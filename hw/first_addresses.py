@@ -56,14 +56,27 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
 _SPACES: Final = {"x": Space.X, "y": Space.Y}
 
 
-class _First(NamedTuple):
-    """A first address in the cycle in which the word `word` completes its fields.
+#: How an instruction arrives, and what is read for it: members of `FirstAddresses` and its user.
+ARRIVAL: Final = {
+    "words": In(MAX_WORDS * WORD_BITS),
+    "word": In(WORD_BITS),
+    "arrives": In(1),
+    "place": In(range(MAX_WORDS)),
+    "unit": In(Unit),
+    "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
+    "registers": In(data.ArrayLayout(REGISTER_BITS, LANES)),
+    "number": Out(data.ArrayLayout(clog2(REGISTERS), LANES)),
+}
 
-    `arrives`: that is this cycle. `register`, `base`: what is summed up. `space`: its scratchpad.
-    `checked`: it must lie in there.
+
+class _First(NamedTuple):
+    """A first address in the cycle in which a word of the instruction completes its fields.
+
+    `is_early`: there are words behind that. `arrives`: that is this cycle. `register`, `base`: what
+    is summed up. `space`: its scratchpad. `checked`: it must lie in there.
     """
 
-    word: int
+    is_early: bool
     arrives: Value
     register: Value
     base: Value
@@ -118,14 +131,7 @@ class FirstAddresses(wiring.Component):
         self._arch = arch
         super().__init__(
             {
-                "words": In(MAX_WORDS * WORD_BITS),
-                "word": In(WORD_BITS),
-                "arrives": In(1),
-                "place": In(range(MAX_WORDS)),
-                "unit": In(Unit),
-                "number": Out(data.ArrayLayout(clog2(REGISTERS), LANES)),
-                "registers": In(data.ArrayLayout(REGISTER_BITS, LANES)),
-                "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
+                **ARRIVAL,
                 **{
                     name: Out(data.StructLayout(dict.fromkeys(its, REGISTER_BITS)))
                     for name, its in NAMES.items()
@@ -163,7 +169,8 @@ class FirstAddresses(wiring.Component):
         elif own in _SOURCES:
             kinds = [kind for kind in KINDS if reads(kind, *_SOURCES[own])]
             checked = is_any(decode(self._field(kind, "opcode", word), self._arch), kinds)
-        return _First(word, self._arrives(name, word), register, base, space, checked)
+        is_early = word != kind.WORDS - 1
+        return _First(is_early, self._arrives(name, word), register, base, space, checked)
 
     def _field(self, kind: type[Instruction], name: str, word: int) -> Value:
         """Return a field in the cycle in which word number `word` arrives."""
@@ -175,7 +182,7 @@ class FirstAddresses(wiring.Component):
     def _arrives(self, name: str, word: int) -> Value:
         """Return whether word number `word` of a unit's instructions is at hand."""
         if word:
-            units = [Unit.LOAD, Unit.STORE] if name == "transfer" else [Unit[name.upper()]]
+            units = dict.fromkeys(kind.UNIT for kind in _ALL[name])
             return (self.place == word) & Cat(self.unit == unit for unit in units).any()
         opcode = data.View(instruction_layout(Load), self.word)["opcode"]
         opcodes = [kind.OPCODE for kind in _ALL[name]]
@@ -208,23 +215,17 @@ class FirstAddresses(wiring.Component):
     ) -> None:
         """Keep the sums that stand before the last word has arrived, and hand over all of them."""
         for k in range(max(len(its) for its in firsts.values())):
-            early = [
-                its[k].arrives
-                for name, its in firsts.items()
-                if k < len(its) and its[k].word != _KINDS[name].WORDS - 1
-            ]
+            present = {name: its[k] for name, its in firsts.items() if k < len(its)}
             kept = Signal(ADDRESS_BITS, name=f"kept_{k}", reset_less=True)
-            keeps = Signal(name=f"keeps_{k}")
             total = totals[k % LANES]
-            if early:
+            if early := [first.arrives for first in present.values() if first.is_early]:
+                keeps = Signal(name=f"keeps_{k}")
                 m.d.sync += keeps.eq(self.arrives & Cat(early).any())
                 with m.If(keeps):
                     m.d.sync += kept.eq(total)
-            for name, its in firsts.items():
-                if k < len(its):
-                    is_early = its[k].word != _KINDS[name].WORDS - 1
-                    own = getattr(self, name)[NAMES[name][k]]
-                    m.d.comb += own.eq(kept if is_early else total)
+            for name, first in present.items():
+                own = getattr(self, name)[NAMES[name][k]]
+                m.d.comb += own.eq(kept if first.is_early else total)
 
     def _report(self, m: Module, faults: Sequence[tuple[Value, Value]]) -> None:
         """Report the first address that is out of range: those of earlier words come first."""

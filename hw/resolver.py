@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture, clog2
-from einchip.hw.first_addresses import LANES, MAX_WORDS, NAMES, FirstAddresses
+from einchip.hw.first_addresses import ARRIVAL, NAMES, FirstAddresses
 from einchip.hw.interfaces import (
     ARRAY_ISSUE,
     TRANSFER_ISSUE,
@@ -22,9 +22,7 @@ from einchip.numeric import ACT_OUT_FRAC
 from einchip.program import (
     ARRAY_LOOPS,
     HOLD_LOOPS,
-    HOST_BASES,
     REGISTER_BITS,
-    REGISTERS,
     WORD_BITS,
     Contract,
     Error,
@@ -90,15 +88,8 @@ class Resolver(wiring.Component):
         self._arch = arch
         super().__init__(
             {
-                "words": In(MAX_WORDS * WORD_BITS),
-                "word": In(WORD_BITS),
-                "arrives": In(1),
-                "place": In(range(MAX_WORDS)),
-                "unit": In(Unit),
+                **ARRIVAL,
                 "pc": In(REGISTER_BITS),
-                "number": Out(data.ArrayLayout(clog2(REGISTERS), LANES)),
-                "registers": In(data.ArrayLayout(REGISTER_BITS, LANES)),
-                "bases": In(data.ArrayLayout(REGISTER_BITS, HOST_BASES)),
                 "transfer": Out(TRANSFER_ISSUE),
                 "array": Out(ARRAY_ISSUE),
                 "vector": Out(VECTOR_ISSUE),
@@ -230,9 +221,9 @@ class Resolver(wiring.Component):
     def _addresses(self, m: Module) -> FirstAddresses:
         """Sum up the first addresses, and hand them over."""
         m.submodules.addresses = addresses = FirstAddresses(self._arch)
-        for name in ("words", "word", "arrives", "place", "unit", "bases", "registers"):
-            m.d.comb += getattr(addresses, name).eq(getattr(self, name))
-        m.d.comb += self.number.eq(addresses.number)
+        for name, member in ARRIVAL.items():
+            ours, theirs = getattr(self, name), getattr(addresses, name)
+            m.d.comb += ours.eq(theirs) if member.flow == Out else theirs.eq(ours)
         for unit, names in NAMES.items():
             m.d.comb += [getattr(self, unit)[n].eq(getattr(addresses, unit)[n]) for n in names]
         return addresses

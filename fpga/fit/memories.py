@@ -13,12 +13,11 @@ from typing import Final
 from einchip.fpga.fit.units import Design
 from einchip.fpga.host_link.framing import PLACE_BITS
 from einchip.fpga.host_link.memory import n_rows, row_bytes
+from einchip.fpga.products import activations
 from einchip.fpga.targets.families import ECP5, GOWIN, ICE40, NEXUS, Family
 from einchip.hw.activation import SEGMENT_LAYOUT
-from einchip.hw.cell import n_activations
 from einchip.hw.counters import COUNTER_BITS
 from einchip.hw.program_memory import beats_per_word
-from einchip.hw.vector_kinds import built_cells
 from einchip.numeric import SEGMENTS
 from einchip.program import WORD_BITS, Space
 from einchip.registers import COUNTERS
@@ -124,8 +123,7 @@ def rams(unit: str, design: Design) -> list[Ram]:
         return [Ram(1, len(COUNTERS), COUNTER_BITS, is_block=True)]
     if unit == "sequencer":
         return [Ram(1, arch.program_words, WORD_BITS, beats_per_word(arch))]
-    if unit in ("array", "vector"):
-        tables = arch.cols if unit == "array" else arch.lanes * n_activations(built_cells(arch))
+    if tables := activations(arch).get(unit):
         return [Ram(tables, SEGMENTS, SEGMENT_LAYOUT.size)]
     if unit == "memory":
         n_bytes = row_bytes(arch.port_bytes)

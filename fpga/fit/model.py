@@ -98,7 +98,7 @@ class Estimate:
 
     def allowed(self, kind: str) -> int:
         """Return how much of a kind a machine may use that fits: all, or nearly all."""
-        return int(self.part.family.share(kind) * self.part.has[kind])
+        return int(self.part.room(kind))
 
     @property
     def lacking(self) -> tuple[str, ...]:

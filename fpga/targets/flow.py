@@ -236,10 +236,10 @@ def _run(
     try:
         step("place and route")
     except synth.SynthesisError as error:
-        room = {kind: family.share(kind) * target.part.has[kind] for kind in KINDS}
-        fullest = max(KINDS, key=lambda kind: counted[kind] / room[kind])
-        used, there = counted[fullest], target.part.has[fullest]
-        if used < room[fullest]:
+        part = target.part
+        fullest = max(KINDS, key=lambda kind: counted[kind] / part.room(kind))
+        used, there = counted[fullest], part.has[fullest]
+        if used < part.room(fullest):
             raise
         raise DoesNotFitError(
             f"{target.name}: found no way to place and route {used:,} {NAMES[fullest]} of "

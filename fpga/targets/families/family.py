@@ -61,10 +61,6 @@ class Family:
     products: Mapping[int, float] = field(default_factory=lambda: {16: 1})
     full: float = FULL
 
-    def share(self, kind: str) -> float:
-        """Return the share of a kind that may be used: from there on a part is full."""
-        return {"lut": self.full, "ff": FULL}.get(kind, 1.0)
-
     def product_blocks(self, bits: int) -> float:
         """Return the `dsp` that a product takes whose wider factor has so many bits."""
         return self.products[min(most for most in self.products if bits <= most)]
@@ -104,6 +100,10 @@ class Part:
     place: tuple[str, ...]
     pack: tuple[str, ...]
     has: Mapping[str, int]
+
+    def room(self, kind: str) -> float:
+        """Return how much of a kind may be used: from there on the part is full."""
+        return {"lut": self.family.full, "ff": FULL}.get(kind, 1.0) * self.has[kind]
 
 
 def unchanged(netlist: dict[str, Any]) -> None:
