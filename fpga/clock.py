@@ -23,10 +23,10 @@ from einchip.fpga.synth import SynthesisError
 from einchip.hw.array_unit import ArrayUnit
 from einchip.hw.control import Control
 from einchip.hw.load import LoadUnit
+from einchip.hw.machine import machine
 from einchip.hw.scratchpad import Scratchpad
 from einchip.hw.sequencer import Sequencer
 from einchip.hw.store import StoreUnit
-from einchip.hw.top import Top
 from einchip.hw.vector import VectorUnit
 from einchip.program import Space
 
@@ -38,7 +38,7 @@ UNITS: Final[Mapping[str, Callable[[Architecture], wiring.Component]]] = {
     "scratchpad": lambda arch: Scratchpad(arch, Space.Y),
     "array": ArrayUnit,
     "vector": VectorUnit,
-    "machine": Top,
+    "machine": machine,
 }
 #: Where the tools write their files.
 BUILD: Final = Path("build/clock")
@@ -81,7 +81,13 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(path: Path, arch: Architecture, units: Sequence[str]) -> None:
-    """Place units, and write the results and their page. Raises SynthesisError."""
+    """Place units, and write the results and their page; all of a machine if none are named.
+
+    Raises SynthesisError.
+    """
+    units = units or (["machine"] if arch.serial else list(UNITS))
+    if arch.serial and list(units) != ["machine"]:
+        raise SynthesisError(f"{arch.name}: found a serial machine, expected no unit but machine")
     old = json.loads(path.read_text()) if path.exists() else []
     rows = {(row["arch"], row["unit"]): row for row in old}
     for unit in units:
@@ -98,6 +104,6 @@ if __name__ == "__main__":
     if unknown := set(sys.argv[3:]) - set(UNITS):
         sys.exit(f"clock: found {sorted(unknown)[0]!r}, expected some of {', '.join(UNITS)}")
     try:
-        main(Path(sys.argv[1]), load(sys.argv[2]), sys.argv[3:] or list(UNITS))
+        main(Path(sys.argv[1]), load(sys.argv[2]), sys.argv[3:])
     except SynthesisError as error:
         sys.exit(f"clock: {error}")

@@ -17,7 +17,10 @@ def products(arch: Architecture) -> dict[str, dict[int, int]]:
 
     One for each processing element, those of a lane's cells, and what each activation (of a column,
     of a lane) interpolates by. Elements have 8 or 16 bits, activations 10, so that no two coincide.
+    A serial machine has one, of 16 bits.
     """
+    if arch.serial:
+        return {"serial": {WIDE_BITS: 1}}
     n_of_lanes = arch.lanes * n_products(built_cells(arch))
     table_bits, tables = SEGMENT_LAYOUT["rise"].width, activations(arch)
     return {

@@ -10,10 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture
 from einchip.fpga.host_link.bridge import Bridge
-from einchip.fpga.host_link.memory import AxiMemory
+from einchip.fpga.host_link.memory import AxiMemory, Ports
 from einchip.fpga.host_link.spi import SpiPort
 from einchip.fpga.host_link.uart import Receiver, Transmitter, line
-from einchip.hw.top import Top
+from einchip.hw.machine import machine
 
 
 class LinkedSystem(wiring.Component):
@@ -29,6 +29,8 @@ class LinkedSystem(wiring.Component):
         Members of the link, seen from the board.
     ends
         The parts that move its bytes, by name.
+    memory_ports
+        Of the external memory.
 
     Members
     -------
@@ -44,11 +46,12 @@ class LinkedSystem(wiring.Component):
         memory_bytes: int,
         pins: Mapping[str, Any],
         ends: Mapping[str, Any],
+        memory_ports: Ports = 2,
     ) -> None:
         self.arch, self.memory_bytes = arch, memory_bytes
         self._parts: dict[str, Any] = {
-            "machine": Top(arch),
-            "memory": AxiMemory(memory_bytes, arch.port_bytes),
+            "machine": machine(arch),
+            "memory": AxiMemory(memory_bytes, arch.port_bytes, memory_ports),
             "bridge": Bridge(memory_bytes),
             **ends,
         }
@@ -58,12 +61,12 @@ class LinkedSystem(wiring.Component):
         m = Module()
         for name, part in self._parts.items():
             m.submodules[name] = part
-        machine, memory, bridge = (self._parts[n] for n in ("machine", "memory", "bridge"))
-        wiring.connect(m, machine.m_axi, memory.axi)
-        wiring.connect(m, bridge.axil, machine.s_axil)
+        device, memory, bridge = (self._parts[n] for n in ("machine", "memory", "bridge"))
+        wiring.connect(m, device.m_axi, memory.axi)
+        wiring.connect(m, bridge.axil, device.s_axil)
         wiring.connect(m, bridge.memory, memory.host)
         self._join(m, bridge)
-        m.d.comb += self.irq.eq(machine.irq)
+        m.d.comb += self.irq.eq(device.irq)
         return m
 
     @abstractmethod
@@ -76,7 +79,7 @@ class System(LinkedSystem):
 
     Parameters
     ----------
-    arch, memory_bytes
+    arch, memory_bytes, memory_ports
         As for `LinkedSystem`.
     cycles
         Cycles of a bit of the line (`host_link.uart.divisor`).
@@ -90,13 +93,16 @@ class System(LinkedSystem):
     rx: Signal
     tx: Signal
 
-    def __init__(self, arch: Architecture, memory_bytes: int, cycles: int) -> None:
+    def __init__(
+        self, arch: Architecture, memory_bytes: int, cycles: int, memory_ports: Ports = 2
+    ) -> None:
         self._receiver, self._transmitter = Receiver(cycles), Transmitter(cycles)
         super().__init__(
             arch,
             memory_bytes,
             pins={"rx": line(In), "tx": line(Out)},
             ends={"receiver": self._receiver, "transmitter": self._transmitter},
+            memory_ports=memory_ports,
         )
 
     def _join(self, m: Module, bridge: Bridge) -> None:
@@ -110,7 +116,7 @@ class SpiSystem(LinkedSystem):
 
     Parameters
     ----------
-    arch, memory_bytes
+    arch, memory_bytes, memory_ports
         As for `LinkedSystem`.
 
     Members
@@ -124,11 +130,11 @@ class SpiSystem(LinkedSystem):
     cipo: Signal
     driven: Signal
 
-    def __init__(self, arch: Architecture, memory_bytes: int) -> None:
+    def __init__(self, arch: Architecture, memory_bytes: int, memory_ports: Ports = 2) -> None:
         self._port = SpiPort()
         pins = {name: In(1) for name in ("sck", "copi", "cs")}
         pins |= {name: Out(1) for name in ("cipo", "driven")}
-        super().__init__(arch, memory_bytes, pins, ends={"spi": self._port})
+        super().__init__(arch, memory_bytes, pins, {"spi": self._port}, memory_ports)
 
     def _join(self, m: Module, bridge: Bridge) -> None:
         port = self._port

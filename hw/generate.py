@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 import einchip
 from einchip.arch import Architecture
-from einchip.hw.top import Top
+from einchip.hw.machine import machine
 
 #: Name of the top module.
 TOP = "einchip_top"
@@ -27,11 +27,11 @@ _WORD = re.compile(r"    (\S+ ?)\[(\d+)\] = (\S+);")
 def verilog(arch: Architecture) -> str:
     """Return one self-contained Verilog file; its top module is TOP.
 
-    Ports are `clk`, `rst` (synchronous, active high) and the members of `Top`, a member of an
+    Ports are `clk`, `rst` (synchronous, active high) and the members of `top.Top`, a member of an
     interface with two underscores before it: `m_axi__awaddr`. The text depends on nothing but the
     architecture and the versions of einchip and Amaranth.
     """
-    return _header(arch) + module_text(Top(arch), TOP)
+    return _header(arch) + module_text(machine(arch), TOP)
 
 
 def module_text(design: wiring.Component, name: str) -> str:

@@ -20,6 +20,7 @@ from einchip.arch import Architecture, clog2
 from einchip.mapper.cost import issue_cycles, latency
 from einchip.mapper.factors import Factor, Fold, Lanes, Run, Shape, Sized, runs
 from einchip.mapper.options import Chain, Limit, Option, Place, Way, laned, ways
+from einchip.mapper.serial import least_contract
 from einchip.program import HOLD_LOOPS
 
 __all__ = [
@@ -74,6 +75,11 @@ class Machine(NamedTuple):
         passing = arch.tile_accumulators if arch.holds and "h" in groups else 1
         pads = pads and passing > 1
         return cls(arch.fold, arch.rows, arch.cols, arch.lanes, passing, groups, drains, pads)
+
+    @property
+    def serial(self) -> bool:
+        """Whether it is a machine of one multiplier."""
+        return self.rows == self.cols == 1
 
     @property
     def fuses(self) -> bool:
@@ -184,9 +190,13 @@ def _evaluate(machine: Machine, alone: int, addend: bool, ways: tuple[Way, ...])
     iterations, floor = k.steps * alone, machine.floor
     cycles = contracts = 0
     for (tm, n_m, nh), (tn, _, q), (tb, _, _) in itertools.product(m.parts, n.parts, b.parts):
-        cycles += max(floor, issue_cycles(tm * tn * tb, iterations, n_m, addend, nh, q))
+        tiles = tm * tn * tb
+        if machine.serial:
+            cycles += least_contract(tiles, iterations, addend)
+        else:
+            cycles += max(floor, issue_cycles(tiles, iterations, n_m, addend, nh, q))
         contracts += 1
-    rows = m.lanes * n.n_blocks
+    rows = 0 if machine.serial else m.lanes * n.n_blocks
     return _Ways(cycles + rows * machine.drains, contracts, rows, m, n, k, b)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from einchip.accesses import read_streams
 from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
+from einchip.mapper import serial
 from einchip.mapper.timeline_units import ArrayCycles, VectorCycles
 from einchip.program import (
     REGISTER_BITS,
@@ -70,6 +71,8 @@ def executed(program: Program, n_steps: int) -> Iterator[Instruction]:
 
 def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
     """Return the cycles of a run without program fetch."""
+    if arch.serial:
+        return serial.predict(program, arch, n_steps)
     machine = _Machine(arch)
     for i in executed(program, n_steps):
         machine.decode(i)

@@ -9,14 +9,14 @@ from einchip.arch import PORT_SPACES, WINDOW_PORTS, Architecture
 from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
 from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
-from einchip.sim import values
+from einchip.sim import serial, values
 from einchip.sim.array import Array
 from einchip.sim.fast_forward import FastForward
 from einchip.sim.load import LoadUnit
 from einchip.sim.ports import Span, Spans
 from einchip.sim.races import check_races as raise_for_races
 from einchip.sim.record import Record
-from einchip.sim.run import Run
+from einchip.sim.run import Run, SimulationError
 from einchip.sim.sequencer import Sequencer
 from einchip.sim.store import StoreUnit
 from einchip.sim.unit import RANK_TOKENS, Job, Stop, Unit
@@ -87,15 +87,41 @@ def simulate(
     """
     host = host or Host()
     size = len(memory.external) if memory is not None else external_bytes
-    machine = _Machine(program, arch, NEVER if size is None else size, host, latency, check_banks)
-    whole = timeline or check_races or memory is not None or record is not None
-    machine.note_in(record)
-    run = machine.run(fetch, program_address, whole)
+    if arch.serial:
+        run = _simulate_serial(program, arch, host, size, latency, fetch, program_address, record)
+    else:
+        machine = _Machine(
+            program, arch, NEVER if size is None else size, host, latency, check_banks
+        )
+        whole = timeline or check_races or memory is not None or record is not None
+        machine.note_in(record)
+        run = machine.run(fetch, program_address, whole)
     if check_races and run.error is None:
         raise_for_races(run, arch)
     if memory is not None:
         values.execute(run.timeline, arch, memory, host)
     return run if timeline else replace(run, timeline=[], given=())
+
+
+def _simulate_serial(
+    program: Program,
+    arch: Architecture,
+    host: Host,
+    size: int | None,
+    latency: int,
+    fetch: bool,
+    program_address: int,
+    record: Record | None,
+) -> Run:
+    """Run a program on a serial machine. Raises SimulationError: nothing is recorded there."""
+    if record is not None:
+        raise SimulationError(
+            f"{arch.name}: found a serial machine, expected one whose units run beside each other, "
+            "since only of these is recorded what happens in which cycle; choose another --arch"
+        )
+    return serial.simulate(
+        program, arch, host, NEVER if size is None else size, latency, fetch, program_address
+    )
 
 
 class _Machine:

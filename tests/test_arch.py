@@ -144,7 +144,10 @@ def test_file_of_all_fields_is_named_after_itself(tmp_path: Path) -> None:
     [
         ("rows: 4", ": cols: field required"),
         ("[4]", ": found list, expected a mapping of fields"),
-        ("preset: huge", ":1: preset: found 'huge', expected one of pico, nano, small, base"),
+        (
+            "preset: huge",
+            ":1: preset: found 'huge', expected one of femto, pico, nano, small",
+        ),
         ("rows: [", ":1: not a YAML file: "),
     ],
 )
@@ -160,7 +163,7 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str
 def test_missing_file_and_unknown_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchError, match="cannot read the file"):
         arch.load(str(tmp_path / "none.yaml"))
-    with pytest.raises(ArchError, match="found 'tiny', expected one of pico, nano, small, base"):
+    with pytest.raises(ArchError, match="found 'tiny', expected one of femto, pico, nano, small"):
         arch.load("tiny")
 
 

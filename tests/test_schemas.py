@@ -106,7 +106,7 @@ def refuses(kind: str, path: Path) -> bool:
     [
         ("architecture", "preset", "nanoo"),
         ("architecture", "x_dept", 4096),
-        ("architecture", "rows", 1),
+        ("architecture", "rows", 0),
         ("architecture", "data_bits", 12),
         ("architecture", "fold", "flexible"),
         ("model", "weights", {"random": -1}),

@@ -11,9 +11,10 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from einchip.arch import CELLS, Architecture
-from einchip.fpga.fit.units import Design
+from einchip.fpga.fit.units import SERIAL, Design
 from einchip.fpga.host_link.memory import row_bytes
 from einchip.hw.interfaces import offset_bits
+from einchip.program import REGISTER_BITS
 
 
 class Term(NamedTuple):
@@ -89,6 +90,10 @@ def _scratchpad(space: int) -> Mapping[str, tuple[Term, ...]]:
     }
 
 
+SUM: Final = _arch(
+    "bits of a serial machine's accumulator", lambda a: max(REGISTER_BITS, a.acc_bits)
+)
+BEAT: Final = _arch("bits of a beat", lambda a: 8 * a.port_bytes)
 #: The terms of each unit, for LUTs and for flip-flops.
 TERMS: Final[Mapping[str, Mapping[str, tuple[Term, ...]]]] = {
     "control": {"lut": (ONE,), "ff": (ONE, LANES)},
@@ -108,4 +113,5 @@ TERMS: Final[Mapping[str, Mapping[str, tuple[Term, ...]]]] = {
     "scratchpad_y": _scratchpad(1),
     "memory": {"lut": (ONE, ROW), "ff": (ONE, ROW)},
     "link": {"lut": (ONE,), "ff": (ONE,)},
+    SERIAL: {"lut": (ONE, SUM, BEAT), "ff": (ONE, SUM, BEAT)},
 }

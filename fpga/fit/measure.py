@@ -23,7 +23,7 @@ from amaranth.back import rtlil  # type: ignore[attr-defined] # its stubs lack i
 from einchip.arch import CELLS, Architecture
 from einchip.files import write_text
 from einchip.fpga import synth
-from einchip.fpga.fit.units import SYSTEM, UNITS, Design, component
+from einchip.fpga.fit.units import SERIAL, SYSTEM, Design, component, units_of
 from einchip.fpga.targets.boards import TARGETS
 from einchip.fpga.targets.families import ECP5, Family
 from einchip.fpga.targets.families.family import cell_counts
@@ -57,8 +57,8 @@ class Row:
     cells: Mapping[str, int]
 
     def counted(self) -> dict[str, int]:
-        """Return what the cells take, by kind."""
-        return FAMILIES[self.case.family].takes(self.cells)
+        """Return what the cells will take, by kind."""
+        return FAMILIES[self.case.family].expected(self.cells)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""
@@ -84,6 +84,8 @@ def _machine(name: str, rows: int, cols: int, lanes: int, depth: int, **fields: 
     return Design(Architecture(**{"name": name, **shape, **depths, **fields}), MEMORY_BYTES)
 
 
+#: The serial machine that is measured for every family.
+ONE: Final = _machine("1x1", 1, 1, 2, 4096, fold="op")
 #: The machine that is measured for every family, and the same with elements of 16 bits.
 NARROW: Final = _machine("2x2", 2, 2, 2, 4096)
 WIDE: Final = _machine("2x2 of 16 bits", 2, 2, 2, 4096, data_bits=16)
@@ -98,11 +100,12 @@ def _cases() -> Iterator[Case]:
     windows and memory port always change together.
     """
     for family in FAMILIES:
-        yield from (Case(family, unit, NARROW) for unit in UNITS)
-        units = tuple(UNITS) if family == ECP5.title else ("array", "vector")
+        yield from (Case(family, unit, NARROW) for unit in units_of(NARROW.arch))
+        yield Case(family, SERIAL, ONE)
+        units = units_of(WIDE.arch) if family == ECP5.title else ("array", "vector")
         yield from (Case(family, unit, WIDE) for unit in units)
     four = _machine("4x4", 4, 4, 4, 2048)
-    yield from (Case(ECP5.title, unit, four) for unit in UNITS)
+    yield from (Case(ECP5.title, unit, four) for unit in units_of(four.arch))
     yield from (Case(ECP5.title, SYSTEM, design) for design in (NARROW, four))
     few, vector = ("sequencer", "load", "store", "array"), ("vector",)
     pads = ("scratchpad_x", "scratchpad_y", "vector")
@@ -132,6 +135,14 @@ def _cases() -> Iterator[Case]:
         *((_machine(f"4x4 with {c}", 4, 4, 4, 2048, cells=(c,)), vector) for c in ("lstm", "gru")),
         (_machine("4x4 with lstm+gru", 4, 4, 4, 2048, cells=("lstm", "gru")), vector),
         (_machine("2x2 ip", 2, 2, 2, 4096, fold="ip"), ("array",)),
+        (_machine("1x1 of 16 bits", 1, 1, 2, 4096, fold="op", data_bits=16), (SERIAL,)),
+        (_machine("1x1, 8 lanes", 1, 1, 8, 1024, fold="op"), (SERIAL,)),
+        (_machine("1x1, sums of 24 bits", 1, 1, 2, 4096, fold="op", acc_bits=24), (SERIAL,)),
+        (_machine("1x1, sums of 62 bits", 1, 1, 4, 512, fold="op", acc_bits=62), (SERIAL,)),
+        (
+            _machine("1x1, 16 lanes, lstm", 1, 1, 16, 256, fold="op", cells=("lstm",)),
+            (SERIAL,),
+        ),
         (_machine("4x4 ip", 4, 4, 4, 2048, fold="ip"), ("array",)),
         (_machine("2x8 ip", 2, 8, 8, 4096, fold="ip", **both), ("array",)),
     ):
@@ -143,7 +154,7 @@ CASES: Final = tuple(_cases())
 
 def design_text(case: Case) -> str:
     """Return a unit as Yosys reads it (RTLIL)."""
-    design = component(case.unit, case.design)
+    design = component(case.unit, case.design, FAMILIES[case.family].memory_ports)
     return rtlil.convert(design, name=synth.TOP, emit_src=False)
 
 

@@ -4,7 +4,7 @@ LUTs and flip-flops of a unit are a sum of `TERMS` with coefficients that are no
 by least squares of the relative error to what Yosys maps for ECP5. For another family each unit's
 figure is multiplied by what the same machines take there. The units of a system together take
 a little less than each alone: `together`, from systems that were mapped whole. DSP blocks are
-counted, product by product; block RAM by the shapes of its memories (`memories`).
+counted, product by product; block RAM and SPRAM by the shapes of its memories (`memories`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from einchip.arch import Architecture
 from einchip.fpga.fit.features import TERMS, Term
 from einchip.fpga.fit.measure import Row, read
-from einchip.fpga.fit.memories import BLOCKS, block_rams
-from einchip.fpga.fit.units import SYSTEM, UNITS, Design
+from einchip.fpga.fit.memories import BLOCKS, block_rams, sprams
+from einchip.fpga.fit.units import SERIAL, SYSTEM, UNITS, Design, units_of
 from einchip.fpga.products import products
-from einchip.fpga.targets.families import ECP5, KINDS, Family, Part
+from einchip.fpga.targets.families import ECP5, SPRAM, Family, Part
 
 #: What is estimated; the other kinds are counted.
 FITTED: Final = ("lut", "ff")
@@ -103,7 +103,7 @@ class Estimate:
     @property
     def lacking(self) -> tuple[str, ...]:
         """The kinds of which more is used than allowed."""
-        return tuple(kind for kind in KINDS if self.used[kind] > self.allowed(kind))
+        return tuple(kind for kind in self.used if self.used[kind] > self.allowed(kind))
 
 
 class Model:
@@ -154,7 +154,11 @@ class Model:
     def _together(self, kind: str) -> float:
         """Return what systems take, of the sum of their units."""
         whole = self._of(ECP5.title, SYSTEM)
-        alone = sum(self._of(ECP5.title, unit)[design][kind] for design in whole for unit in UNITS)
+        alone = sum(
+            self._of(ECP5.title, unit)[design][kind]
+            for design in whole
+            for unit in units_of(design.arch)
+        )
         return sum(counted[kind] for counted in whole.values()) / alone
 
     def _ratio(self, family: str, unit: str, kind: str) -> tuple[float, float]:
@@ -188,12 +192,16 @@ class Model:
             for kind in FITTED
         }
         blocks = block_rams(unit, design, family) + self._small_memories(family, unit, design.arch)
-        return fitted | {"dsp": _dsp(family, unit, design.arch), "block_ram": blocks}
+        counted = {"dsp": _dsp(family, unit, design.arch), "block_ram": blocks}
+        if SPRAM in family.kinds:
+            counted[SPRAM] = sprams(unit, design, family)
+        return fitted | counted
 
     def estimate(self, design: Design, part: Part) -> Estimate:
         """Return what a design takes on a part."""
-        units = {unit: self.unit(unit, design, part.family) for unit in UNITS}
-        total = {kind: sum(figures[kind] for figures in units.values()) for kind in KINDS}
+        units = {u: self.unit(u, design, part.family) for u in units_of(design.arch)}
+        kinds = part.family.kinds
+        total = {kind: sum(figures[kind] for figures in units.values()) for kind in kinds}
         used = {kind: ceil(n * self.together.get(kind, 1)) for kind, n in total.items()}
         return Estimate(design, part, units, used)
 
@@ -212,11 +220,12 @@ class Model:
 
     def beyond(self, design: Design) -> list[str]:
         """Return the fields in which a machine is larger than all that were measured for ECP5."""
-        arrays = [d.arch for d in self._of(ECP5.title, "array")]
+        unit = SERIAL if design.arch.serial else "array"
+        machines = [d.arch for d in self._of(ECP5.title, unit)]
         return [
             name
             for name, of in RANGES.items()
-            if of(design.arch) > max(of(measured) for measured in arrays)
+            if of(design.arch) > max(of(measured) for measured in machines)
         ]
 
     def to_json(self, estimate: Estimate) -> dict[str, Any]:
@@ -226,7 +235,7 @@ class Model:
             "memory_bytes": estimate.design.memory_bytes,
             "used": dict(estimate.used),
             "has": dict(estimate.part.has),
-            "allowed": {kind: estimate.allowed(kind) for kind in KINDS},
+            "allowed": {kind: estimate.allowed(kind) for kind in estimate.used},
             "error": {kind: self.error(estimate, kind) for kind in FITTED},
             "lacking": list(estimate.lacking),
             "beyond_measured": self.beyond(estimate.design),

@@ -34,9 +34,9 @@ _HEAD = """\
     einchip fit MODEL --target ulx3s                          # and how fast a model runs on them
 
 `fit` estimates in a second what a machine takes on a board: LUTs and registers by a model, with its
-error; DSP blocks and block RAM exactly. A machine fits that takes up to {limits} of the LUTs
-and {registers} of the registers (place and route needs some room), and no more DSP blocks and block
-RAMs than there are. On Gowin GW2A carries and LUT RAM take the places of registers, too.
+error; DSP blocks, block RAM and SPRAM exactly. A machine fits that takes up to {limits} of the LUTs
+and {registers} of the registers (place and route needs some room), and no more DSP blocks, block
+RAMs and SPRAMs than there are. On Gowin GW2A carries and LUT RAM take the places of registers, too.
 The largest one is looked for among the presets and, with fold `hybrid` and elements of 8 bits, all
 powers of two of rows, columns, lanes and depth between theirs: the most processing elements, then
 lanes, then elements of the scratchpads. Where a machine does not fit, `fit` names what is lacking

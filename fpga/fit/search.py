@@ -56,7 +56,7 @@ def _variants() -> Iterator[Architecture]:
             for window in (0, depth // WINDOW_SHARE):
                 for rows in _powers("rows"):
                     for cols in _powers("cols"):
-                        if max(rows, cols) <= lanes:
+                        if min(rows, cols) > 1 and max(rows, cols) <= lanes:
                             yield Architecture.model_validate({
                                 "rows": rows, "cols": cols, "lanes": lanes, "port_bytes": lanes,
                                 "x_depth": depth, "y_depth": depth,
@@ -76,7 +76,8 @@ def largest(model: Model, part: Part, memory_bytes: int) -> Estimate | None:
 def change(model: Model, estimate: Estimate) -> Architecture | None:
     """Return the machine that fits and is the fewest halvings away, the largest of those.
 
-    To drop a window counts as one, and so does `hybrid` instead of `flex`. A field is halved
+    To drop a window counts as one, and so does `hybrid` instead of `flex`, and a serial machine
+    instead of 2 x 2. A field is halved
     together with those that it bounds: rows, columns and port by lanes, a window by its depth. None
     where no machine within `MOST_HALVINGS` fits.
     """
@@ -95,9 +96,11 @@ def _lacking(model: Model, estimate: Estimate, arch: Architecture) -> tuple[str,
 
 
 def _halved(arch: Architecture) -> Iterator[Architecture]:
-    """Yield the machines that are one halving away, or without a window, or of fold `hybrid`."""
+    """Yield the machines that are one halving away, or another of the changes of `change`."""
     if arch.fold == "flex":
         yield arch.override("change", fold="hybrid")
+    if arch.rows == arch.cols == 2:
+        yield arch.override("change", rows=1, cols=1, fold="op", x_window=0, y_window=0)
     for name in (*HALVED, *DROPPED):
         half = 0 if name in DROPPED else getattr(arch, name) // 2
         fields = {name: half}

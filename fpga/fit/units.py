@@ -14,17 +14,16 @@ from amaranth.lib.wiring import In, Out
 from einchip.arch import Architecture
 from einchip.fpga.clock import UNITS as MACHINE_UNITS
 from einchip.fpga.host_link.bridge import Bridge
-from einchip.fpga.host_link.memory import AxiMemory
+from einchip.fpga.host_link.memory import AxiMemory, Ports
 from einchip.fpga.host_link.uart import Receiver, Transmitter, line
 from einchip.fpga.system import System
 from einchip.hw.scratchpad import Scratchpad
+from einchip.hw.serial import SerialTop
 from einchip.hw.tokens import Tokens
 from einchip.program import Space
 
 #: Cycles of a bit of the line in what is synthesised: a divider of 8 bits, as those of the boards.
 LINE_CYCLES: Final = 217
-#: Cycles from a burst's address to its first beat in `AxiMemory`.
-MEMORY_LATENCY: Final = 3
 #: The name of all units together.
 SYSTEM: Final = "system"
 
@@ -69,33 +68,45 @@ class HostLink(wiring.Component):
         return m
 
 
-def component(unit: str, design: Design) -> wiring.Component:
-    """Return a unit of a design, or the `SYSTEM`."""
+def component(unit: str, design: Design, memory_ports: Ports) -> wiring.Component:
+    """Return a unit of a design, or the `SYSTEM`, with so many ports of the board's memory."""
     if unit == SYSTEM:
-        return System(design.arch, design.memory_bytes, LINE_CYCLES)
-    return UNITS[unit](design)
+        return System(design.arch, design.memory_bytes, LINE_CYCLES, memory_ports)
+    return UNITS[unit](design, memory_ports)
 
 
-def _of_machine(
-    make: Callable[[Architecture], wiring.Component],
-) -> Callable[[Design], wiring.Component]:
-    return lambda design: make(design.arch)
+Make = Callable[[Design, Ports], wiring.Component]
 
 
-def _scratchpad(space: Space, design: Design) -> wiring.Component:
+def units_of(arch: Architecture) -> tuple[str, ...]:
+    """Return the units of a machine's system."""
+    if arch.serial:
+        return (SERIAL, *EVERYWHERE)
+    return tuple(unit for unit in UNITS if unit != SERIAL)
+
+
+def _of_machine(make: Callable[[Architecture], wiring.Component]) -> Make:
+    return lambda design, _: make(design.arch)
+
+
+def _scratchpad(space: Space, design: Design, _: Ports) -> wiring.Component:
     return Scratchpad(design.arch, space)
 
 
-#: How each unit is made. Their sum is what a board's system takes.
-UNITS: Final[Mapping[str, Callable[[Design], wiring.Component]]] = {
+#: A serial machine, which is one unit, and those of every board's system.
+SERIAL: Final = "serial"
+EVERYWHERE: Final = ("memory", "link")
+#: How each unit is made. The sum of those of `units_of` is what a board's system takes.
+UNITS: Final[Mapping[str, Make]] = {
     **{
         name: _of_machine(make)
         for name, make in MACHINE_UNITS.items()
         if name not in ("machine", "scratchpad")
     },
-    "tokens": lambda _: Tokens(),
+    "tokens": lambda *_: Tokens(),
     "scratchpad_x": partial(_scratchpad, Space.X),
     "scratchpad_y": partial(_scratchpad, Space.Y),
-    "memory": lambda design: AxiMemory(design.memory_bytes, design.arch.port_bytes),
-    "link": lambda design: HostLink(design.memory_bytes),
+    "memory": lambda design, ports: AxiMemory(design.memory_bytes, design.arch.port_bytes, ports),
+    "link": lambda design, _: HostLink(design.memory_bytes),
+    SERIAL: lambda design, _: SerialTop(design.arch),
 }

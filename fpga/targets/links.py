@@ -12,6 +12,7 @@ from amaranth.build import Attrs, Pins, PinsN, Resource, Subsignal
 from amaranth.lib import io
 
 from einchip.arch import Architecture
+from einchip.fpga.host_link.memory import Ports
 from einchip.fpga.host_link.spi import max_sck_hz
 from einchip.fpga.host_link.uart import divisor
 from einchip.fpga.system import LinkedSystem, SpiSystem, System
@@ -23,7 +24,7 @@ class Link(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def system(self, arch: Architecture, memory_bytes: int) -> LinkedSystem:
+    def system(self, arch: Architecture, memory_bytes: int, memory_ports: Ports) -> LinkedSystem:
         """Return what the board runs. Raises ValueError where the link is not possible."""
 
     @abstractmethod
@@ -52,9 +53,9 @@ class Uart(Link):
         """Cycles of a bit of the line. Raises ValueError."""
         return divisor(self.clock_hz, self.baud)
 
-    def system(self, arch: Architecture, memory_bytes: int) -> System:
+    def system(self, arch: Architecture, memory_bytes: int, memory_ports: Ports) -> System:
         """Return a system with a serial line."""
-        return System(arch, memory_bytes, self.cycles)
+        return System(arch, memory_bytes, self.cycles, memory_ports)
 
     def connect(self, m: Module, platform: Any, system: Any) -> None:
         """Connect the platform's `uart`."""
@@ -115,9 +116,9 @@ class Spi(Link):
     pins: SpiPins
     name = "spi"
 
-    def system(self, arch: Architecture, memory_bytes: int) -> SpiSystem:
+    def system(self, arch: Architecture, memory_bytes: int, memory_ports: Ports) -> SpiSystem:
         """Return a system with SPI."""
-        return SpiSystem(arch, memory_bytes)
+        return SpiSystem(arch, memory_bytes, memory_ports)
 
     def connect(self, m: Module, platform: Any, system: Any) -> None:
         """Add the pins to the platform, and connect them."""

@@ -15,8 +15,8 @@ from typing import Final
 from einchip.arch import PRESETS
 from einchip.fpga.host_link.spi import LEVEL_CYCLES, MIN_CYCLES, max_sck_hz
 from einchip.fpga.targets.boards import TARGETS, Target
-from einchip.fpga.targets.families import KINDS
-from einchip.fpga.targets.flow import Built, DoesNotFitError, build, read, rtl_hash
+from einchip.fpga.targets.families import KINDS, SPRAM
+from einchip.fpga.targets.flow import NAMES, Built, DoesNotFitError, build, read, rtl_hash
 
 #: The committed reports.
 RESULTS: Final = Path(__file__).parents[1] / "results"
@@ -43,7 +43,7 @@ pseudo-terminals, bytes lost and changed, resets, and a cable that is pulled.
 
 The figures are those with the serial line. LUTs, registers, DSP blocks and block RAM are those
 used, of those that the part has. A DSP block multiplies 18 x 18 bits (iCE40: 16 x 16). Families
-differ in what a LUT and a block RAM hold.
+differ in what a LUT and a block RAM hold. On iCE40 the memory is SPRAM, of 32 KiB each.
 
 """
 _SPI: Final = f"""\
@@ -96,8 +96,9 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
         front += f" | {target.memory_bytes >> 10} KiB"
         clock = f"{target.clock_hz / 1e6:g} MHz"
         if built := results.get(name):
-            pairs = (built.resources[kind] for kind in KINDS)
-            cells = [f"{used:,} of {there:,}" for used, there in pairs]
+            cells = [_used(built, kind) for kind in KINDS]
+            if SPRAM in built.resources:
+                cells[-1] += f"; {_used(built, SPRAM)} {NAMES[SPRAM]}"
             tools = ", ".join(
                 f"{k} {v}" for k, v in built.tools.items() if not k.startswith("amaranth")
             )
@@ -107,6 +108,11 @@ def _rows(results: Mapping[str, Built], hashes: Mapping[str, str]) -> Iterator[s
             cells, tools, stale, reached = [""] * len(KINDS), "not built", "", ""
         links = ", ".join(map(str, target.links.values()))
         yield f"{front} | {clock} | {reached} | {' | '.join(cells)} | {links} | {tools}{stale} |"
+
+
+def _used(built: Built, kind: str) -> str:
+    used, there = built.resources[kind]
+    return f"{used:,} of {there:,}"
 
 
 def results() -> dict[str, Built]:

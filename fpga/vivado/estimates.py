@@ -9,7 +9,7 @@ from typing import Final
 from einchip.arch import Architecture
 from einchip.fpga.synth import Resources, synthesise
 from einchip.fpga.vivado.boards import Board
-from einchip.hw.top import Top
+from einchip.hw.machine import machine
 
 #: What every figure here is.
 MARK: Final = "estimate, Yosys, not placed"
@@ -39,4 +39,4 @@ def estimate(arch: Architecture, board: Board, folder: Path) -> Estimate:
 
     Files are written into `folder`. Raises SynthesisError when Yosys is missing or fails.
     """
-    return Estimate(arch.name, board, synthesise(Top(arch), "xilinx", folder))
+    return Estimate(arch.name, board, synthesise(machine(arch), "xilinx", folder))

@@ -137,8 +137,12 @@ class Architecture(BaseModel):
         default=0,
         description="accumulators of a PE, half of them for a tile; 0 = the fold's usual number",
     )
-    rows: int = Field(ge=2, le=64, description="rows of PEs, fed from X")
-    cols: int = Field(ge=2, le=64, description="columns of PEs, fed from Y")
+    rows: int = Field(
+        ge=1,
+        le=64,
+        description="rows of PEs, fed from X; 1 row of 1 column: a serial machine (docs/serial.md)",
+    )
+    cols: int = Field(ge=1, le=64, description="columns of PEs, fed from Y")
     lanes: int = Field(ge=2, le=64, description="elements per scratchpad access = banks")
     data_bits: Literal[8, 16] = Field(default=8, description="width of weights and activations")
     acc_bits: int = Field(default=0, description="width of an accumulator; 0 = 2 * data_bits + 16")
@@ -189,6 +193,7 @@ class Architecture(BaseModel):
                     f"{field}: found {getattr(self, field)}, expected at most the {self.lanes} "
                     "lanes that feed it; raise lanes or lower it"
                 )
+        self._check_serial()
         if self.accumulators == 0:
             object.__setattr__(self, "accumulators", USUAL_ACCUMULATORS if self.holds else 2)
         n, most = self.accumulators, MAX_ACCUMULATORS if self.holds else 2
@@ -215,7 +220,32 @@ class Architecture(BaseModel):
                 )
         return self
 
+    def _check_serial(self) -> None:
+        """Check what a machine of one multiplier cannot be. Raises ValueError."""
+        if not self.serial:
+            for field in ("rows", "cols"):
+                if getattr(self, field) < 2:
+                    raise ValueError(
+                        f"{field}: found 1, expected at least 2; a serial machine has 1 of both"
+                    )
+            return
+        if self.fold != "op":
+            raise ValueError(
+                f"fold: found {self.fold}, expected op, since one multiplier has nothing to fold"
+            )
+        for field, space in (("x_window", 0), ("y_window", 1)):
+            if self.window(space):
+                raise ValueError(
+                    f"{field}: found {self.window(space)}, expected 0, since a serial machine "
+                    "reads one element after the other"
+                )
+
     # --- derived ---------------------------------------------------------------------------
+    @property
+    def serial(self) -> bool:
+        """Whether the machine has one multiplier, and does one thing after the other."""
+        return self.rows == self.cols == 1
+
     @property
     def n_pes(self) -> int:
         """Multipliers of the array."""
@@ -364,6 +394,18 @@ def _build(fields: Mapping[str, object], source: Source) -> Architecture:
 PRESETS: Final[dict[str, Architecture]] = {
     a.name: a
     for a in (
+        Architecture(
+            name="femto",
+            fold="op",
+            rows=1,
+            cols=1,
+            lanes=2,
+            acc_bits=24,
+            x_depth=4096,
+            y_depth=4096,
+            port_bytes=2,
+            cells=("lstm",),
+        ),
         Architecture(
             name="pico",
             fold="op",

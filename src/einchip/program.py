@@ -11,7 +11,8 @@ whose result it reads, order is kept by *tokens*. An instruction starts once eve
 `wait` mask is positive, taking one of each, and gives one of each token of its `signal` mask when
 its last write has been granted (LOAD: its last beat; STORE: when its last response has come). From
 one SYNC to the next, every token has one giving unit (GIVE apart) and one taking unit. A start
-clears all tokens, and so does SYNC.
+clears all tokens, and so does SYNC. A serial machine (`Architecture.serial`) keeps the program's
+order, and knows no tokens.
 
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
 it; register 0 always reads 0. A stride of an array or vector instruction, used or not, is below

@@ -173,7 +173,10 @@ def test_model_of_which_no_scale_fits(here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--arch", "nanoo"], "--arch: found 'nanoo', expected one of pico, nano, small, base"),
+        (
+            ["--arch", "nanoo"],
+            "--arch: found 'nanoo', expected one of femto, pico, nano, small",
+        ),
         (["--arch", ""], "--arch: found '', expected one of"),
         (["--arch", "none.yaml"], "none.yaml: cannot read the file"),
         (["--set", "rows"], "--set: found 'rows', expected FIELD=VALUE"),

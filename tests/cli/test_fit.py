@@ -13,7 +13,8 @@ from einchip.arch import PRESETS
 from einchip.fpga import targets
 from einchip.fpga.fit import measure
 from einchip.fpga.fit.model import committed
-from einchip.fpga.fit.units import MEMORY_LATENCY, Design
+from einchip.fpga.fit.units import Design
+from einchip.fpga.host_link.memory import LATENCY
 from einchip.fpga.targets import page
 from tests.cli.helpers import invoke, put_data, put_model, refused, succeeded, use_width
 
@@ -129,7 +130,7 @@ def test_a_model_gets_its_time_at_the_boards_clock() -> None:
     assert timed["microseconds"] == pytest.approx(timed["cycles"] / content["clock_hz"] * 1e6)
     assert timed["inferences_per_second"] == pytest.approx(1e6 / timed["microseconds"])
     succeeded(invoke("compile", "model.safetensors", "--arch", "nano", "-o", "out", "--steps", 3))
-    arguments = ("--latency", MEMORY_LATENCY, "--json", "timed.json")
+    arguments = ("--latency", LATENCY[2], "--json", "timed.json")
     succeeded(invoke("simulate", "out", *arguments))
     simulated = json.loads(Path("timed.json").read_text())["sequences"][0]
     assert simulated["cycles"] == timed["cycles"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import CELLS, PRESETS, Architecture
 from einchip.compiler import calibrate
 from einchip.compiler.compiled import compile_model, map_model
 from einchip.compiler.evaluate import Observer, observe
@@ -51,7 +51,7 @@ def flat(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", [n for n in cases.FORMAT_CASES if n.endswith(("lstm", "gru"))])
 def test_observed_gates_are_those_of_the_dense_matrices(name: str, preset: str) -> None:
     model = cases.model(name)
-    mapping = map_model(model.spec, PRESETS[preset])
+    mapping = map_model(model.spec, PRESETS[preset].override(cells=CELLS))
     observer = Observer(model, mapping, cases.sequences(name, LENGTHS))
     expected = recurrent(name)
     if name.endswith("lstm"):

@@ -34,7 +34,7 @@ MOST_LOST = {8: 1.0, 16: 0.3}
 #: Greatest difference of a logit, of the greatest logit.
 MOST_APART = {8: 0.25, 16: 0.01}
 #: What fits: the dense model is too large for the small ones.
-FITTING = [(k, p) for k in KINDS for p in PRESETS if k != "dense" or p not in ("pico", "nano")]
+FITTING = [(k, p) for k in KINDS for p in PRESETS if k != "dense" or p in ("small", "base")]
 
 
 def simulated(compiled: Compiled, given: list[Packed]) -> list[Ints]:

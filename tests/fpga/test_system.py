@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from einchip.arch import PRESETS, Architecture
 from einchip.fpga import system
+from einchip.fpga.host_link.memory import Ports
 from einchip.fpga.host_link.uart import MIN_DIVISOR
 from einchip.hw.axi import AxiLiteSignature, AxiSignature
 from einchip.hw.control import Control
@@ -78,16 +79,16 @@ def over_uart(dut: Any, ctx: Any, came: list[int]) -> Move:
     return move
 
 
-@pytest.mark.parametrize("link", ["uart", "spi"])
+@pytest.mark.parametrize(("link", "ports"), [("uart", 2), ("spi", 2), ("spi", 1)])
 def test_requests_over_the_pins_reach_registers_and_memory(
-    link: str, monkeypatch: pytest.MonkeyPatch
+    link: str, ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "Top", Registers)
+    monkeypatch.setattr(system, "machine", Registers)
     dut: Any
     if link == "spi":
-        dut = system.SpiSystem(NANO, MEMORY)
+        dut = system.SpiSystem(NANO, MEMORY, ports)
     else:
-        dut = system.System(NANO, MEMORY, MIN_DIVISOR)
+        dut = system.System(NANO, MEMORY, MIN_DIVISOR, ports)
     came, data = list[int](), bytes((FILL, 0x7E, 0x7D, 0xFF)) * 4
 
     async def listen(ctx: Any) -> None:

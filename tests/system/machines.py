@@ -1,4 +1,4 @@
-"""The machines that random programs run on: the presets, odd ones, and every fold."""
+"""The machines that random programs run on: presets, odd ones, every fold, one multiplier."""
 
 from typing import Final
 
@@ -62,4 +62,21 @@ FOLDED: Final[tuple[Architecture, ...]] = (
         cells=("gru", "gru_before"),
     ),
 )  # fmt: skip
-MACHINES: Final[dict[str, Architecture]] = {**PRESETS, **{a.name: a for a in (*ODD, *FOLDED)}}
+#: Machines of one multiplier.
+SERIAL: Final[tuple[Architecture, ...]] = (
+    # Every cell, the least of everything else, bursts of four beats.
+    Architecture(
+        name="one", fold="op", rows=1, cols=1, lanes=2, acc_bits=17, x_depth=16, y_depth=32,
+        port_bytes=2, burst_beats=4,
+    ),
+    # 16-bit elements, beats of several words, sums that are wider than addresses.
+    Architecture(
+        name="one16", fold="op", rows=1, cols=1, lanes=8, data_bits=16, acc_bits=48, x_depth=256,
+        y_depth=64, port_bytes=8, burst_beats=16, cells=("gru", "gru_before"),
+    ),
+)  # fmt: skip
+MACHINES: Final[dict[str, Architecture]] = {
+    **PRESETS, **{a.name: a for a in (*ODD, *FOLDED, *SERIAL)}
+}  # fmt: skip
+#: Those whose units run beside each other.
+PIPELINED: Final = {name: arch for name, arch in MACHINES.items() if not arch.serial}

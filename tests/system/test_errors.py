@@ -137,7 +137,7 @@ def test_fault_stops_the_machine_with_its_error(what: str, native_cache: Path) -
     ] == []
 
 
-@pytest.mark.parametrize("name", ["nano", "flex", "inner"])
+@pytest.mark.parametrize("name", ["nano", "flex", "inner", "one", "one16"])
 def test_random_faults_stop_the_machine_with_their_errors(name: str, native_cache: Path) -> None:
     assert differences(range(40), MACHINES[name], native_cache) == []
 

@@ -11,7 +11,7 @@ from einchip.arch import PRESETS, Architecture
 from einchip.sim import simulate
 from tests.sim import stepped
 from tests.system.compare import Job, job, machine, rtl_differences, simulator_differences
-from tests.system.machines import MACHINES
+from tests.system.machines import MACHINES, PIPELINED
 from tests.system.programs import cases, random_case
 
 LATENCIES = (1, 8, 40)
@@ -28,6 +28,8 @@ BUILT = pytest.mark.parametrize(
         pytest.param(MACHINES["flex"], 72, id="flex"),
         pytest.param(MACHINES["inner"], 36, id="inner"),
         pytest.param(MACHINES["outer"], 24, id="outer"),
+        pytest.param(MACHINES["one"], 72, id="one"),
+        pytest.param(MACHINES["one16"], 36, id="one16"),
         *(
             pytest.param(MACHINES[name], 72, id=name, marks=pytest.mark.nightly)
             for name in ("wide", "tall", "wordy", "low", "flex2", "flex4", "dots")
@@ -63,7 +65,7 @@ def test_simulator_leaves_what_the_reference_leaves(arch: Architecture) -> None:
     assert [line for j in jobs for line in simulator_differences(j)] == []
 
 
-@EVERY
+@pytest.mark.parametrize("arch", PIPELINED.values(), ids=PIPELINED)
 def test_simulator_takes_the_cycles_of_the_literal_rules(arch: Architecture) -> None:
     for seed in range(3000, 3012):
         case, latency = random_case(seed, arch), LATENCIES[seed % 3]

@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from einchip.fpga.host_link.memory import Ports
 from einchip.fpga.place import utilisation
 from einchip.fpga.targets.families.clock import Clock, Oscillator
 
-#: Kinds of resources that figures are given of. A `dsp` multiplies 16 x 16 or 18 x 18 bits.
+#: Kinds of resources that figures are given of, of every family. A `dsp` multiplies 16 x 16 or
+#: 18 x 18 bits.
 KINDS: Final = ("lut", "ff", "dsp", "block_ram")
+#: Large memories of one port, not initialised, which some families have: for memories with the
+#: attribute `hw.serial_memory.SINGLE_PORT`.
+SPRAM: Final = "spram"
 #: Share of a part's LUTs and registers that it can usually be filled to.
 FULL: Final = 0.85
 
@@ -28,6 +33,7 @@ class Family:
     title : for people.
     synthesis : commands of Yosys, from a design whose top is `synth.TOP` to the family's cells.
     cells : what each cell of the netlist takes, by kind; regular expressions over whole names.
+        These kinds the family has: `KINDS`, and some have `SPRAM`.
     used : what each cell of nextpnr's report takes, likewise. A kind that is not here is not
         reported, and what `cells` says holds.
     repair : changes Yosys' netlist in place, before nextpnr reads it.
@@ -40,8 +46,11 @@ class Family:
     oscillator : the component that takes the oscillator's frequency.
     products : the blocks that a product takes, by the bits of its wider factor: of the least
         number there that is not less.
+    alone : LUTs that cells take which have none of their own, on the average of what was built: of
+        a register's place that LUT is of no use whose output is not the register's input.
     full : share of a part's LUTs from which on its being full is what keeps nextpnr from placing
         and routing.
+    memory_ports : of the memory in place of external memory.
     """
 
     title: str
@@ -59,7 +68,14 @@ class Family:
     packages: tuple[str, ...]
     oscillator: Callable[[Any, float, float], Clock] = Oscillator
     products: Mapping[int, float] = field(default_factory=lambda: {16: 1})
+    alone: Mapping[str, float] = field(default_factory=dict)
     full: float = FULL
+    memory_ports: Ports = 2
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of resources that figures are given of."""
+        return tuple(self.cells)
 
     def product_blocks(self, bits: int) -> float:
         """Return the `dsp` that a product takes whose wider factor has so many bits."""
@@ -69,9 +85,14 @@ class Family:
         """Return what the cells of a flat netlist of Yosys take, by kind, at least."""
         return self.takes(cell_counts(netlist))
 
+    def expected(self, cells: Mapping[str, int]) -> dict[str, int]:
+        """Return what so many cells of each type will take, by kind, placed as is usual."""
+        found = self.takes(cells)
+        return found | {"lut": found["lut"] + _sum(self.alone, cells)}
+
     def takes(self, cells: Mapping[str, int]) -> dict[str, int]:
-        """Return what so many cells of each type take, by kind."""
-        return {kind: _sum(self.cells[kind], cells) for kind in KINDS}
+        """Return what so many cells of each type take, by kind, at least."""
+        return {kind: _sum(weights, cells) for kind, weights in self.cells.items()}
 
     def resources(
         self, report: Mapping[str, Any], counted: Mapping[str, int], part: Part
@@ -82,7 +103,7 @@ class Family:
         """
         cells = {name: used for name, (used, _) in utilisation(report).items()}
         used = {kind: _sum(self.used[kind], cells) for kind in self.used}
-        return {kind: (used.get(kind, counted[kind]), part.has[kind]) for kind in KINDS}
+        return {kind: (used.get(kind, counted[kind]), part.has[kind]) for kind in self.kinds}
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,6 @@ DEVICE: Final = "GW2A-18C"
 CONSTRAINTS: Final = "top.cst"
 _SYNTH: Final = f"synth_gowin -family gw2a -top {TOP}"
 GOWIN: Final = Family(
-    # A register whose input is not the LUT beside it takes that LUT all the same.
-    full=0.7,
     title="Gowin GW2A",
     # LUTs are mapped by abc, as in `synth.SCRIPTS`, without wider ones, of two and more with
     # multiplexers: `pico` would take a sixth more with them.
@@ -106,6 +104,7 @@ GOWIN: Final = Family(
         "dsp": {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         "block_ram": {"BSRAM": 1},
     },
+    alone={"DFF.*": 0.54},
     products={9: 0.5, 18: 1},
     repair=unchanged,
     constraints=CONSTRAINTS,

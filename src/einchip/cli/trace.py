@@ -102,6 +102,11 @@ def trace(
     files = {kind: path for kind, path in asked.items() if path is not None}
     _check_files(files, output, json_file, compare)
     case = _case(source, sequence, n_steps, latency)
+    if case.arch.serial and (output is not None or compare or saif is not None):
+        fail(
+            f"{source}: found a serial machine, expected one whose units run beside each other for "
+            "-o, --compare and --saif; record its waves by --vcd or --fst"
+        )
     with _watched() as progress:
         n = case.cycles()
         if n > max_cycles:

@@ -56,6 +56,8 @@ ACTIVITY: Final = (
     "vector/writes/ends",
     *(f"tokens/less_1_{k}" for k in range(TOKENS)),
 )
+#: The same of a serial machine.
+SERIAL_ACTIVITY: Final = ("control/counters/events", "control/counters/running")
 DEFAULT_CACHE: Final = Path("build") / "rtl"
 DEFAULT_MAX_CYCLES: Final = 50_000_000
 
@@ -147,7 +149,8 @@ class RtlMachine:
         verilator.require_tools()
         text = generated(arch, cache)
         netlist = probes.Netlist(text.read_text(), native.TOP, native.SCOPE)
-        visible = {place: netlist.probe(place) for place in ACTIVITY}
+        places = SERIAL_ACTIVITY if arch.serial else ACTIVITY
+        visible = {place: netlist.probe(place) for place in places}
         harness = native.build(
             text, cache, arch.port_bytes, visible=list(visible.values()),
             traced=waves is not None, waves=waves or "vcd",

@@ -29,14 +29,15 @@ SOON = 0.3
 #: long answer that is, where the computer is busy.
 RETRY, ANSWERS = 0.5, 4
 #: Links that a board has, its machine, and the link that is used. Most boards have `pico`; a beat
-#: of `nano` is the host's word.
+#: of `nano` is the host's word; `femto` and its memory are those of the iCEBreaker.
 BY_UART, BY_SPI = ("uart spi", "pico", "uart"), ("uart spi", "pico", "spi")
 ALONE = [
     pytest.param((link, preset, link), marks=pytest.mark.nightly)
     for preset in ("pico", "nano")
     for link in ("uart", "spi")
 ]
-RUNS = [BY_UART, BY_SPI, *ALONE]
+ONE = ("uart", "femto", "uart")
+RUNS = [BY_UART, BY_SPI, ONE, *ALONE]
 #: What waits long, for nobody to answer, over the other link at night only.
 LONG = pytest.mark.parametrize(
     "end",
@@ -94,7 +95,8 @@ def end(request: pytest.FixtureRequest, boards: Boards) -> End:
 @pytest.fixture(scope="module")
 def vowels(end: End) -> Folder:
     """The trained MPS model of Japanese Vowels with some of its sequences."""
-    return folder_of(compiled_vowels("mps", end.arch.name, 8), labelled("test").sequences[:2])
+    n = 1 if end.arch.serial else 2
+    return folder_of(compiled_vowels("mps", end.arch.name, 8), labelled("test").sequences[:n])
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from einchip.arch import Architecture
 from einchip.fpga.host_link.bridge import Bridge
+from einchip.fpga.host_link.memory import Ports
 from einchip.fpga.host_link.spi import SpiPort
 from einchip.fpga.host_link.uart import Receiver, Transmitter, line
 from einchip.fpga.system import LinkedSystem, SpiSystem, System
@@ -79,11 +80,15 @@ class TwoLinks(LinkedSystem):
 
 
 def system_of(links: str, arch: Architecture, memory_bytes: int) -> LinkedSystem:
-    """Return the system with these links."""
+    """Return the system with these links; a serial machine's memory has one port.
+
+    So it is on the iCEBreaker.
+    """
+    ports: Ports = 1 if arch.serial else 2
     if links == "spi":
-        return SpiSystem(arch, memory_bytes)
+        return SpiSystem(arch, memory_bytes, ports)
     if links == "uart":
-        return System(arch, memory_bytes, UART_CYCLES)
+        return System(arch, memory_bytes, UART_CYCLES, ports)
     return TwoLinks(arch, memory_bytes)
 
 

