@@ -37,6 +37,26 @@ def test_contradiction_is_named_in_one_line(field: str, value: int, message: str
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cols": 2}, "rows: found 1, expected at least 2; a serial machine has 1 of both"),
+        ({"rows": 2}, "cols: found 1, expected at least 2"),
+        ({"fold": "flex"}, "fold: found flex, expected op"),
+        ({"y_window": 16}, "y_window: found 16, expected 0"),
+        ({"accumulators": 4}, "accumulators: found 4, expected a power of two from 2 to 2"),
+    ],
+)
+def test_a_serial_machine_has_nothing_beside_one_multiplier(
+    given: dict[str, object], message: str
+) -> None:
+    assert PRESETS["femto"].serial
+    assert not any(arch.serial for arch in PRESETS.values() if arch.name != "femto")
+    with pytest.raises(ArchError) as error:
+        PRESETS["femto"].override("here", **given)
+    assert str(error.value).startswith(f"here: {message}")
+
+
+@pytest.mark.parametrize(
     ("fold", "given", "message"),
     [
         ("hybrid", 4, "found 4, expected a power of two from 2 to 2 with fold hybrid"),

@@ -114,6 +114,19 @@ def test_what_cannot_be_traced_is_one_line(
     assert message in refused(tmp_path, "trace", compiled, *arguments)
 
 
+def test_of_serial_machines_only_waves_are_recorded(tmp_path: Path) -> None:
+    put_model(tmp_path / "small.safetensors")
+    made = tmp_path / "compiled"
+    succeeded(invoke("compile", tmp_path / "small.safetensors", "--arch", "femto", "-o", made))
+    for arguments in (
+        ("trace", made, "-o", tmp_path / "x.json"),
+        ("trace", made, "--compare"),
+        ("trace", made, "--saif", tmp_path / "x.saif"),
+        ("report", made, "-o", tmp_path / "x.html"),
+    ):
+        assert "found a serial machine, expected one whose units" in refused(tmp_path, *arguments)
+
+
 def test_fst_without_its_libraries_is_one_line(
     compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
