@@ -111,6 +111,7 @@ class SerialEngine(wiring.Component):
         self._count = Signal(6)  # shifts, or bits to take, that are left
         self._sum = Signal(signed(self.acc_bits))
         self._guard, self._sticky = Signal(), Signal()  # the last bit shifted out; any before it
+        self._rounded = Signal(signed(WIDE_BITS))  # the accumulator, as an operation wants it
         self._factor, self._other = Signal(signed(WIDE_BITS)), Signal(signed(WIDE_BITS))
         self._beat = Signal(8 * arch.port_bytes)
         self._bad, self._bus_error = Signal(), Signal()
@@ -186,6 +187,7 @@ class SerialEngine(wiring.Component):
                 written.eq(addresses[0]),
                 place.eq(Mux(self._taken, self._target, place + 1)),
             ]
+        self._round(m, read.source, moves)
         with m.If(flush):
             m.d.sync += place.eq(self._program.places["start"])
         with m.If(stage.valid & ends & (op.when == When.CALL)):
@@ -214,7 +216,12 @@ class SerialEngine(wiring.Component):
         ]
         if len(hosts) != PROGRAM_WORDS + 1:
             raise AssertionError("the host's registers are not numbered as the microprogram has it")
-        rounded = self._rounded(m, op.source)
+        # known a cycle before it is used, since the index is known two before
+        chosen = Signal(REGISTER_BITS)
+        with m.Switch(self._index[: clog2(len(hosts))]):
+            for k, value in enumerate(hosts):
+                with m.Case(k):
+                    m.d.sync += chosen.eq(value)
         with m.Switch(op.source):
             with m.Case(Source.REGISTER):
                 m.d.comb += second.eq(self._b)
@@ -222,12 +229,10 @@ class SerialEngine(wiring.Component):
                 m.d.comb += second.eq(self._sum)
             with m.Case(Source.ELEMENT):
                 m.d.comb += second.eq(self._other)
-            with m.Case(Source.HOST), m.Switch(self._index[: clog2(len(hosts))]):
-                for k, value in enumerate(hosts):
-                    with m.Case(k):
-                        m.d.comb += second.eq(value)
+            with m.Case(Source.HOST):
+                m.d.comb += second.eq(chosen)
             with m.Default():
-                m.d.comb += second.eq(rounded)
+                m.d.comb += second.eq(self._rounded)
         minus = (
             (op.alu == Alu.SUB)
             | ((op.alu == Alu.MAGNITUDE) & second[-1])
@@ -246,10 +251,10 @@ class SerialEngine(wiring.Component):
             self._result.eq(Mux(op.alu == Alu.AND, a & second, total)),
         ]
 
-    def _rounded(self, m: Module, source: Value) -> Value:
-        """Return what the accumulator was, rounded half to even and saturated as the source says.
+    def _round(self, m: Module, source: Value, moves: Value) -> None:
+        """Round the accumulator half to even, and saturate it, as the next operation wants it.
 
-        A cycle lies between: the way from there through the adder would be the longest.
+        That one takes it from a register: the way from here through the adder would be the longest.
         """
         total = self._sum
         rounded = Signal(WIDE_BITS)
@@ -257,31 +262,16 @@ class SerialEngine(wiring.Component):
         m.d.comb += rounded.eq(total[:WIDE_BITS] + up)
         narrow = self._saturated(m, rounded, "narrow", self._arch.data_bits)
         wide = self._saturated(m, rounded, "wide", WIDE_BITS)
-        negative = Signal()
-        m.d.sync += negative.eq(total[-1])
-        lowest = Signal()  # of 16 bits
-        m.d.sync += lowest.eq(self._is_below(rounded, WIDE_BITS))
-        chosen, final = Signal(WIDE_BITS), Signal(signed(WIDE_BITS))
+        lowest = (source == Source.SYMMETRIC) & (wide == 1 << (WIDE_BITS - 1))
         is_wide = source.matches(Source.WIDE, Source.SYMMETRIC)
-        m.d.comb += [
-            chosen.eq(Mux(is_wide, wide, narrow.as_signed())),
-            final.eq(
-                Mux(
-                    (source == Source.POSITIVE) & negative,
-                    0,
-                    chosen | ((source == Source.SYMMETRIC) & lowest),
-                )
-            ),
-        ]
-        return final
-
-    def _is_below(self, rounded: Value, bits: int) -> Value:
-        """Return whether the rounded accumulator is the least of some bits, or less."""
-        total = self._sum
-        return total[-1] & (~total[bits - 1 :].all() | (rounded == 1 << (bits - 1)))
+        with m.If(moves):
+            with m.If((source == Source.POSITIVE) & total[-1]):
+                m.d.sync += self._rounded.eq(0)
+            with m.Else():
+                m.d.sync += self._rounded.eq(Mux(is_wide, wide | lowest, narrow.as_signed()))
 
     def _saturated(self, m: Module, rounded: Value, name: str, bits: int) -> Value:
-        """Return a register of the rounded accumulator, saturated to some bits."""
+        """Return the rounded accumulator saturated to some bits."""
         total = self._sum
         negative, upper = total[-1], total[bits - 1 :]
         fits = (upper == 0) | upper.all()
@@ -289,11 +279,11 @@ class SerialEngine(wiring.Component):
         over = ~negative & (rounded[bits - 1] | ~fits)
         found = Signal(bits, name=name)
         with m.If(over):
-            m.d.sync += found.eq((1 << (bits - 1)) - 1)
+            m.d.comb += found.eq((1 << (bits - 1)) - 1)
         with m.Elif(~fits):
-            m.d.sync += found.eq(1 << (bits - 1))
+            m.d.comb += found.eq(1 << (bits - 1))
         with m.Else():
-            m.d.sync += found.eq(rounded)
+            m.d.comb += found.eq(rounded)
         return found
 
     def _jump_conditions(self, m: Module, op: Any) -> None:

@@ -161,13 +161,11 @@ TARGETS: Final[dict[str, Target]] = {
             part=UP5K,
             arch="femto",
             memory_bytes=1 << 16,
-            clock_hz=12e6,
-            baud=1_000_000,
+            clock_hz=16.5e6,
+            baud=500_000,
             spi=_pmod("Pmod 1A", 0, _ICE40),
-            direct=True,
-            note="runs from the oscillator of 12 MHz. With another cell instead of LSTM (`--set "
-            "cells=gru`), the microprogram takes as many blocks; with all of them, more than there "
-            "are.",
+            note="with another cell instead of LSTM (`--set cells=gru`), the microprogram takes as "
+            "many blocks; with all of them, more than there are.",
         ),
         Target(
             name="tang-primer-20k",

@@ -1,12 +1,12 @@
 """Networks and layers that the mapper's tests share."""
 
-from einchip.arch import PRESETS
+from einchip.arch import CELLS, PRESETS
 from einchip.mapper import CellKind, Direction, Linear, ModelProblem, Recurrent
 from einchip.network import Network
 
-#: The presets with 16 bit data, so that small integers never saturate.
+#: The presets with 16 bit data, so that small integers never saturate, and with every cell.
 WIDE = {
-    name: arch.override(data_bits=16, port_bytes=max(4, arch.port_bytes))
+    name: arch.override(data_bits=16, port_bytes=max(4, arch.port_bytes), cells=CELLS)
     for name, arch in PRESETS.items()
 }
 

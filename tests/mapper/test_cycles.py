@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from einchip.arch import PRESETS, Architecture
+from einchip.arch import CELLS, PRESETS, Architecture
 from einchip.mapper.divide import Kind, ModelSearch
 from einchip.mapper.errors import MappingError
 from einchip.mapper.model import ModelMapping, map_model
@@ -82,7 +82,7 @@ def left_out(mapping: ModelMapping) -> tuple[int, int, Mapping[str, int]]:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("name", sorted(LAYERS))
 def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, preset: str) -> None:
-    cycles, wrong, _ = left_out(map_model(LAYERS[name], PRESETS[preset]))
+    cycles, wrong, _ = left_out(map_model(LAYERS[name], PRESETS[preset].override(cells=CELLS)))
     assert abs(wrong) <= MARGIN + cycles // 40
 
 
@@ -90,7 +90,8 @@ def test_predicted_cycles_of_a_layer_are_those_of_the_simulator(name: str, prese
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_predicted_cycles_of_a_model_leave_out_only_waits_for_ports(name: str, preset: str) -> None:
     """Of transfers: stores that wait for the array's reads."""
-    cycles, wrong, counters = left_out(map_model(MODELS[name], PRESETS[preset]))
+    arch = PRESETS[preset].override(cells=CELLS)
+    cycles, wrong, counters = left_out(map_model(MODELS[name], arch))
     waits = counters["load_stall_port"] + counters["store_stall_port"]
     assert -MARGIN - cycles // 40 <= wrong <= MARGIN + cycles // 40 + waits
 
@@ -159,7 +160,7 @@ def test_ucf11_takes_the_tree_with_the_fewest_multiply_adds() -> None:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_ucf11_is_mapped_or_refused_in_seconds(preset: str) -> None:
     before = time.perf_counter()
-    too_small = preset in ("pico", "nano")
+    too_small = preset in ("femto", "pico", "nano")
     with pytest.raises(MappingError) if too_small else contextlib.nullcontext():
         map_network(UCF11, PRESETS[preset], streamed="x")
     assert time.perf_counter() - before < 20

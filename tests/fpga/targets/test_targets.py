@@ -32,7 +32,7 @@ BOARDS = pytest.mark.parametrize("name", TARGETS)
 PINS = {
     "ulx3s": ("EHXPLLL", "G2 M1 L4 B2", 'LOCATE COMP "{}" SITE "{}";'),
     "colorlight-i5": ("EHXPLLL", "P3 H18 J17 U16", 'LOCATE COMP "{}" SITE "{}";'),
-    "icebreaker": ("", "35 6 9 11", "set_io {} {}"),
+    "icebreaker": ("SB_PLL40_PAD", "35 6 9 11", "set_io {} {}"),
     "tang-primer-20k": ("rPLL", "H11 T13 M11 C13", 'IO_LOC "{}" {};'),
     "lifcl40-evn": ("DCC", "L13 F16 F18 E17", "ldc_set_location -site {{{1}}} [get_ports {0}]"),
 }
