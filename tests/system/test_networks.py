@@ -20,7 +20,7 @@ from einchip.sim import Run, simulate
 from einchip.verify.machine import RtlMachine, RtlResult, Start, Work, words_that_differ
 from tests.system.compare import machine
 
-#: Networks per machine: on every change, and at night (three machines: 210, 2,100).
+#: Networks per machine: on every change, and at night (five machines: 350, 3,500).
 N_NETWORKS, N_NIGHTLY = 70, 700
 #: Greatest number of multiply-adds of the whole sum, so that the RTL is done in a moment.
 MAX_PRODUCTS = 200_000
