@@ -24,7 +24,7 @@ class SerialTop(wiring.Component):
     irq: Signal
 
     def __init__(self, arch: Architecture) -> None:
-        self.arch = arch
+        self.arch, self.engine = arch, SerialEngine(arch)
         super().__init__(
             {
                 "s_axil": In(AxiLiteSignature(ADDRESS_BITS)),
@@ -36,7 +36,7 @@ class SerialTop(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.control = control = Control(self.arch)
-        m.submodules.engine = engine = SerialEngine(self.arch)
+        m.submodules.engine = engine = self.engine
         wiring.connect(m, wiring.flipped(self.s_axil), control.s_axil)
         wiring.connect(m, engine.m_axi, wiring.flipped(self.m_axi))
         wiring.connect(m, engine.fault, control.faults.sequencer)

@@ -85,6 +85,7 @@ class SerialEngine(wiring.Component):
     def __init__(self, arch: Architecture) -> None:
         self._arch = arch
         self._program = microprogram(arch)
+        self.memory = LocalMemory(arch)
         self.acc_bits = max(REGISTER_BITS, arch.acc_bits)
         super().__init__(
             {
@@ -120,7 +121,7 @@ class SerialEngine(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = LocalMemory(self._arch)
+        m.submodules.memory = memory = self.memory
         again, flush = Signal(), Signal()
         valid, ends = Signal(), Signal()
         op: Any = Signal(LAYOUT)
@@ -188,8 +189,8 @@ class SerialEngine(wiring.Component):
                 place.eq(Mux(self._taken, self._target, place + 1)),
             ]
         self._round(m, read.source, moves)
-        with m.If(flush):
-            m.d.sync += place.eq(self._program.places["start"])
+        with m.If(flush):  # what is not executed does not jump
+            m.d.sync += [place.eq(self._program.places["start"]), op.when.eq(When.NEVER)]
         with m.If(stage.valid & ends & (op.when == When.CALL)):
             m.d.sync += self._link.eq(place + 1)
         write = registers.write_port()

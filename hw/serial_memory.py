@@ -57,6 +57,8 @@ class LocalMemory(wiring.Component):
     write : CELL_BITS / 8, in
         The bytes that become those of `written` at the end of the cycle; then nothing is read.
     written, data : CELL_BITS, in and out
+
+    `cells` is the memory, for benches to look into.
     """
 
     address: Signal
@@ -66,10 +68,11 @@ class LocalMemory(wiring.Component):
     data: Signal
 
     def __init__(self, arch: Architecture) -> None:
-        self._depth = n_cells(arch)
+        depth = n_cells(arch)
+        self.cells: Any = Memory(shape=CELL_BITS, depth=depth, init=[], attrs={SINGLE_PORT: "1"})
         super().__init__(
             {
-                "address": In(range(self._depth)),
+                "address": In(range(depth)),
                 "read": In(1),
                 "write": In(CELL_BITS // 8),
                 "written": In(CELL_BITS),
@@ -79,9 +82,8 @@ class LocalMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        cells: Any = Memory(shape=CELL_BITS, depth=self._depth, init=[], attrs={SINGLE_PORT: "1"})
-        m.submodules.cells = cells
-        read, write = cells.read_port(), cells.write_port(granularity=8)
+        m.submodules.cells = self.cells
+        read, write = self.cells.read_port(), self.cells.write_port(granularity=8)
         m.d.comb += [
             read.addr.eq(self.address),
             read.en.eq(self.read & ~self.write.any()),

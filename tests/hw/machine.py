@@ -8,7 +8,9 @@ import numpy as np
 
 from einchip import reference
 from einchip.arch import CELLS, PRESETS, Architecture
-from einchip.hw.top import Top
+from einchip.hw.machine import machine as machine_of
+from einchip.hw.serial import SerialTop
+from einchip.hw.serial_memory import Part, parts
 from einchip.program import WORD_BYTES
 from einchip.registers import (
     CONTROL_FETCH,
@@ -78,7 +80,7 @@ class Machine:
 
     def script(self, script: Callable[["Machine", Any, HostPort], Awaitable[None]]) -> None:
         """Simulate `script(machine, ctx, port)` from reset."""
-        bench = bench_of(Top, self.arch)
+        bench = bench_of(machine_of, self.arch)
         self.top = bench.dut
         self.bus = AxiMemory(
             self.top.m_axi,
@@ -96,8 +98,19 @@ class Machine:
 
         bench.run(main, self.bus.run)
 
+    def _cells(self) -> list[tuple[int, int]]:
+        """Return the first cell and the number of cells of X and Y of a serial machine."""
+        found = parts(self.arch)
+        return [(found[p].start, len(found[p])) for p in (Part.X, Part.Y)]
+
     def _fill(self, ctx: Any) -> None:
         """Put the scratchpads' contents into their banks."""
+        if isinstance(self.top, SerialTop):
+            for space, (first, _) in enumerate(self._cells()):
+                content = reference.to_bytes(self.memory.space(space), self.arch)
+                for k, cell in enumerate(np.frombuffer(content, "<u2")):
+                    ctx.set(self.top.engine.memory.cells.data[first + k], int(cell))
+            return
         for space, pad in enumerate(self.top.scratchpads):
             for address in np.flatnonzero(self.memory.space(space)):
                 row, bank = divmod(int(address), self.arch.lanes)
@@ -143,6 +156,16 @@ class Machine:
 
     def content(self, ctx: Any) -> reference.Memory:
         """Return what scratchpads and external memory hold now."""
+        if isinstance(self.top, SerialTop):
+            cells = self.top.engine.memory.cells.data
+            x, y = (
+                np.array([ctx.get(cells[first + k]) for k in range(n)], "<u2").tobytes()
+                for first, n in self._cells()
+            )
+            external = bytearray(self.bus.content)
+            return reference.Memory(
+                reference.from_bytes(x, self.arch), reference.from_bytes(y, self.arch), external
+            )
         spaces = []
         for space, pad in enumerate(self.top.scratchpads):
             values = np.zeros(self.arch.capacity(space), dtype=np.int64)
