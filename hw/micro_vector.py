@@ -1,5 +1,7 @@
 """The microprogram's activations, and the vector unit's instructions."""
 
+from collections.abc import Collection
+
 from einchip import numeric
 from einchip.accesses import VECTORS
 from einchip.hw.micro_writer import (
@@ -27,9 +29,9 @@ from einchip.program import (
     Gru,
     GruReset,
     GruUpdate,
-    Instruction,
     Lstm,
     Peephole,
+    Vector,
 )
 from einchip.serial import LEVELS
 
@@ -113,11 +115,11 @@ class Vectors(Writer):
             m.label(f"one {kind.__name__}")
             getattr(self, f"_{kind.__name__.lower()}")()
 
-    def _set_up(self, kind: type[Instruction]) -> None:
+    def _set_up(self, kind: type[Vector]) -> None:
         """Check the first addresses of a kind, and find its shifts."""
         m, top = self.m, LEVELS - 1
         m.label(f"set up {kind.__name__}")
-        reads = {r.source for r in kind.READS}  # type: ignore[attr-defined]
+        reads = {r.source for r in kind.READS}
         for stream, pointer, used in (
             ("src", f"x{top}", "src" in reads),
             ("dst", f"z{top}", True),
@@ -138,7 +140,7 @@ class Vectors(Writer):
             self._set_up_cell(kind, reads)
         m.goto("nest", move("initial", f"@one {kind.__name__}"), Op(do=Do.PHASE, n=Phase.VECTOR))
 
-    def _set_up_cell(self, kind: type[Instruction], reads: set[str]) -> None:
+    def _set_up_cell(self, kind: type[Vector], reads: Collection[str]) -> None:
         """Find the shifts of a cell's numbers."""
         m = self.m
         one = f"={numeric.ACT_OUT_FRAC}"

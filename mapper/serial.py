@@ -10,6 +10,7 @@ from math import prod
 
 from einchip import numeric, serial
 from einchip.arch import Architecture
+from einchip.mapper.bursts import BURST_BOUNDARY, MEMORY_LATENCY, bursts
 from einchip.program import (
     Act,
     Cell,
@@ -28,11 +29,6 @@ from einchip.program import (
     Store,
     Vector,
 )
-
-#: Cycles of the memory model from an address to the first beat.
-MEMORY_LATENCY = 8
-#: Bytes between addresses that a burst must not cross.
-BURST_BOUNDARY = 4096
 
 
 def predict(program: Program, arch: Architecture, n_steps: int = 1) -> int:
@@ -78,13 +74,11 @@ def _transfer(i: Load | Store, arch: Architecture, in_loop: bool) -> int:
         wait -= 1
     burst = serial.BURST + serial.BURST_END + 2 * doublings + serial.shifts(doublings)
     total = i.beats * (words + each)
-    left, address = i.beats, i.ext_offset
-    while left:
-        room = (BURST_BOUNDARY - address % BURST_BOUNDARY) // arch.port_bytes
-        most = min(left, arch.burst_beats)
-        total += burst + answer + wait + (left >= arch.burst_beats) + (most >= room)
-        taken = min(most, room)
-        left, address = left - taken, address + taken * arch.port_bytes
+    left, end = i.beats, i.ext_offset
+    for beats in bursts(i.ext_offset, i.beats, arch):
+        end += beats * arch.port_bytes
+        total += burst + answer + wait + (left >= arch.burst_beats) + (end % BURST_BOUNDARY == 0)
+        left -= beats
     total += serial.TRANSFER_IN_LOOP if in_loop else serial.TRANSFER
     total += serial.SEVERAL_WORDS if words > 1 else 0
     return total + serial.TRANSFER_END + serial.END

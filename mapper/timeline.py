@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from einchip.accesses import read_streams
 from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.mapper import serial
+from einchip.mapper.bursts import MEMORY_LATENCY, bursts
 from einchip.mapper.timeline_units import ArrayCycles, VectorCycles
 from einchip.program import (
     REGISTER_BITS,
@@ -38,12 +39,8 @@ from einchip.program import (
     Vector,
 )
 
-#: Cycles of the memory model from an address to the first beat.
-MEMORY_LATENCY = 8
 #: Cycles of a store between a beat's read and its offer.
 STORE_LATENCY = 4
-#: Bytes between addresses that a burst must not cross.
-BURST_BOUNDARY = 4096
 #: Time steps before the steady state is measured, and those measured.
 WARM, MEASURED = 2, 4
 
@@ -118,15 +115,6 @@ def _writes(program: Program, arch: Architecture, n_steps: int) -> Counter[int]:
             found[i.dst_space] += i.vectors
             found[i.cell_space] += i.vectors * arch.cell_planes * i.WRITES_STATE
     return found
-
-
-def bursts(address: int, beats: int, arch: Architecture) -> Iterator[int]:
-    """Yield the beats of each burst of a transfer."""
-    while beats > 0:
-        to_boundary = (BURST_BOUNDARY - address % BURST_BOUNDARY) // arch.port_bytes
-        taken = min(beats, arch.burst_beats, to_boundary)
-        yield taken
-        address, beats = address + taken * arch.port_bytes, beats - taken
 
 
 @dataclass

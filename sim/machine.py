@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from einchip import program as isa
 from einchip.arch import PORT_SPACES, WINDOW_PORTS, Architecture
-from einchip.program import TOKEN_MAX, TOKENS, Error, Program, UnitInstruction
+from einchip.program import TOKEN_MAX, TOKENS, Error, Program
 from einchip.reference import Host, Memory, Step
 from einchip.registers import COUNTERS
 from einchip.sim import serial, values
@@ -21,6 +21,7 @@ from einchip.sim.sequencer import Sequencer
 from einchip.sim.store import StoreUnit
 from einchip.sim.unit import RANK_TOKENS, Job, Stop, Unit
 from einchip.sim.vector import Vector
+from einchip.sim.walker import registers_of
 from einchip.sim.work import NEVER, Work, check_banks, prepare, program_fetch
 
 DEFAULT_LATENCY = 8
@@ -169,7 +170,7 @@ class _Machine:
         """Return the work of an instruction; the same one for the same registers that it reads."""
         used = self._reads_register.get(step.pc)
         if used is None:
-            used = self._reads_register[step.pc] = _registers_of(step.instruction)
+            used = self._reads_register[step.pc] = registers_of(step.instruction)
         key = (step.pc, *(step.registers[k] for k in used))
         work = self._works.get(key)
         if work is None:
@@ -336,11 +337,3 @@ class _Machine:
         timeline = [j.executed(cycles) for j in sorted(jobs, key=lambda j: (j.launch, j.index))]
         counters = {c.name: n[c.name] for c in COUNTERS}
         return Run(cycles, counters, error, timeline, tuple(self.sequencer.given))
-
-
-def _registers_of(i: isa.Instruction) -> tuple[int, ...]:
-    """Return the sequencer registers whose values an instruction reads."""
-    if not isinstance(i, UnitInstruction):
-        return ()
-    used = {getattr(i, s.name) for s in i.layout() if s.name.endswith("_reg")}
-    return tuple(sorted(used - {0}))

@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from einchip import numeric, reference, serial
-from einchip.accesses import VECTORS, vector_accesses
+from einchip.accesses import VECTORS, read_streams, vector_accesses
 from einchip.arch import Architecture
 from einchip.numeric import Ints
 from einchip.program import (
@@ -40,10 +40,9 @@ from einchip.reference import Host, MachineError
 from einchip.registers import COUNTERS
 from einchip.serial import shifts
 from einchip.sim.run import Executed, Run
-from einchip.sim.walker import Walker
+from einchip.sim.walker import Walker, registers_of
+from einchip.sim.work import BOUNDARY_BYTES, split_bursts
 
-#: Bytes that no burst crosses.
-BOUNDARY = 4096
 #: The reads of an element of each class, in the order of the microprogram: "src 2" is gate 2.
 _ORDER: dict[type[Vector], tuple[str, ...]] = {
     Lstm: ("src 0", "src 1", "src 3", "src 2", "state", "write", "dst"),
@@ -96,7 +95,8 @@ class _Machine:
         self.counted: Counter[str] = Counter()
         self.timeline: list[Executed] = []
         self.given = [[0] * TOKENS]
-        self._costs: dict[tuple[object, ...], _Cost] = {}
+        self._costs: dict[tuple[int, ...], _Cost] = {}
+        self._used: dict[int, tuple[int, ...]] = {}  # registers that an instruction reads
 
     def run(self, fetch: bool, program_address: int) -> Run:
         """Run to the end."""
@@ -170,7 +170,10 @@ class _Machine:
 
     def _execute_unit(self, pc: int, i: UnitInstruction, t: int) -> int:
         registers, in_loop = self.walker.registers, bool(self.walker.bodies)
-        key = (pc, registers, in_loop)
+        used = self._used.get(pc)
+        if used is None:
+            used = self._used[pc] = registers_of(i)
+        key = (pc, in_loop, *(registers[k] for k in used))
         cost = self._costs.get(key)
         if cost is None:
             cost = self._costs[key] = self._cost(pc, i, registers, in_loop)
@@ -233,13 +236,10 @@ class _Machine:
     def _lengths(self, external: int, beats: int) -> Iterator[tuple[int, int]]:
         """Yield the beats of each burst, and how many of its two limits it reaches."""
         arch = self.arch
-        while beats:
-            to_boundary = (BOUNDARY - external % BOUNDARY) // arch.port_bytes
-            reached = beats >= arch.burst_beats
-            n = min(beats, arch.burst_beats)
-            yield min(n, to_boundary), reached + (n >= to_boundary)
-            n = min(n, to_boundary)
-            beats, external = beats - n, external + n * arch.port_bytes
+        for burst in split_bursts(external, beats, arch):
+            end = burst.address + burst.beats * arch.port_bytes
+            yield burst.beats, (beats >= arch.burst_beats) + (end % BOUNDARY_BYTES == 0)
+            beats -= burst.beats
 
     def _bursts(self, external: int, beats: int, loads: bool) -> tuple[int, int]:
         """Return the cycles of all bursts of a transfer, and those in which it waits."""
@@ -278,16 +278,16 @@ class _Machine:
 
     # --- the nest --------------------------------------------------------------------------
     @staticmethod
-    def _nest(counts: tuple[int, ...], innermost: int, leaf: int, between: dict[int, int]) -> int:
-        """Return the cycles of levels `innermost` and above, around a leaf.
+    def _levels(counts: tuple[int, ...], levels: range, leaf: int, vector: int = 0) -> int:
+        """Return the cycles of some levels, the innermost first, around a leaf.
 
-        `between`: more cycles at the end of a level.
+        `vector`: more cycles at the end of level 1.
         """
         total = leaf
-        for k in range(innermost, serial.LEVELS):
+        for k in levels:
             go_on = serial.GO_ON + serial.GO_ON_BELOW * k if k else serial.GO_ON_INNERMOST
             total = counts[k] * total + (counts[k] - 1) * go_on + serial.LEVEL_END
-            total += between.get(k, 0)
+            total += vector * (k == 1)
         return total
 
     def _contract(self, i: Contract) -> _Cost:
@@ -297,18 +297,15 @@ class _Machine:
             before += serial.CONTRACT_REDUCES + n * serial.CONTRACT_LEVEL
         tile = serial.ADDEND + shifts(i.d_shift) if i.has_addend else serial.SUM
         if n:
-            inner = i.loop_count[0] * serial.PRODUCT + serial.PRODUCTS_END
-            for k in range(1, n):
-                go_on = serial.GO_ON + serial.GO_ON_BELOW * k
-                count = i.loop_count[k]
-                inner = count * inner + (count - 1) * go_on + serial.LEVEL_END
+            innermost = i.loop_count[0] * serial.PRODUCT + serial.PRODUCTS_END
+            inner = self._levels(i.loop_count, range(1, n), innermost)
         else:
             inner = serial.ONE_PRODUCT
         tile += inner + serial.DRAIN[i.act] + shifts(i.shift)
         activates = i.act in (Act.SIGMOID, Act.TANH)
         if activates:
             tile += shifts(numeric.INTERPOLATION_BITS) + shifts(i.act_shift)
-        nest = serial.NEST + self._nest(i.loop_count, n, tile, {})
+        nest = serial.NEST + self._levels(i.loop_count, range(n, serial.LEVELS), tile)
         setup = before - 1 - serial.CONTRACT_BEFORE
         busy = 1 + nest + 1
         tiles, products = i.tiles, i.macs
@@ -326,7 +323,9 @@ class _Machine:
         kind = type(i)
         counts = (i.nl0, i.nl1, *i.loop_count)
         before = serial.VECTOR[kind.__name__]
-        nest = serial.NEST + self._nest(counts, 0, self._element(i), {1: serial.NEXT_VECTOR})
+        every = range(serial.LEVELS)
+        nest = serial.NEST
+        nest += self._levels(counts, every, self._element(i), serial.NEXT_VECTOR)
         elements = prod(counts)
         busy = nest + 1
         issues = elements * max(1, len(self._reads(i)))
@@ -344,14 +343,7 @@ class _Machine:
 
     def _reads(self, i: Vector) -> list[int]:
         """Return the scratchpads of all reads of an element."""
-        spaces = {"src": i.src_space, "aux": i.aux_space, "packed": i.aux_space}
-        found = []
-        for read in i.READS:
-            if read.source == "state":
-                found += [i.cell_space] * self.arch.cell_planes
-            else:
-                found.append(spaces[read.source])
-        return found
+        return [getattr(i, f"{stream}_space") for stream in read_streams(i, self.arch)]
 
     def _element(self, i: Vector) -> int:
         """Return the cycles of an element."""

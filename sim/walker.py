@@ -20,6 +20,7 @@ from einchip.program import (
     SetMode,
     SetRegister,
     Store,
+    UnitInstruction,
 )
 from einchip.reference import Host, MachineError
 
@@ -116,3 +117,11 @@ class Walker:
         old = self.registers[i.reg]
         new = (i.value, old + i.value, i.value - old)[i.mode] & _MASK
         self.registers = (*self.registers[: i.reg], new, *self.registers[i.reg + 1 :])
+
+
+def registers_of(i: Instruction) -> tuple[int, ...]:
+    """Return the sequencer registers whose values an instruction reads."""
+    if not isinstance(i, UnitInstruction):
+        return ()
+    used = {getattr(i, s.name) for s in i.layout() if s.name.endswith("_reg")}
+    return tuple(sorted(used - {0}))
