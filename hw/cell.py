@@ -96,7 +96,7 @@ class CellLane(wiring.Component):
         m = Module()
         m.submodules.first = first = Activation()
         old = self._old_state(m)
-        seen = self._seen(m, old) if self._any_of(Peephole) else C(0)
+        seen = self._seen(m, old) if _any_in(self._cells, Peephole) else C(0)
         pre = self._pre_activations(m, seen)
         m.d.comb += [
             first.value.eq(one_hot(zip(self.control.enter, pre, strict=True))),
@@ -109,14 +109,10 @@ class CellLane(wiring.Component):
             m.submodules.second = second = Activation()
             m.d.comb += curved.eq(second.result)
             self._second(m, second, pre, first.result, new)
-        has_output = self._any_of(Lstm, Peephole)
+        has_output = _any_in(self._cells, Lstm, Peephole)
         product = self._product(m, first.result, curved) if has_output else C(0)
         self._hidden(m, aged, new, product)
         return m
-
-    def _any_of(self, *kinds: Any) -> bool:
-        """Return whether the machine executes one of these cells."""
-        return _any_in(self._cells, *kinds)
 
     def _requantise(
         self, m: Module, name: str, value: Value, shift: Value, out_bits: int, dropped: int = 0
@@ -216,9 +212,9 @@ class CellLane(wiring.Component):
         control = self.control
         inner: Value = C(0)
         wide: Value = C(0)
-        if self._any_of(Peephole, Gru):
+        if _any_in(self._cells, Peephole, Gru):
             inner = self._inner(m, pre, first, new)
-        if self._any_of(Lstm, Peephole):
+        if _any_in(self._cells, Lstm, Peephole):
             shift = control.shift.wide
             wide = self._requantise(m, "state_wide", _shifted_in(new), shift, WIDE_BITS)
         sigmoid = control.inner & control.kind.Peephole

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,13 +25,15 @@ from einchip.hw.vector_kinds import (
     MOST_ACTIVATIONS,
     by_kind,
     decode,
+    is_any,
     is_kind,
     n_writes,
+    reads,
 )
 from einchip.hw.vector_lanes import VectorLanes
 from einchip.hw.vector_offsets import VectorOffsets
 from einchip.hw.vector_write import VectorWrite, WriteQueue
-from einchip.program import TOKENS
+from einchip.program import TOKENS, Lstm
 
 
 def vector_events(arch: Architecture) -> data.StructLayout:
@@ -52,6 +54,9 @@ def vector_events(arch: Architecture) -> data.StructLayout:
 
 class VectorUnit(wiring.Component):
     """Execute the vector unit's instructions, one after the other, vector by vector.
+
+    An instruction that overlaps the alike one before it reads while that one writes: operations,
+    lanes and lane offsets are the same for both, so that only what writes has numbers of its own.
 
     Latency: a vector's write k is ready LATENCY + k cycles after its last micro-operation, LATENCY
     that of its class. Throughput: a vector takes a cycle of the read ports for each of its reads
@@ -111,16 +116,19 @@ class VectorUnit(wiring.Component):
         desc = Signal(VECTOR_ISSUE)  # of the instruction that is executed
         kinds = Signal(len(KINDS))  # which it is
         ports: Any = Signal(stream_ports(self._arch))
+        m.d.comb += reads.first_kinds.eq(decode(front.desc.raw.opcode, self._arch))
         for name, _ in ports.shape():
             space, address = front.desc.raw[f"{name}_space"], front.desc[name]
             m.d.comb += reads.first_ports[name].eq(chosen_port(self._arch, space, address))
-        active = self._execution(m, desc, front, writes.ends)
-        # What the instruction in the setup stage needs is loaded as long as nothing is executed,
-        # launched or not: so hundreds of registers do not wait for its tokens.
-        with m.If(~active):
+        active, overlap = self._execution(m, desc, kinds, ports, front, reads, writes)
+        # What the instruction in the setup stage needs is loaded as long as it may launch, launched
+        # or not: so hundreds of registers do not wait for its tokens.
+        takes = Signal()
+        m.d.comb += takes.eq(~active | overlap)
+        with m.If(takes):
             m.d.sync += [
                 desc.eq(front.desc),
-                kinds.eq(decode(front.desc.raw.opcode, self._arch)),
+                kinds.eq(reads.first_kinds),
                 ports.eq(reads.first_ports),
             ]
         for stop in (front.stop, reads.stop, lanes.stop, queue.stop, writes.stop):
@@ -131,10 +139,12 @@ class VectorUnit(wiring.Component):
             m.d.comb += current.eq(kinds)
         for streams in (reads.ports, lanes.ports):
             m.d.comb += streams.eq(ports)
-        for coming in (offsets.desc, reads.first, writes.first):
+        for coming in (offsets.desc, reads.first):
             m.d.comb += coming.eq(front.desc)
-        for loads in (offsets.load, reads.load, lanes.load, writes.load):
-            m.d.comb += loads.eq(~active)
+        for loads in (offsets.load, reads.load):
+            m.d.comb += loads.eq(takes)
+        for alone in (reads.alone, lanes.load):
+            m.d.comb += alone.eq(~active)
 
         wiring.connect(m, wiring.flipped(self.issue), front.issue)
         m.d.comb += [
@@ -156,22 +166,73 @@ class VectorUnit(wiring.Component):
         ]
         return m
 
-    def _execution(self, m: Module, desc: Any, front: FrontEnd, ends: Signal) -> Signal:
-        """Return whether an instruction is executed, from its launch to its last write's grant."""
-        active = Signal()
+    def _execution(
+        self,
+        m: Module,
+        desc: Any,
+        kinds: Signal,
+        ports: Any,
+        front: FrontEnd,
+        reads: VectorIssue,
+        writes: VectorWrite,
+    ) -> tuple[Signal, Signal]:
+        """Launch instructions, and let their writes follow one another.
+
+        Return whether one is executed, from its launch to its last write's grant; and whether the
+        one in the setup stage may launch beside it.
+        """
+        # `second`: of two, the first one still writes, the other one has `desc`
+        active, second, launched = Signal(), Signal(), Signal()
+        alike, overlap = Signal(), Signal()
+        signal = Signal(TOKENS)  # that of the instruction that writes
+        coming = front.desc
+        m.d.sync += [
+            # stands before the stage is ready: that takes a cycle of setup at least
+            alike.eq(
+                coming.raw.overlaps
+                & (self._likeness(coming.raw) == self._likeness(desc.raw))
+                & (self._read(kinds, reads.first_ports) == self._read(kinds, ports))
+            ),
+            launched.eq(front.launch),
+        ]
+        m.d.comb += [
+            overlap.eq(active & reads.issued & ~second & alike & front.ready),
+            # as soon as nothing before it writes
+            writes.load.eq((launched & ~second) | (writes.ends & second)),
+            writes.first.eq(desc),
+        ]
+        with m.If(writes.load):
+            m.d.sync += signal.eq(desc.raw.signal)
+        with m.If(front.launch & active & ~writes.ends):
+            m.d.sync += second.eq(1)
         with m.If(front.launch):
             m.d.sync += active.eq(1)
-        with m.If(ends):
-            m.d.comb += self.tokens.give.eq(desc.raw.signal)
-        with m.If(ends | self.stop):
-            m.d.sync += active.eq(0)
+        with m.If(writes.ends):
+            m.d.comb += self.tokens.give.eq(signal)
+            m.d.sync += second.eq(0)
+            with m.If(~second & ~front.launch):
+                m.d.sync += active.eq(0)
+        with m.If(self.stop):
+            m.d.sync += [active.eq(0), second.eq(0)]
         m.d.comb += [
-            front.can_take.eq(~active),
+            front.can_take.eq(~active | overlap),
             front.positive.eq(self.tokens.positive),
             self.tokens.take.eq(front.take),
             self.idle.eq(front.idle & ~active),
         ]
-        return active
+        return active, overlap
+
+    def _likeness(self, raw: Any) -> Value:
+        """Return what alike instructions share."""
+        return Cat(raw.opcode, *(raw[s.name] for s in Lstm.layout() if s.name not in Lstm.OWN))
+
+    def _read(self, kinds: Signal, ports: Any) -> Value:
+        """Return the ports of those streams that an instruction reads."""
+        sources = {"src": ("src",), "cell": ("state",), "aux": ("aux", "packed")}
+        return Cat(
+            Mux(is_any(kinds, [k for k in KINDS if reads(k, *sources[name])]), ports[name], 0)
+            for name, _ in ports.shape()
+        )
 
     def _count_pending(
         self, m: Module, kinds: Signal, reads: VectorIssue, writes: VectorWrite

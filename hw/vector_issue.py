@@ -14,7 +14,6 @@ from einchip.hw.pipeline import one_hot
 from einchip.hw.vector_kinds import (
     CELLS,
     KINDS,
-    decode,
     is_any,
     is_kind,
     most_operations,
@@ -55,15 +54,17 @@ class VectorIssue(wiring.Component):
 
     A vector takes the reads of its class, COPY among them one, and FILL one operation without a
     read. It starts only while its writes and the `pending` ones of the cycle before are
-    VECTOR_WRITES or fewer; when an instruction begins there are none. A read
+    VECTOR_WRITES or fewer. A read
     is issued in the cycle of its grant, a FILL's operation once it has room. The first may be
     issued in the cycle after `begins`.
 
     Members
     -------
-    load, begins, first : in
-        Prepare the instruction `first` (a VECTOR_ISSUE); begin the one that is prepared in this
-        cycle.
+    load, begins, first, first_kinds : in
+        Prepare the instruction `first` (a VECTOR_ISSUE, and its decoded opcode); begin the one that
+        is prepared in this cycle.
+    alone : in
+        No instruction is executed, so that no write is pending.
     desc : VECTOR_ISSUE, in
         The same instruction, from the cycle after `load` to its end.
     kinds : len(KINDS), in
@@ -82,6 +83,8 @@ class VectorIssue(wiring.Component):
         The operation reads the state or packed weights, so lanes are consecutive.
     issue, blocked : out
         An operation is issued; it has room, but the port is taken.
+    issued : out
+        All operations of the instruction have been issued.
     starts, ends : out
         The operation that is issued is the first, the last of its vector.
     granted : most_operations(planes), out
@@ -91,6 +94,8 @@ class VectorIssue(wiring.Component):
     load: Signal
     begins: Signal
     first: Any
+    first_kinds: Signal
+    alone: Signal
     desc: Any
     kinds: Signal
     first_ports: Any
@@ -103,6 +108,7 @@ class VectorIssue(wiring.Component):
     consecutive: Signal
     issue: Signal
     blocked: Signal
+    issued: Signal
     starts: Signal
     ends: Signal
     granted: Signal
@@ -115,6 +121,8 @@ class VectorIssue(wiring.Component):
                 "load": In(1),
                 "begins": In(1),
                 "first": In(VECTOR_ISSUE),
+                "first_kinds": In(len(KINDS)),
+                "alone": In(1),
                 "desc": In(VECTOR_ISSUE),
                 "kinds": In(len(KINDS)),
                 "first_ports": In(stream_ports(arch)),
@@ -127,6 +135,7 @@ class VectorIssue(wiring.Component):
                 "consecutive": Out(1),
                 "issue": Out(1),
                 "blocked": Out(1),
+                "issued": Out(1),
                 "starts": Out(1),
                 "ends": Out(1),
                 "granted": Out(most_operations(arch.cell_planes)),
@@ -156,6 +165,7 @@ class VectorIssue(wiring.Component):
         with m.If(self.load):
             m.d.sync += at.eq(1)
         issuing = Signal()
+        m.d.comb += self.issued.eq(~issuing)
         with m.If(self.begins):
             m.d.sync += issuing.eq(1)
         with m.If((self.ends & nest.last.all()) | self.stop):
@@ -169,7 +179,7 @@ class VectorIssue(wiring.Component):
                 for n, some in of_count.items()
             ).any()
         )
-        with m.If(self.load):
+        with m.If(self.alone):
             m.d.sync += room.eq(1)
         self._address(m, at, nest.address)
         self._request(m, following, issuing & ~self.stop & (room | ~at[0]))
@@ -211,15 +221,15 @@ class VectorIssue(wiring.Component):
         Other units wait for the request: so the port that it takes stands in a register.
         """
         port = Signal.like(self.valid)
-        first_kinds = Signal.like(self.kinds)
         m.d.comb += [
-            first_kinds.eq(decode(self.first.raw.opcode, self._arch)),
             self.valid.eq(Mux(has_room, port, 0)),
             self.issue.eq(has_room & (is_kind(self.kinds, Fill) | (port & self.ready).any())),
             self.blocked.eq(has_room & ~self.issue),
         ]
         with m.If(self.load):
-            m.d.sync += port.eq(self._port(Const(1, len(following)), first_kinds, self.first_ports))
+            m.d.sync += port.eq(
+                self._port(Const(1, len(following)), self.first_kinds, self.first_ports)
+            )
         with m.Elif(self.issue):
             m.d.sync += port.eq(self._port(following, self.kinds, self.ports))
 

@@ -87,7 +87,7 @@ class VectorWrite(wiring.Component):
     load, first : in
         Prepare the instruction `first` (a VECTOR_ISSUE).
     desc : VECTOR_ISSUE, in
-        The same instruction, from the cycle after `load` to its end.
+        The same instruction, from the cycle after `load` to its end, or one that is alike.
     kinds : len(KINDS), in
         Its decoded opcode, likewise.
     ready : in

@@ -92,6 +92,7 @@ class Op:
     """Instructions of one unit, with the buffers they touch and an estimate of their cycles.
 
     `reading`: cycles for which buffers are read as anything but an operand of the array.
+    `disjoint`: none of its instructions reads what another one of them writes.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Op:
     build: Callable[[Place], list[UnitInstruction]]
     result_latency: int = 0
     reading: Mapping[str, int] = field(default_factory=dict)
+    disjoint: bool = False
 
     @property
     def buffers(self) -> frozenset[str]:

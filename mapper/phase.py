@@ -63,7 +63,9 @@ class Phase:
     @property
     def shared(self) -> tuple[str, ...]:
         """The buffers of which array and vector unit touch different shares."""
-        return (self.cell.hidden.part.result, self.cell.h.name) if self.cell else ()
+        if self.cell is None:
+            return ()
+        return (self.cell.hidden.part.result, self.cell.h.name, self.state_name)
 
     def _whole(self, found: Iterable[op.Op]) -> list[op.Op]:
         """Return operations, those on whole buffers with the names of all their shares."""

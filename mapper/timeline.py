@@ -19,7 +19,7 @@ from einchip.accesses import read_streams
 from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.mapper import serial
 from einchip.mapper.bursts import MEMORY_LATENCY, bursts
-from einchip.mapper.timeline_units import ArrayCycles, VectorCycles
+from einchip.mapper.timeline_units import ArrayCycles, VectorCycles, VectorRun
 from einchip.program import (
     REGISTER_BITS,
     TOKENS,
@@ -157,7 +157,8 @@ class _Machine:
         self.given: list[deque[int]] = [deque() for _ in range(TOKENS)]
         self.array = ArrayCycles(arch)
         self.vectors = deque[VectorCycles]()  # in execution, in the stage, in the slot
-        self.estimate = -1  # end of the last of these
+        self.estimate = VectorRun()  # of the last of these
+        self.ran, self.ran_before = VectorRun(), VectorRun()  # the last two that are complete
         self.loads = _Bursts(MEMORY_LATENCY, 0, deque(maxlen=READ_BURSTS))
         self.stores = _Bursts(1, STORE_LATENCY + MEMORY_LATENCY, deque(maxlen=WRITE_BURSTS))
         self.end = 0
@@ -257,11 +258,12 @@ class _Machine:
         self.vectors.append(found)
         if len(self.vectors) == 1:
             self._launch(Unit.VECTOR, found.commit, found.tokens)
-            launch = self.launched[Unit.VECTOR]
+            launch, before = self.launched[Unit.VECTOR], self.ran
         else:
-            ready = found.commit + self._setup(Unit.VECTOR) + 2
-            launch = max(ready, self.estimate + 1, found.tokens)
-        self.estimate = found.run(launch, self.array, self.array.taken)
+            ready, before = found.commit + self._setup(Unit.VECTOR) + 2, self.estimate
+            free = before.issued if found.overlaps(self.vectors[-2]) else before.done + 1
+            launch = max(ready, free, found.tokens)
+        self.estimate = found.run(launch, self.array, before, self.array.taken)
 
     def _vector_ports(self, i: Vector) -> tuple[list[int], list[int]]:
         """Return the read ports of a vector's reads, and the scratchpads of its writes."""
@@ -273,9 +275,11 @@ class _Machine:
         """Complete the vector instruction in execution, and launch the next one."""
         found, launch = self.vectors.popleft(), self.launched[Unit.VECTOR]
         self.array.forget(launch)
-        done = found.run(launch, self.array)
-        self.free[Unit.VECTOR] = done + 1
-        self._complete(found.instruction, done)
+        self.ran_before, self.ran = self.ran, found.run(launch, self.array, self.ran)
+        self.free[Unit.VECTOR] = self.ran.done + 1
+        self._complete(found.instruction, self.ran.done)
+        if self.vectors and self.vectors[0].overlaps(found):
+            self.free[Unit.VECTOR] = max(self.ran.issued, self.ran_before.done + 1)
         if self.vectors:
             self._launch(Unit.VECTOR, self.vectors[0].commit, self.vectors[0].tokens)
 

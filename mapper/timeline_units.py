@@ -174,6 +174,19 @@ class ArrayCycles:
 
 
 @dataclass(frozen=True)
+class VectorRun:
+    """When an instruction of the vector unit has read, and has written.
+
+    `issued` is the cycle behind its last micro-operation, `done` that of its last write, `pending`
+    those of its last writes.
+    """
+
+    issued: int = -1
+    done: int = -1
+    pending: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class VectorCycles:
     """An instruction of the vector unit: `ports` of a vector's reads, `spaces` of its writes.
 
@@ -186,8 +199,15 @@ class VectorCycles:
     commit: int
     tokens: int
 
-    def run(self, launch: int, array: ArrayCycles, reads: Sequence[Spans] = ()) -> int:
-        """Return the cycle of the last write, behind what is known of the drain path.
+    def overlaps(self, before: VectorCycles) -> bool:
+        """Tell whether it may launch while the instruction before it writes."""
+        i, j = before.instruction, self.instruction
+        return bool(j.overlaps) and j.likeness == i.likeness and self.ports == before.ports
+
+    def run(
+        self, launch: int, array: ArrayCycles, before: VectorRun, reads: Sequence[Spans] = ()
+    ) -> VectorRun:
+        """Return its cycles, behind what is known of the drain path and the instruction `before`.
 
         `reads` are given the cycles with a read, per read port. Where a vector that meets nothing
         of the drain path finds what the one before it found, so do those that follow, until the
@@ -195,9 +215,10 @@ class VectorCycles:
         """
         i, n_reads, n_writes = self.instruction, len(self.ports), len(self.spaces)
         noted = [reads[port] if port < len(reads) else None for port in self.ports]
-        pending = deque[int]()
-        t, last, clear, vectors = launch + 1, launch, launch, i.vectors
-        before: tuple[int, list[int]] = (t, [])
+        pending = deque(write for write in before.pending if write > launch)
+        t, last, vectors = launch + 1, max(launch, before.done), i.vectors
+        clear = last
+        known: tuple[int, list[int]] = (t, [])
         while vectors:
             vectors -= 1
             if len(pending) + n_writes > VECTOR_WRITES:
@@ -216,8 +237,8 @@ class VectorCycles:
             after = (t, [last - t, *(write - t for write in pending)])
             if last >= clear:
                 clear = self._next_drain(array, t, last + 1)
-            elif after[1] == before[1]:
-                period = t - before[0]
+            elif after[1] == known[1]:
+                period = t - known[0]
                 alike = min(vectors, (clear - 1 - last) // period)
                 for _ in range(alike):
                     t += period
@@ -226,8 +247,8 @@ class VectorCycles:
                             read.add(t - n_reads + k, t - n_reads + k + 1)
                 vectors, last = vectors - alike, last + alike * period
                 pending = deque(write + alike * period for write in pending)
-            before = after
-        return last
+            known = after
+        return VectorRun(t, last, tuple(pending))
 
     def _next_drain(self, array: ArrayCycles, read: int, write: int) -> int:
         """Return when the drain path next has a port of these, for reads and writes from now on."""

@@ -155,7 +155,7 @@ class Pointwise:
             self.name, Unit.VECTOR, frozenset(reads), frozenset(writes),
             cycles(self.kind, self.vectors, arch) - self.kind.LATENCY,
             lambda place: [self._instruction(s, place, arch) for s in self.sweeps],
-            self.kind.LATENCY, self._reading(arch),
+            self.kind.LATENCY, self._reading(arch), disjoint=True,
         )  # fmt: skip
 
     def _reading(self, arch: Architecture) -> Counter[str]:
@@ -216,6 +216,7 @@ def copy_op(
     return Op(
         name, Unit.VECTOR, frozenset({source.name}), frozenset({target.name}),
         cycles(Copy, vectors, arch) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
+        source.name != target.name,
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ class Array(Unit):
         return start + work.slots - self.slots - 1
 
     def takes_in(self, c: int) -> bool:
-        return True  # also in the cycle of the last issue
+        return self.job is None  # also in the cycle of the last issue
 
     def start(self, job: Job, c: int) -> None:
         self.tile = self.slots = 0

@@ -4,7 +4,9 @@ Two instructions i before j in program order meet when one writes what the other
 The result is that of the program order, for certain, only if i is complete before j is launched.
 Within one unit less is enough:
 
-* The vector unit launches only when the instruction before is complete.
+* The vector unit launches only when the instruction before is complete; or, where the later one
+  `overlaps` it, when that one has read everything. Writes stay in order, so that, as in the array,
+  only what i writes and j reads needs the order.
 * LOADs run into one another, but their beats come in order, and so do the bursts of STOREs.
 * The array launches j while i still drains. Operands of i were read by then, its rows (addends and
   writes) come before those of j: so only what i writes and j reads needs the order.
@@ -27,6 +29,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
+from einchip.accesses import VECTORS
 from einchip.arch import Architecture
 from einchip.program import TOKENS, Unit
 from einchip.sim.footprint import Footprint, footprint, key, overlaps_itself
@@ -79,6 +82,11 @@ def check_races(run: Run, arch: Architecture, order: Order = Order.TIME) -> None
         raise SimulationError(f"found {len(found)} races: {found[0]}")
 
 
+def _overlaps(e: Executed) -> bool:
+    """Return whether an instruction may launch before the one before it in its unit is complete."""
+    return isinstance(e.instruction, VECTORS) and bool(e.instruction.overlaps)
+
+
 def _in_time(i: Executed, j: Executed) -> bool:
     return i.completion is not None and i.completion < j.launch
 
@@ -86,8 +94,8 @@ def _in_time(i: Executed, j: Executed) -> bool:
 class _Group:
     """All executions of one instruction with one footprint."""
 
-    def __init__(self, unit: Unit, elements: Footprint) -> None:
-        self.unit, self.elements = unit, elements
+    def __init__(self, unit: Unit, elements: Footprint, overlaps: bool) -> None:
+        self.unit, self.elements, self.overlaps = unit, elements, overlaps
         self.members: list[Executed] = []
         self.meets: dict[int, tuple[int, int] | None] = {}  # by the other group's identity
 
@@ -100,7 +108,7 @@ class _Group:
         """Return what needs an order between a member and one of `later`."""
         if id(later) not in self.meets:
             same = self.unit == later.unit
-            none = same and self.unit is not Unit.ARRAY
+            none = same and self.unit is not Unit.ARRAY and not later.overlaps
             self.meets[id(later)] = (
                 None if none else self.elements.meets(later.elements, reads_of_other_only=same)
             )
@@ -113,7 +121,7 @@ def _all(executed: list[Executed], arch: Architecture, ordered: Ordered) -> Iter
         name = (j.pc, *key(j))
         group = groups.get(name)
         if group is None:
-            group = groups[name] = _Group(j.unit, footprint(j, arch))
+            group = groups[name] = _Group(j.unit, footprint(j, arch), _overlaps(j))
             own = overlaps_itself(j.instruction, j.registers, arch)
             if own is not None:
                 yield Race(j, j, *own)
@@ -157,8 +165,12 @@ def _completed_before(
         sources = []
         if j.unit in previous:
             _join(known, done[previous[j.unit].index])
-            if j.unit is Unit.VECTOR:
-                sources.append(previous[j.unit])
+            before = previous[j.unit]
+            if _overlaps(j):
+                # of the vector unit's own, all but the one before it
+                _join(known, {Unit.VECTOR: place[before.index]})
+            elif j.unit is Unit.VECTOR:
+                sources.append(before)
         for token in range(TOKENS):
             if j.instruction.wait >> token & 1:
                 n = taken[token] - given[token]

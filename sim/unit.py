@@ -178,7 +178,7 @@ class Unit:
         `tokens` is the mask of those that are positive in c.
         """
         stage = self.stage
-        launches = self.is_ready(c, tokens) and self.job is None and self.takes_in(c)
+        launches = self.is_ready(c, tokens) and self.takes_in(c)
         if self.inactive_from <= c:
             self.count_inactive(self.inactive_from, c, launches)
         if stage is None:
@@ -198,8 +198,8 @@ class Unit:
         return stage is not None and c >= self.ready_at and not stage.wait & ~tokens
 
     def takes_in(self, c: int) -> bool:
-        """Tell whether execution, now without an instruction, can take one in cycle c."""
-        return self.inactive_from <= c
+        """Tell whether execution can take the instruction in the stage in cycle c."""
+        return self.job is None and self.inactive_from <= c
 
     def start(self, job: Job, c: int) -> None:
         """Prepare execution of an instruction launched in c."""

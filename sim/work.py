@@ -6,7 +6,7 @@ the stream's order and the address of its lowest offending lane.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
@@ -155,7 +155,8 @@ class VectorWork(Work):
     """A vector unit's instruction: per vector, the ports of its reads and writes in order.
 
     A FILL has one operation per vector, which reads nothing: port None. Faults count the
-    operations (the writes) of all vectors.
+    operations (the writes) of all vectors. `overlaps` if it may launch while the one before it
+    still writes, `likeness` what that one must have in common with it.
     """
 
     TIMELESS = Work.TIMELESS | {"read_fault", "write_fault"}
@@ -168,6 +169,8 @@ class VectorWork(Work):
     activations: int
     read_fault: Fault
     write_fault: Fault
+    overlaps: bool
+    likeness: tuple[Hashable, ...]
 
     @property
     def faulty(self) -> bool:
@@ -290,7 +293,7 @@ def _vector(i: Vector, step: reference.Step, arch: Architecture) -> VectorWork:
     return VectorWork(
         step.pc, i, i.vectors, i.n_lanes, ports or (None,),
         tuple(a.space for a in writes), i.LATENCY, i.ACTIVATIONS * i.n_lanes,
-        _first_of(reads, arch), _first_of(writes, arch),
+        _first_of(reads, arch), _first_of(writes, arch), bool(i.overlaps), (*i.likeness, ports),
     )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ whose result it reads, order is kept by *tokens*. An instruction starts once eve
 `wait` mask is positive, taking one of each, and gives one of each token of its `signal` mask when
 its last write has been granted (LOAD: its last beat; STORE: when its last response has come). From
 one SYNC to the next, every token has one giving unit (GIVE apart) and one taking unit. A start
-clears all tokens, and so does SYNC. A serial machine (`Architecture.serial`) keeps the program's
-order, and knows no tokens.
+clears all tokens, and so does SYNC. An instruction of the vector unit that `overlaps` may start
+while the alike one before it writes, so that it must not read what that one writes. A serial
+machine (`Architecture.serial`) keeps the program's order, and knows no tokens.
 
 A scratchpad address of an instruction is its `base` field plus the sequencer register named beside
 it; register 0 always reads 0. A stride of an array or vector instruction, used or not, is below
@@ -22,7 +23,7 @@ error. So is an instruction of a cell that the machine lacks (`Architecture.cell
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
@@ -518,6 +519,21 @@ class _Vector(UnitInstruction):
     aux_base: int = f(ADDRESS_BITS, "cells with a second source: its address")
     aux_reg: int = f(3, "cells with a second source: register added to it")
     aux_frac: int = f(4, "cells with a second source: its fractional bits")
+    overlaps: int = f(1, "1: may start while the alike one before it writes (timing.md)")
+
+    #: Fields in which alike instructions may differ.
+    OWN: ClassVar[frozenset[str]] = frozenset(
+        (
+            "wait", "signal", "overlaps", "loop_count", "loop_src", "loop_dst", "src_base",
+            "src_reg", "dst_base", "dst_reg", "cell_base", "cell_reg", "aux_base", "aux_reg",
+        )
+    )  # fmt: skip
+
+    @property
+    def likeness(self) -> tuple[Hashable, ...]:
+        """What alike instructions share: their class, and all fields but those of OWN."""
+        rest = (getattr(self, s.name) for s in self.layout() if s.name not in self.OWN)
+        return (type(self), *rest)
 
     @property
     def n_lanes(self) -> int:

@@ -1,13 +1,15 @@
 """hw.vector: results against einchip.reference, every cycle against the rules of docs/timing.md."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 
 from einchip import numeric, reference
+from einchip.accesses import vector_accesses
 from einchip.arch import PRESETS, Architecture
 from einchip.program import (
     Cell,
@@ -140,7 +142,8 @@ def check(arch: Architecture, stalls: str) -> None:
         "bursts": bursts(rng),
     }[stalls]
     kinds = [kind for kind in KINDS if is_built(kind, arch)]
-    program = [draw(arch, kinds[k], rng) for k in (*rng.permutation(len(kinds)), 0, 1)]
+    drawn = [draw(arch, kinds[k], rng) for k in (*rng.permutation(len(kinds)), 0, 1)]
+    program = [twin for i in drawn for twin in twins(i, arch, rng)]
     memory = random_memory(arch, rng)
     expected = memory.copy()
     for i in program:
@@ -148,6 +151,37 @@ def check(arch: Architecture, stalls: str) -> None:
     run(arch, program, memory, pattern)
     np.testing.assert_array_equal(memory.x, expected.x)
     np.testing.assert_array_equal(memory.y, expected.y)
+
+
+def twins(i: Vector, arch: Architecture, rng: np.random.Generator) -> list[Vector]:
+    """Return an instruction, and up to three that overlap it, or would if they were alike."""
+    found = [i]
+    for _ in range(int(rng.integers(4))):
+        counts = tuple(int(n) for n in rng.permutation(i.loop_count))
+        found.append(
+            replace(
+                i, overlaps=1, wait=int(rng.choice([0, 0, 1])), signal=int(rng.integers(1 << 16)),
+                loop_count=counts, gate_frac=int(rng.choice([i.gate_frac, i.gate_frac, 3])),
+                nl0=int(rng.choice([i.nl0, i.nl0, 1])),
+                **{f"{n}_base": getattr(i, f"{n}_base") + arch.lanes * int(rng.integers(3))
+                   for n in ("src", "dst", "cell", "aux")},
+            )
+        )  # fmt: skip
+    return found if disjoint(found, arch) else [i]
+
+
+def disjoint(program: Sequence[Vector], arch: Architecture) -> bool:
+    """Tell whether no instruction reads what an earlier one writes."""
+    touched: list[tuple[set[tuple[int, int]], set[tuple[int, int]]]] = []
+    for i in program:
+        reads, writes = (
+            {(a.space, int(n)) for a in part for n in a.addresses().ravel()}
+            for part in vector_accesses(i, NO_REGISTERS, arch)
+        )
+        if any(written & reads for _, written in touched):
+            return False
+        touched.append((reads, writes))
+    return True
 
 
 def when(seen: list[Outputs], name: str) -> list[int]:
@@ -194,6 +228,45 @@ def test_alone_copies_and_fills_move_a_vector_a_cycle(kind: type[Copy] | type[Fi
     seen = run(NANO, [i], random_memory(NANO, np.random.default_rng(0)), never)
     (launch,), (end,) = when(seen, "take"), when(seen, "give")
     assert end == launch + i.vectors + kind.LATENCY
+
+
+#: Changes after which an instruction is not alike any more.
+UNLIKE: dict[str, dict[str, int]] = {
+    "does not overlap": {"overlaps": 0},
+    "other lanes": {"nl0": 3},
+    "other strides of lanes": {"dst_l0": 2},
+    "other gates": {"gate_stride": 8},
+    "another format": {"hidden_frac": 5},
+    "another scratchpad": {"cell_space": 0},
+}
+
+
+@pytest.mark.parametrize("change", ["", *UNLIKE])
+def test_alike_instructions_read_while_the_one_before_writes(change: str) -> None:
+    """The second one begins behind the first one's reads, the third one behind its last write."""
+    arch = NANO
+    first = Lstm(
+        wait=1, signal=2, nl0=4, src_l0=1, dst_l0=1, loop_count=(5, 1, 1, 1), dst_base=96,
+        loop_src=(4, 0, 0, 0), loop_dst=(4, 0, 0, 0), dst_space=1, cell_space=1, cell_base=256,
+    )  # fmt: skip
+    later = [
+        replace(first, overlaps=1, src_base=64 * k, dst_base=96 + 32 * k, cell_base=256 + 64 * k)
+        for k in (1, 2)
+    ]
+    later = [replace(i, **UNLIKE.get(change, {})) for i in later]  # type: ignore[arg-type]
+    if change not in ("", "does not overlap"):
+        later[1] = replace(later[1], overlaps=0)
+    seen = run(arch, [first, *later], random_memory(arch, np.random.default_rng(0)), never)
+    launches, ends = when(seen, "take"), when(seen, "give")
+    reads, planes = 5 * (4 + arch.cell_planes), arch.cell_planes
+    last = Lstm.LATENCY + planes
+    assert ends[0] == launches[0] + reads + last
+    if change:
+        assert launches[1:] == [ends[0] + 1, ends[1] + 1]
+        return
+    assert launches[1] == launches[0] + reads + 1
+    assert launches[2] == max(launches[1] + reads, ends[0]) + 1
+    assert ends[1:] == [launches[1] + reads + last, launches[2] + reads + last]
 
 
 @pytest.mark.parametrize("arch", [MACHINES[0], MACHINES[1]], ids=["8 bits", "16 bits"])

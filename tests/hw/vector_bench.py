@@ -86,15 +86,17 @@ class Model:
     slot: Vector | None = None
     stage: Vector | None = None
     moved: int = 0
-    now: Vector | None = None
+    now: list[Vector] = field(default_factory=list)  # not complete, the last of which reads
     reads: list[Access] = field(default_factory=list)
     unstarted: list[list[Access]] = field(default_factory=list)
     started: list[list[Access]] = field(default_factory=list)
+    vectors: list[int] = field(default_factory=list)  # of each of `now`, not written
 
     def cycle(self, t: int, inputs: Inputs, offered: Vector | None) -> Outputs:
         """Return the outputs of cycle t: bases of requests (None: no request), events, tokens."""
         if inputs.stop:
-            self.slot = self.stage = self.now = None
+            self.slot = self.stage = None
+            self.now, self.vectors = [], []
             self.reads, self.unstarted, self.started = [], [], []
             return dict.fromkeys(PORTS) | {"take": 0, "give": 0}
         slot, stage = self.slot, self.stage
@@ -121,21 +123,40 @@ class Model:
             return "vector_stall_setup"
         if self.stage.wait & ~inputs.positive:
             return "vector_stall_token"
-        out["take"] = self.stage.wait
-        self.now, self.stage = self.stage, None
-        self.reads, self.unstarted = accesses(self.now, self.arch)
+        self._launch(self.stage, out)
         return "vector_stall_setup"
+
+    def _launch(self, stage: Vector, out: Outputs) -> None:
+        out["take"] = stage.wait
+        self.now.append(stage)
+        self.vectors.append(stage.vectors)
+        self.stage = None
+        self.reads, unstarted = accesses(stage, self.arch)
+        self.unstarted += unstarted
+
+    def _overlaps(self, t: int, inputs: Inputs) -> bool:
+        """Whether the instruction in the stage launches while the only one before it writes."""
+        if self.stage is None or self.reads or len(self.now) > 1:
+            return False
+        if t <= self.moved + self.arch.setup_cycles or self.stage.wait & ~inputs.positive:
+            return False
+        ports = [[a.port for a in accesses(i, self.arch)[0]] for i in (self.now[0], self.stage)]
+        n = len(ports[0]) // self.now[0].vectors
+        alike = self.stage.likeness == self.now[0].likeness and ports[0][:n] == ports[1][:n]
+        return alike and bool(self.stage.overlaps)
 
     def _execute(self, t: int, inputs: Inputs, out: Outputs) -> str:
         """A cycle of execution. Return the counter."""
+        overlaps = self._overlaps(t, inputs)
         pending = sum(len(vector) for vector in self.started)
         counter = self._issue(t, inputs, out, pending)
         if self.started and (ready_at := self.started[0][0].ready_at) and ready_at <= t:
             self._write(inputs, out)
+        if overlaps and self.stage:
+            self._launch(self.stage, out)
         return counter
 
     def _issue(self, t: int, inputs: Inputs, out: Outputs, pending: int) -> str:
-        assert self.now
         if not self.reads:
             return "vector_stall_write"
         op = self.reads[0]
@@ -150,24 +171,25 @@ class Model:
             self.started.append(self.unstarted.pop(0))
         if op.ends:
             for k, write in enumerate(self.started[-1]):
-                write.ready_at = t + self.now.LATENCY + k
-            out["vector_ops"] = self.now.n_lanes
-            out["activations"] = self.now.ACTIVATIONS * self.now.n_lanes
+                write.ready_at = t + self.now[-1].LATENCY + k
+            out["vector_ops"] = self.now[-1].n_lanes
+            out["activations"] = self.now[-1].ACTIVATIONS * self.now[-1].n_lanes
         return "vector_issue"
 
     def _write(self, inputs: Inputs, out: Outputs) -> None:
-        assert self.now
         write = self.started[0][0]
         assert write.port is not None
         out[write.port] = write.base
         if not inputs.ready[PORTS.index(write.port)]:
             return
         self.started[0].pop(0)
-        if not self.started[0]:
-            self.started.pop(0)
-        if not self.reads and not self.started:
-            out["give"] = self.now.signal
-            self.now = None
+        if self.started[0]:
+            return
+        self.started.pop(0)
+        self.vectors[0] -= 1
+        if not self.vectors[0]:
+            out["give"] = self.now.pop(0).signal
+            self.vectors.pop(0)
 
 
 def ports_of(arch: Architecture, ports: Sequence[str]) -> list[str]:

@@ -100,8 +100,8 @@ def _races_of_phase(
         done: set[int] = set()
         for earlier in last[instruction.UNIT][-1:]:
             done |= before[earlier]
-            if instruction.UNIT == Unit.VECTOR:
-                done.add(earlier)
+        if isinstance(instruction, Vector):
+            done |= set(last[Unit.VECTOR][: -1 if instruction.overlaps else None])
         for token in _bits(instruction.wait):
             assert gives[token], f"{instruction} takes token {token}, which nothing before it gives"
             giver = gives[token].popleft()
@@ -135,7 +135,7 @@ def _conflict(steps: list[reference.Step], memory: list[Touched], i: int, j: int
     (reads_i, writes_i), (reads_j, writes_j) = memory[i], memory[j]
     if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT in (Unit.LOAD, Unit.STORE):
         return False  # beats move in order
-    if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT == Unit.ARRAY:
+    if _unit(steps[i]).UNIT == _unit(steps[j]).UNIT in (Unit.ARRAY, Unit.VECTOR):
         return bool(writes_i & reads_j)
     return bool(writes_i & reads_j or writes_i & writes_j or reads_i & writes_j)
 

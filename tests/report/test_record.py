@@ -31,7 +31,7 @@ class Watched(Stepped):
 
     def cycle(self, t: int) -> None:
         before = Counter(self.counters)
-        executed = {"array": self.array.work, "vector": self.vector.work}
+        executed = {"array": self.array.work, "vector": self.vector.last}
         staged = {u: self.fronts[unit].stage for u, unit in UNITS.items()}
         super().cycle(t)
         for unit, states in STATES.items():

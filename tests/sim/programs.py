@@ -29,6 +29,7 @@ from einchip.program import (
     Sync,
     Unit,
     UnitInstruction,
+    Vector,
 )
 
 MACHINES = (
@@ -109,13 +110,34 @@ def folds(draw: st.DrawFn, arch: Architecture) -> dict[str, Any]:
 def vectors(draw: st.DrawFn, arch: Architecture) -> Instruction:
     kind = draw(st.sampled_from([Lstm, Peephole, Gru, GruReset, GruUpdate, Copy, Fill]))
     return kind(
-        wait=draw(masks), signal=draw(masks), nl0=draw(st.integers(1, arch.lanes)),
+        wait=draw(masks), signal=draw(masks), overlaps=draw(st.integers(0, 1)),
+        nl0=draw(st.integers(1, arch.lanes)),
         loop_count=tuple(draw(counts) for _ in range(4)),
         dst_space=draw(spaces), src_l0=1, dst_l0=1, dst_reg=draw(st.integers(0, 2)),
         gate_stride=arch.lanes, aux_reg=draw(st.integers(0, 2)), loop_src=(arch.lanes, 0, 0, 0),
         **draw(places(arch, "src", 20)), **draw(places(arch, "aux", 20)),
         **draw(places(arch, "cell", 3)),
     )  # fmt: skip
+
+
+@st.composite
+def with_twins(draw: st.DrawFn, part: list[Instruction], arch: Architecture) -> list[Instruction]:
+    """Return instructions; behind those of the vector unit up to two each that may overlap them."""
+    found: list[Instruction] = []
+    for i in part:
+        found.append(i)
+        if not isinstance(i, Vector):
+            continue
+        for _ in range(draw(st.integers(0, 2))):
+            places = {
+                f"{name}_base": getattr(i, f"{name}_base") + draw(st.integers(0, 2)) * arch.lanes
+                for name in ("src", "dst", "cell", "aux")
+            }
+            found.append(replace(
+                i, overlaps=1, wait=draw(masks), signal=draw(masks),
+                loop_count=tuple(draw(counts) for _ in range(4)), **places,
+            ))  # fmt: skip
+    return found
 
 
 @st.composite
@@ -146,6 +168,7 @@ def programs(draw: st.DrawFn, arch: Architecture, live: bool = True) -> Program:
     )
     start = draw(st.lists(st.one_of(st.builds(Give, mask=st.just(7)), unit), max_size=4))
     body = draw(st.lists(st.one_of(unit, unit, unit, other), min_size=1, max_size=10))
+    start, body = (draw(with_twins(part, arch)) for part in (start, body))
     owners = st.lists(st.sampled_from(UNITS), min_size=TOKENS, max_size=TOKENS)
     givers, takers = draw(owners), draw(owners)
     start, body = (owned(part, givers, takers) for part in (start, body))

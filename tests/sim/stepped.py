@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 from einchip.accesses import VECTORS
@@ -69,6 +69,11 @@ FAULT_ORDER = (
     "sequencer", "x window read", "x read", "x write", "y window read", "y read", "y write", "load",
     "store", "tokens", "watchdog",
 )  # fmt: skip
+#: In what an instruction of the vector unit may differ from the one before, to overlap it.
+MAY_DIFFER = {
+    "wait", "signal", "overlaps", "loop_count", "loop_src", "loop_dst", "src_base", "src_reg",
+    "dst_base", "dst_reg", "cell_base", "cell_reg", "aux_base", "aux_reg",
+}  # fmt: skip
 STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
 
 
@@ -244,13 +249,22 @@ class ArrayState:
 
 @dataclass
 class VectorState:
-    """Execution of the vector unit."""
+    """Execution of the vector unit: `works` not complete, the last of which issues."""
 
-    work: VectorWork | None = None
+    works: list[VectorWork] = field(default_factory=list)
     operation: int = 0
     pending: int = 0
     granted: int = 0
     writes: deque[tuple[int, int]] = field(default_factory=deque)  # ready, space
+
+    @property
+    def last(self) -> VectorWork | None:
+        return self.works[-1] if self.works else None
+
+    @property
+    def issued(self) -> bool:
+        work = self.works[-1]
+        return self.operation == work.vectors * len(work.operations)
 
 
 @dataclass
@@ -352,15 +366,16 @@ class Stepped:
             Unit.LOAD: self.load.active,
             Unit.STORE: self.store.active,
             Unit.ARRAY: self.array.work is not None,
-            Unit.VECTOR: self.vector.work is not None,
+            Unit.VECTOR: bool(self.vector.works),
         }
+        free = {u: not b for u, b in busy.items()}
+        free[Unit.VECTOR] = self.vector_takes()
         reads, writes = self.drain_step(t)
         if busy[Unit.VECTOR]:
             self.vector_step(t, reads, writes)
         last = False
         if busy[Unit.ARRAY]:
             last = self.array_step(t, reads)
-        free = {u: not b for u, b in busy.items()}
         free |= {Unit.LOAD: not self.load.left, Unit.STORE: not self.store.left}
         if busy[Unit.LOAD]:
             self.load_step(t, writes)
@@ -387,12 +402,12 @@ class Stepped:
         fronts = any(f.slot or f.stage for f in self.fronts.values())
         array = self.array.work or self.array.rows or self.array.writes
         ports = self.load.active or self.store.active
-        return not (fronts or array or self.vector.work or ports)
+        return not (fronts or array or self.vector.works or ports)
 
     def stuck(self, t: int) -> bool:
         """Tell whether nothing can ever move again."""
         array = self.array.work or self.array.rows or self.array.writes
-        if array or self.vector.work or self.load.active or self.store.active:
+        if array or self.vector.works or self.load.active or self.store.active:
             return False
         if self.state not in ("RESOLVE", "STOP", "SYNC"):
             return False
@@ -451,7 +466,8 @@ class Stepped:
             assert isinstance(work.instruction, Contract)
             self.array.work, self.array.slots = work, deque(slots(work.instruction))
         elif isinstance(work, VectorWork):
-            self.vector = VectorState(work)
+            self.vector.works.append(work)
+            self.vector.operation = 0
         elif isinstance(work, TransferWork):
             storing = isinstance(work.instruction, StoreInstruction)
             port = self.store if storing else self.load
@@ -530,21 +546,39 @@ class Stepped:
     def vector_step(self, t: int, reads: list[bool], writes: list[bool]) -> None:
         """Run one active cycle."""
         v = self.vector
-        work = v.work
-        assert work is not None
-        pending = v.pending
+        pending, issues, writer = v.pending, v.works[-1], v.works[0]
         if v.writes and v.writes[0][0] <= t and not writes[v.writes[0][1]]:
             _, space = v.writes.popleft()
             writes[space] = True
-            self.count(f"{NAMES[space]}_writes", work.lanes)
-            if v.granted == work.write_fault.access:
-                self.fault(t, f"{NAMES[space]} write", work.write_fault.address)
+            self.count(f"{NAMES[space]}_writes", writer.lanes)
+            if v.granted == writer.write_fault.access:
+                self.fault(t, f"{NAMES[space]} write", writer.write_fault.address)
             v.granted += 1
             v.pending -= 1
-        self.vector_operation(t, work, pending, reads)
-        if v.granted == work.vectors * len(work.writes):
-            self.complete(t, work)
-            v.work = None
+        self.vector_operation(t, issues, pending, reads)
+        if v.granted == writer.vectors * len(writer.writes):
+            self.complete(t, writer)
+            v.works.pop(0)
+            v.granted = 0
+
+    def vector_takes(self) -> bool:
+        """Tell whether the vector unit can take what is in its setup stage in this cycle."""
+        v, stage = self.vector, self.fronts[Unit.VECTOR].stage
+        if not v.works:
+            return True
+        if len(v.works) > 1 or not v.issued or stage is None:
+            return False
+        before, after = v.works[0], stage.work
+        assert isinstance(after, VectorWork)
+        i, j = before.instruction, after.instruction
+        assert isinstance(j, VECTORS)
+        same = {f.name: getattr(i, f.name) for f in fields(j) if f.name not in MAY_DIFFER}
+        return (
+            j.overlaps == 1
+            and type(i) is type(j)
+            and before.operations == after.operations
+            and all(getattr(j, name) == value for name, value in same.items())
+        )
 
     def vector_operation(self, t: int, work: VectorWork, pending: int, reads: list[bool]) -> None:
         v = self.vector

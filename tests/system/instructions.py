@@ -38,12 +38,15 @@ from einchip.program import (
     Peephole,
     Store,
     UnitInstruction,
+    Vector,
     is_built,
 )
 from einchip.reference import Host, Step
 
 #: Draws before giving up; later ones are smaller, the last ones a single element.
 ATTEMPTS: Final = 200
+#: Draws of a twin before there is none.
+TWIN_ATTEMPTS: Final = 12
 PAGE_BYTES: Final = 4096
 _WRAP: Final = 1 << REGISTER_BITS
 
@@ -107,6 +110,34 @@ def draw(kind: str, rng: Generator, near: Surroundings) -> UnitInstruction:
         if all(_sound(step, near.arch) for step in steps):
             return found
     raise AssertionError(f"no {kind} fits {near}")
+
+
+def twin(i: Vector, rng: Generator, near: Surroundings) -> Vector | None:
+    """Return an instruction that is alike, with loops and addresses of its own; None: none fits."""
+    for _ in range(TWIN_ATTEMPTS):
+        moved = {
+            f"{stream}_base": getattr(i, f"{stream}_base") + near.arch.lanes * int(n)
+            for stream, n in zip(("src", "dst", "cell", "aux"), rng.integers(-6, 7, 4), strict=True)
+        }
+        counts = tuple(int(rng.integers(1, n + 1)) for n in i.loop_count)
+        if min(moved.values()) < 0 or max(moved.values()) >= 1 << ADDRESS_BITS:
+            continue
+        found = replace(i, loop_count=counts, **moved)
+        steps = [Step(0, found, registers) for registers in sorted(set(near.registers))]
+        if all(_sound(step, near.arch) and _inside(step, near) for step in steps):
+            return found
+    return None
+
+
+def _inside(step: Step, near: Surroundings) -> bool:
+    """Tell whether an instruction of the vector unit stays in the rows that it is given."""
+    low = near.arch.capacity(0)
+    for access, mask in _masks(step, near.arch):
+        first, end = (near.writes if access.write else near.reads)[access.space]
+        allowed = ((1 << end) - (1 << first)) << (access.space * low)
+        if mask & ~allowed:
+            return False
+    return True
 
 
 def _cut(i: UnitInstruction, bits: int) -> UnitInstruction:

@@ -22,7 +22,16 @@ from typing import Final, NamedTuple
 from numpy.random import Generator
 
 from einchip.arch import Architecture
-from einchip.program import TOKEN_MAX, TOKENS, Give, Program, Sync, Unit, UnitInstruction
+from einchip.program import (
+    TOKEN_MAX,
+    TOKENS,
+    Give,
+    Program,
+    Sync,
+    Unit,
+    UnitInstruction,
+    Vector,
+)
 from einchip.reference import Host, walk
 from tests.system.instructions import Footprint, touched
 
@@ -204,6 +213,8 @@ def races(program: Program, arch: Architecture, host: Host) -> list[tuple[int, i
         if not isinstance(i, UnitInstruction):
             continue
         unit, clock = i.UNIT, dict(known[i.UNIT])
+        overlaps = isinstance(i, Vector) and i.overlaps
+        clock[Unit.VECTOR] -= bool(overlaps)  # the one before may not be complete
         for token in _bits(i.wait & tokens):
             giver = given[token].pop(0)
             if giver:
@@ -217,7 +228,11 @@ def races(program: Program, arch: Architecture, host: Host) -> list[tuple[int, i
         found += [
             (r.pc, pc)
             for r in runs
-            if r.number > clock[r.unit] and collide(r.touched, run.touched, (r.unit, unit))
+            if r.number > clock[r.unit]
+            and (
+                collide(r.touched, run.touched, (r.unit, unit))
+                or (unit is r.unit is Unit.VECTOR and r.touched.writes & run.touched.reads)
+            )
         ]
         runs.append(run)
     return found

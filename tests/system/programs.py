@@ -39,10 +39,11 @@ from einchip.program import (
     Sync,
     Unit,
     UnitInstruction,
+    Vector,
 )
-from einchip.reference import Host, Memory, trace
+from einchip.reference import Host, Memory, trace, walk
 from tests.system import instructions, ordering
-from tests.system.instructions import Span, Surroundings, touched
+from tests.system.instructions import Footprint, Span, Surroundings, touched
 from tests.system.ordering import Edge, Node
 from tests.system.recipes import RECIPES, Block, Op, Recipe, random_recipe
 
@@ -331,7 +332,8 @@ def _fill_places(
 ) -> dict[int, UnitInstruction]:
     """Return the unit instruction of every place."""
     x, y = windows
-    filled = {}
+    filled: dict[int, UnitInstruction] = {}
+    before: Vector | None = None
     for k, place in enumerate(skeleton.items):
         if not isinstance(place, _Place):
             continue
@@ -346,7 +348,13 @@ def _fill_places(
         elif place.private:
             reads = writes = x.vector, y.vector
         near = Surroundings(arch, host, external, reads, writes, tuple(registers[k]))
-        i = instructions.draw(place.op.kind, np.random.default_rng(place.op.seed), near)
+        rng = np.random.default_rng(place.op.seed)
+        i = instructions.draw(place.op.kind, rng, near)
+        if isinstance(i, Vector):
+            # some are alike to the one before, where that can be
+            if before is not None and rng.random() < (0.8 if type(before) is type(i) else 0.3):
+                i = instructions.twin(before, rng, near) or i
+            before = i
         filled[k] = replace(i, skip_last=place.skip_last) if isinstance(i, Load | Store) else i
     return filled
 
@@ -394,7 +402,28 @@ def _order(
         before, wait = gives.before(i.UNIT, len(registers[k]))
         code += before
         code.append(replace(i, wait=masks.wait[n] | wait, signal=masks.signal[n]))
-    return Program((*masks.credits[0], *gives.at_start(), *code))
+    program = Program((*masks.credits[0], *gives.at_start(), *code))
+    return _overlapping(program, arch, host)
+
+
+def _overlapping(program: Program, arch: Architecture, host: Host) -> Program:
+    """Return the program whose vector instructions overlap the ones before where they may.
+
+    Where none reads what the one before it in the unit has written, in no execution.
+    """
+    apart: dict[int, bool] = {}
+    before: Footprint | None = None
+    for pc, i, registers in walk(program, host):
+        if isinstance(i, Vector):
+            now = touched(i, registers, arch, host)
+            meets = before is not None and before.writes & now.reads
+            apart[pc], before = apart.get(pc, True) and not meets, now
+    return Program(
+        tuple(
+            replace(i, overlaps=1) if isinstance(i, Vector) and apart.get(pc) else i
+            for pc, i in program.addresses()
+        )
+    )
 
 
 @dataclass

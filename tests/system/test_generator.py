@@ -35,6 +35,7 @@ from einchip.program import (
     Sync,
     Unit,
     UnitInstruction,
+    Vector,
 )
 from tests.system import ordering
 from tests.system.machines import MACHINES
@@ -86,6 +87,16 @@ def test_a_program_without_its_syncs_is_not_sound(arch: Architecture) -> None:
                 check.verify(bare, arch, case.host) or ordering.races(bare, arch, case.host)
             )
     assert found > total // 2 > 2
+
+
+@ARCHITECTURES
+def test_some_programs_overlap_vector_instructions(arch: Architecture) -> None:
+    found = 0
+    for seed in range(60):
+        code = random_case(seed, arch).program.instructions
+        vectors = [i for i in code if isinstance(i, Vector)]
+        found += sum(j.overlaps and i.likeness == j.likeness for i, j in pairwise(vectors))
+    assert found > 5
 
 
 #: What some random program must hold, by kind of instruction; the oracle is the list itself.
