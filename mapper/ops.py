@@ -110,6 +110,16 @@ class Op:
         """All buffers that are touched."""
         return self.reads | self.writes
 
+    def into(self, buffer: str, other: str, offset: int) -> Op:
+        """Return the same that writes another buffer, `offset` elements further."""
+        writes = frozenset(other if b == buffer else b for b in self.writes)
+
+        def build(place: Place) -> list[UnitInstruction]:
+            bases = {**place.bases, buffer: place.bases[other] + offset}
+            return self.build(replace(place, bases=bases))
+
+        return replace(self, name=other, writes=writes, build=build)
+
 
 def whole_vectors(elements: int, arch: Architecture) -> int:
     """Return `elements` rounded up to whole rows of banks (a whole number of beats too)."""

@@ -15,6 +15,10 @@ of the chain between the step and its reader, and the same lags are chosen for i
 The first iterations compute with what they find, the last ones with records behind the input; what
 they store lies in front of the first answer. So the program has a constant size for any number of
 executions, and nothing in it is conditional.
+
+A store reads what the array wrote through the port that the array needs, unless it lies in a
+window. A result that fits no window is made in *pieces*, runs of its outermost index, some in
+either window: while one is stored, the array makes the next.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +52,7 @@ from einchip.mapper.objectives import orientations
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
 from einchip.mapper.programs import Programs, check_words, emitted
+from einchip.mapper.shares import divides
 from einchip.mapper.tokens import Plan, copy_name, ordered, straight
 from einchip.network import Network
 from einchip.numeric import Ints
@@ -107,13 +113,26 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """A result in `n` equal runs of its outermost index; each in a scratchpad, in turn."""
+
+    index: str
+    n: int
+    spaces: tuple[int, ...]
+
+    def space(self, piece: int) -> int:
+        """Return the scratchpad of a piece."""
+        return self.spaces[piece % len(self.spaces)]
+
+
+@dataclass(frozen=True)
 class Stream:
     """A stream of executions, placed.
 
     Executions differ in the input `streamed` and the result only. External memory: weights at
     BASE0, a record for each input at BASE1 (`lag` more behind the last), a record for each result
     at BASE2 (`lag` more in front of the first, where BASE2 points behind them). `root` is the tree,
-    merged weights as leaves.
+    merged weights as leaves. `pieces` of the result, which is not doubled then; None: it is whole.
     """
 
     network: Network
@@ -124,6 +143,7 @@ class Stream:
     schedule: Schedule
     merged: tuple[Merged, ...]
     bases: Mapping[str, int]
+    pieces: Pieces | None = None
 
     @property
     def lag(self) -> int:
@@ -177,12 +197,42 @@ class Stream:
         load = op.load(
             ahead, x.space, x.layout.extent, arch, source, int(self.schedule.doubled_input)
         )
+        if self.pieces:
+            return [load, *(o for j in self.schedule.order for o in self._in_pieces(links[j]))]
         behind = f"{result.name}.last" if self.schedule.doubled_result else result.name
         store = op.store(behind, result.space, result.layout.extent, arch, target)
         steps = [self.link(links[j]) for j in self.schedule.order]
         if self.schedule.doubled_result:
             return [load, store, *steps]
         return [load, *steps, store]
+
+    def _in_pieces(self, name: str) -> Iterator[op.Op]:
+        """Yield the operation that writes a buffer; of the result each piece, and its store."""
+        part, pieces = self.part, self.pieces
+        if name != part.result or pieces is None:
+            yield self.link(name)
+            return
+        step = next(s for s in part.steps if s.name == name)
+        size = self.piece_elements
+        for k in range(pieces.n):
+            own, space = piece_name(name, k), pieces.space(k)
+            whole = op.contract(
+                part.with_result_in(space), step, 0, None, self.arch,
+                portion=op.Portion(pieces.index, k, pieces.n),
+            )  # fmt: skip
+            yield whole.into(name, own, -k * size)
+            offset = k * size * self.arch.element_bytes
+            target = op.External(OUTPUT, offset, RECORD_REGISTERS[OUTPUT])
+            yield op.store(own, space, size, self.arch, target)
+
+    @property
+    def piece_elements(self) -> int:
+        """Elements of a piece of the result, all of it where it is whole."""
+        layout = self.part.tensors[self.part.result].layout
+        if self.pieces is None:
+            return layout.extent
+        index = self.pieces.index
+        return layout.sizes[index] // self.pieces.n * layout.stride(index)
 
     @property
     def before(self) -> list[op.Op]:
@@ -363,19 +413,27 @@ class Stream:
         """
         run = self.programs().run
         period = timeline.step_cycles(run, self.arch, WARM_UP, MEASURED)
-        return max(period, self._storing(run))
+        return max(period, self.storing)
 
-    def _storing(self, run: Program) -> int:
+    @cached_property
+    def storing(self) -> int:
         """Reads of the result's scratchpad in one execution: by the array, and beats of the store.
 
-        0 where the store has a port of its own.
+        0 where the store has a port of its own; of pieces in both scratchpads the greater number.
         """
-        result = self.part.tensors[self.part.result]
-        if self.arch.in_window(result.space, self.bases[result.name]):
-            return 0
-        contracts = (i for i in run.instructions if isinstance(i, Contract))
-        array = sum(i.operand_reads[result.space] for i in contracts)
-        return array + op.beats(result.layout.extent, self.arch)
+        name, pieces = self.part.result, self.pieces
+        stored = [(name, self.part.tensors[name].space)]
+        if pieces:
+            stored = [(piece_name(name, k), pieces.space(k)) for k in range(pieces.n)]
+        run = self.programs().run
+        beats, contracts = Counter[int](), [i for i in run.instructions if isinstance(i, Contract)]
+        for buffer, space in stored:
+            if not self.arch.in_window(space, self.bases[buffer]):
+                beats[space] += op.beats(self.piece_elements, self.arch)
+        return max(
+            (sum(i.operand_reads[space] for i in contracts) + n for space, n in beats.items()),
+            default=0,
+        )
 
 
 def chain_of(part: Part, streamed: str) -> list[Step]:
@@ -411,7 +469,13 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
     reads = op.reading(stream.body)
     reads[part.result] += reads.pop(f"{part.result}.last", 0)
     found: dict[str, op.Buffer] = {}
+    if stream.pieces:
+        for k in range(stream.pieces.n):
+            name, space = piece_name(part.result, k), stream.pieces.space(k)
+            found[name] = op.Buffer(name, space, stream.piece_elements, reads=reads[name])
     for t in part.tensors.values():
+        if t.name == part.result and stream.pieces:
+            continue
         size = sizes[t.name]
         if t.name in doubled and t.name != stream.streamed:
             size = largest
@@ -419,6 +483,11 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
             t.name, t.space, size, toggled=t.name in doubled, reads=reads[t.name]
         )
     return found
+
+
+def piece_name(result: str, piece: int) -> str:
+    """Return the name of the buffer of a piece of the result."""
+    return f"{result}/{piece}"
 
 
 def _lifetimes(stream: Stream) -> dict[str, tuple[int, int]]:
@@ -441,12 +510,13 @@ class Way(NamedTuple):
     root: tree.Node
     part: Part
     merged: tuple[Merged, ...]
+    pieces: Pieces | None = None
 
 
 def placed(way: Way, schedule: Schedule) -> Stream:
     """Return a stream with its addresses. Raises MappingError when it does not fit."""
-    network, arch, streamed, root, part, merged = way
-    made = Stream(network, arch, root, part, streamed, schedule, merged, {})
+    network, arch, streamed, root, part, merged, pieces = way
+    made = Stream(network, arch, root, part, streamed, schedule, merged, {}, pieces)
     spans = _lifetimes(made)
     buffers = [replace(b, permanent=b.name not in spans) for b in made.buffers.values()]
     made = replace(made, bases=allocate(buffers, spans, arch))
@@ -459,6 +529,11 @@ def schedules(n_links: int) -> list[Schedule]:
     ways = ((1, True, True), (2, True, True), (0, True, True), (1, True, False), (1, False, False))
     made = [Schedule((lag,) * (n_links - 1), x, z) for lag, x, z in ways]
     return list(dict.fromkeys(made))
+
+
+def single(n_links: int) -> list[Schedule]:
+    """Return schedules with equal lags, the result not doubled."""
+    return [Schedule((lag,) * (n_links - 1), True, False) for lag in (1, 2)]
 
 
 def finer(schedule: Schedule) -> Iterator[Schedule]:
@@ -544,6 +619,30 @@ def way_of(network: Network, arch: Architecture, streamed: str, node: tree.Node,
     return Way(network, arch, streamed, node, part, merged_of(network, node))
 
 
+def in_pieces(way: Way) -> Iterator[Way]:
+    """Yield a folded tree with its result in pieces in both windows, the fewest first.
+
+    Where the outermost index of its layout cuts into whole rows of banks, and the last step takes
+    no slot more.
+    """
+    part, arch = way.part, way.arch
+    layout = part.tensors[part.result].layout
+    if len(arch.windows) < 2 or part.result in part.copies or not layout.sizes:
+        return
+    step = next(s for s in part.steps if s.name == part.result)
+    index = max(layout.sizes, key=layout.stride)
+    rest = layout.extent - (layout.sizes[index] - 1) * layout.stride(index)
+    if rest > layout.stride(index):
+        return
+    room = max(arch.window(s) for s in arch.windows) * arch.lanes
+    for n in range(2, MAX_PIECES + 1):
+        size = layout.sizes[index] // n * layout.stride(index)
+        if size <= room and size % arch.lanes == 0 and divides(step, index, n):
+            yield way._replace(pieces=Pieces(index, n, arch.windows))
+
+
+#: Pieces of a result at most.
+MAX_PIECES = 8
 #: Folded trees of each kind that are looked at, and how near the least possible ends the search.
 PARTS, NEAR = 12, 1.005
 
@@ -582,6 +681,9 @@ def best_stream(tried: Callable[[bool], Iterable[Way]]) -> Stream:
         raise nearest(failures) if failures else MappingError("stream: no fold was found")
     if best.predicted > least_cycles(best.part, best.streamed, best.arch) * NEAR:
         best = _quickest(best, found, finer(best.schedule), failures) or best
+        for way in in_pieces(found) if best.storing else ():
+            best = _quickest(best, way, single(len(links_of(way.part, way.streamed))), failures)
+            assert best
     for program in (best.programs().setup, best.programs().run):
         for violation in check.verify(program, best.arch, best.host(1)):
             raise MappingError(f"program: {violation}; change the scales or the architecture")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,6 +19,7 @@ from einchip.fpga import synth
 from einchip.fpga.clock import components
 from einchip.fpga.host_link.memory import n_rows
 from einchip.fpga.place import critical_path
+from einchip.fpga.targets import routing
 from einchip.fpga.targets.boards import BoardTop, Target, TargetError, platform_of
 from einchip.fpga.targets.families.family import SPRAM, Part, signals
 from einchip.fpga.targets.links import Uart
@@ -61,6 +63,7 @@ class Built:
     seconds : wall time by tool.
     tools : their versions.
     link : the host link, by name.
+    seed : of the placement that nextpnr found routes for.
     """
 
     target: str
@@ -75,6 +78,7 @@ class Built:
     seconds: dict[str, float]
     tools: dict[str, str]
     link: str = Uart.name
+    seed: int = routing.SEEDS[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -226,12 +230,21 @@ def _run(
     family, steps = target.family, commands(target)
     seconds: dict[str, float] = {}
 
-    def step(what: str) -> None:
-        progress(what)
+    def step(what: str, seed: int = routing.SEEDS[0]) -> None:
+        progress(what if seed == routing.SEEDS[0] else f"{what}, seed {seed}")
         programs, arguments, result, log = steps[what]
         begin = time.monotonic()
-        synth.run([synth.find(programs), *arguments], work, result, log)
+        command = [synth.find(programs), *routing.with_seed(arguments, seed)]
+        synth.run(command, work, result, log, routing.stuck)
         seconds[what] = round(time.monotonic() - begin, 1)
+
+    def place_and_route() -> int:
+        for seed in routing.SEEDS[:-1]:
+            with contextlib.suppress(synth.StuckError):
+                step("place and route", seed)
+                return seed
+        step("place and route", routing.SEEDS[-1])
+        return routing.SEEDS[-1]
 
     step("synthesis")
     netlist = json.loads((work / MAPPED).read_text())
@@ -240,12 +253,12 @@ def _run(
     check(target, arch, counted)
     (work / NETLIST).write_text(json.dumps(netlist))
     try:
-        step("place and route")
+        seed = place_and_route()
     except synth.SynthesisError as error:
         part = target.part
         fullest = max(part.has, key=lambda kind: counted[kind] / part.room(kind))
         used, there = counted[fullest], part.has[fullest]
-        if used < part.room(fullest):
+        if used < part.room(fullest) and not isinstance(error, synth.StuckError):
             raise
         raise DoesNotFitError(
             f"{target.name}: found no way to place and route {used:,} {NAMES[fullest]} of "
@@ -261,6 +274,7 @@ def _run(
         "reached_mhz": round(reached, 1),
         "path": tuple(components(path)),
         "seconds": seconds,
+        "seed": seed,
     }
 
 

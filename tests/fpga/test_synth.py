@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from einchip.fpga import synth
-from einchip.fpga.synth import Family, SynthesisError, count, synthesise
+from einchip.fpga.synth import Family, StuckError, SynthesisError, count, synthesise
 from tests.fpga.needs import needs_yosys
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -97,3 +97,28 @@ def test_a_failed_run_is_one_line(
     with pytest.raises(SynthesisError, match=message) as error:
         synthesise(MultiplyRegister(2), "ecp5", tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_program_that_is_stuck_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends by itself in a minute; the log says what is wrong from the second look on."""
+    monkeypatch.setattr(synth, "WATCH_SECONDS", 0.05)
+    script = "echo so far > log; echo begun; exec sleep 60"
+    seen = list[str]()
+
+    def stuck(log: str) -> str:
+        seen.append(log)
+        return "found no end" * (len(seen) > 1 and "so far" in log)
+
+    with pytest.raises(StuckError, match=r"sh: found no end; see .*log"):
+        synth.run(["/bin/sh", "-c", script], tmp_path, "result", "log", stuck)
+
+
+def test_a_program_that_is_not_stuck_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synth, "WATCH_SECONDS", 0.05)
+    script = "sleep 0.3; echo done > result"
+    synth.run(["/bin/sh", "-c", script], tmp_path, "result", "log")
+    assert (tmp_path / "result").read_text() == "done\n"

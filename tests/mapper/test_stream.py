@@ -17,6 +17,7 @@ from einchip.mapper.stream import (
     Schedule,
     Stream,
     chain_of,
+    in_pieces,
     map_stream,
     placed,
     steady_step_cycles,
@@ -121,6 +122,44 @@ def test_weights_are_padded_where_that_is_quicker() -> None:
         assert layout.extent > layout.elements
         assert layout.spare
     assert not stream.part.tensors[step.x].layout.spare
+
+
+#: A result of 8,192 elements, twice a window of `small`.
+TALL = small({"a": 8, "b": 16, "c": 512}, x="ab", P="ac", out="cb")
+
+
+@pytest.mark.parametrize("lag", [1, 2, 0])
+@pytest.mark.parametrize("preset", ["small", "base"])
+def test_every_number_of_pieces_computes_the_same(preset: str, lag: int) -> None:
+    """Of a result that two steps make, one after the other or beside each other."""
+    network = small({"a": 6, "b": 5, "c": 7, "e": 96}, x="ab", P="ac", R="bce", out="e")
+    way = next(w for w in ways(network, WIDE[preset], "x", False) if len(chain_of(w.part, "x")) > 1)
+    found = list(in_pieces(way))
+    assert {pieces.n for pieces in (w.pieces for w in found) if pieces} >= {2, 3}
+    for cut in found:
+        check(placed(cut, Schedule((lag,), True, False)), 4)
+
+
+def test_a_result_larger_than_a_window_is_stored_while_it_is_made() -> None:
+    """In the simulator, against the same mapping with the whole result beside the windows."""
+    stream = map_stream(TALL, PRESETS["small"], "x")
+    assert stream.pieces
+    check(stream, 3)
+    way = next(w for w in ways(TALL, PRESETS["small"], "x", False))
+    whole = placed(way, Schedule((), True, True))
+    cycles = []
+    for made in (stream, whole):
+        runs = [
+            simulate(made.programs().run, made.arch, fetch=False, host=made.host(n)).cycles
+            for n in (4, 8)
+        ]
+        cycles.append((runs[1] - runs[0]) / 4)
+    assert abs(cycles[0] - stream.predicted) <= 8
+    assert cycles[0] < 0.6 * cycles[1]
+
+
+def test_results_that_fit_a_window_are_whole() -> None:
+    assert map_stream(mpo("x", (8, 5, 6), (4, 4, 4), 4), PRESETS["small"], "x").pieces is None
 
 
 def test_the_steady_state_is_predicted() -> None:

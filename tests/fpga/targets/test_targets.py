@@ -10,7 +10,7 @@ import pytest
 
 from einchip.arch import PRESETS
 from einchip.fpga import synth
-from einchip.fpga.synth import SynthesisError
+from einchip.fpga.synth import StuckError, SynthesisError
 from einchip.fpga.targets import (
     TARGETS,
     DoesNotFitError,
@@ -21,6 +21,7 @@ from einchip.fpga.targets import (
     flow,
     links,
     page,
+    routing,
 )
 from einchip.fpga.targets.links import Uart
 from tests.fpga.targets.tools import Loopback, SpiLoopback, fake_tools
@@ -159,7 +160,7 @@ def test_a_part_that_is_all_but_full_is_why_nextpnr_fails(
     fake_tools(monkeypatch, 99.0, {"SB_LUT4": used})
     works = synth.run
 
-    def run(command: Sequence[str], folder: Path, result: str, log: str) -> None:
+    def run(command: Sequence[str], folder: Path, result: str, log: str, *_: object) -> None:
         if "nextpnr" in command[0]:
             raise SynthesisError("unable to place cell")
         works(command, folder, result, log)
@@ -171,6 +172,35 @@ def test_a_part_that_is_all_but_full_is_why_nextpnr_fails(
         assert "unable" not in str(raised.value)
         assert "place and route 5,200 LUTs of nano in iCE40UP5K" in str(raised.value)
         assert "fewer of its 5,280" in str(raised.value)
+
+
+@pytest.mark.parametrize("works", [1, 2, 3, 4])
+def test_another_placement_is_tried_where_routes_are_not_found(
+    works: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tools(monkeypatch, 99.0, {"SB_LUT4": 520})
+    tools, seeds = synth.run, list[str]()
+
+    def run(command: Sequence[str], folder: Path, result: str, log: str, *_: object) -> None:
+        if "nextpnr" in command[0]:
+            seeds.append(command[command.index("--seed") + 1] if "--seed" in command else "1")
+            if len(seeds) < works:
+                raise StuckError("wires taken twice")
+        tools(command, folder, result, log)
+
+    monkeypatch.setattr(synth, "run", run)
+    said = list[str]()
+    target, out, kept = find("icebreaker"), tmp_path / "out", tmp_path / "kept"
+    if works <= len(routing.SEEDS):
+        built = build(target, NANO, out, cache=kept, progress=said.append)
+        assert built.seed == works
+        assert json.loads((out / flow.REPORT).read_text())["seed"] == works
+        assert sum("seed" in text for text in said) == works - 1
+    else:
+        with pytest.raises(DoesNotFitError, match=r"found no way to place and route 520 LUTs"):
+            build(target, NANO, out, cache=kept)
+        assert not out.exists()
+    assert seeds == ["1", "2", "3"][:works]
 
 
 @BOARDS

@@ -51,7 +51,7 @@ def fake_tools(
         },
     }
 
-    def run(command: Sequence[str], folder: Path, result: str, log: str) -> None:
+    def run(command: Sequence[str], folder: Path, result: str, log: str, *_: object) -> None:
         ran.append(Path(command[0]).name)
         (folder / result).write_text(json.dumps(canned.get(result, "bits")))
 
