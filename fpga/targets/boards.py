@@ -137,9 +137,9 @@ TARGETS: Final[dict[str, Target]] = {
             clock_hz=37.5e6,
             baud=1_500_000,
             spi=SpiPins("header J1 (0+ is GP0)", "0+", "1+", "2+", "3+", _LATTICE, ("gpio", 0)),
-            note="`small` takes about 50,000 of the LUTs and 128 of the DSP blocks. When it took "
-            "53,928 and 104, nextpnr found no routes for it: after 25 minutes two in a hundred of "
-            "its wires were still taken twice.",
+            note="`small` takes 46,738 of the LUTs and 128 of the DSP blocks, but nextpnr finds no "
+            "routes for it: two in a hundred of its wires are taken twice when they become no "
+            "fewer.",
         ),
         Target(
             name="colorlight-i5",
