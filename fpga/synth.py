@@ -163,7 +163,6 @@ def run(
     StuckError raised.
     """
     (folder / result).unlink(missing_ok=True)
-    (folder / log).unlink(missing_ok=True)
     with (
         tempfile.TemporaryFile("w+", errors="replace") as said,
         subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT) as program,

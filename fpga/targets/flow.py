@@ -238,13 +238,17 @@ def _run(
         synth.run(command, work, result, log, routing.stuck)
         seconds[what] = round(time.monotonic() - begin, 1)
 
+    def routed(seed: int) -> int:
+        (work / steps["place and route"].log).unlink(missing_ok=True)  # of the seed before
+        step("place and route", seed)
+        return seed
+
     def place_and_route() -> int:
-        for seed in routing.SEEDS[:-1]:
+        *first, last = routing.SEEDS
+        for seed in first:
             with contextlib.suppress(synth.StuckError):
-                step("place and route", seed)
-                return seed
-        step("place and route", routing.SEEDS[-1])
-        return routing.SEEDS[-1]
+                return routed(seed)
+        return routed(last)
 
     step("synthesis")
     netlist = json.loads((work / MAPPED).read_text())
