@@ -181,9 +181,11 @@ class VectorUnit(wiring.Component):
         Return whether one is executed, from its launch to its last write's grant; and whether the
         one in the setup stage may launch beside it.
         """
-        # `second`: of two, the first one still writes, the other one has `desc`
-        active, second, launched = Signal(), Signal(), Signal()
-        alike, overlap = Signal(), Signal()
+        active = Signal()
+        second = Signal()  # of two, the first one still writes, the other one has `desc`
+        launched = Signal()
+        alike = Signal()
+        overlap = Signal()
         signal = Signal(TOKENS)  # that of the instruction that writes
         coming = front.desc
         m.d.sync += [
