@@ -7,6 +7,7 @@ them, so that one family's figures are comparable with one another, not with ano
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -184,13 +185,11 @@ def _watched(program: subprocess.Popen[bytes], log: Path, stuck: Callable[[str],
     """Wait for a program; return the complaint for which it was stopped, "" if it ended."""
     try:
         while True:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 program.wait(WATCH_SECONDS)
                 return ""
-            except subprocess.TimeoutExpired:
-                text = log.read_text(errors="replace") if log.exists() else ""
-                if complaint := stuck(text):
-                    return complaint
+            text = log.read_text(errors="replace") if log.exists() else ""
+            if complaint := stuck(text):
+                return complaint
     finally:
-        if program.poll() is None:
-            program.kill()
+        program.kill()  # nothing where it has ended

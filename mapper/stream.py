@@ -52,7 +52,7 @@ from einchip.mapper.objectives import orientations
 from einchip.mapper.plan import Part, Slicing, Step
 from einchip.mapper.ports import INPUT, MODULUS, OUTPUT, RECORD_REGISTERS, WEIGHTS
 from einchip.mapper.programs import Programs, check_words, emitted
-from einchip.mapper.shares import divides
+from einchip.mapper.shares import divides, share_name
 from einchip.mapper.tokens import Plan, copy_name, ordered, straight
 from einchip.network import Network
 from einchip.numeric import Ints
@@ -215,7 +215,7 @@ class Stream:
         step = next(s for s in part.steps if s.name == name)
         size = self.piece_elements
         for k in range(pieces.n):
-            own, space = piece_name(name, k), pieces.space(k)
+            own, space = share_name(name, k), pieces.space(k)
             whole = op.contract(
                 part.with_result_in(space), step, 0, None, self.arch,
                 portion=op.Portion(pieces.index, k, pieces.n),
@@ -424,7 +424,7 @@ class Stream:
         name, pieces = self.part.result, self.pieces
         stored = [(name, self.part.tensors[name].space)]
         if pieces:
-            stored = [(piece_name(name, k), pieces.space(k)) for k in range(pieces.n)]
+            stored = [(share_name(name, k), pieces.space(k)) for k in range(pieces.n)]
         run = self.programs().run
         beats, contracts = Counter[int](), [i for i in run.instructions if isinstance(i, Contract)]
         for buffer, space in stored:
@@ -471,7 +471,7 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
     found: dict[str, op.Buffer] = {}
     if stream.pieces:
         for k in range(stream.pieces.n):
-            name, space = piece_name(part.result, k), stream.pieces.space(k)
+            name, space = share_name(part.result, k), stream.pieces.space(k)
             found[name] = op.Buffer(name, space, stream.piece_elements, reads=reads[name])
     for t in part.tensors.values():
         if t.name == part.result and stream.pieces:
@@ -483,11 +483,6 @@ def stream_buffers(stream: Stream) -> dict[str, op.Buffer]:
             t.name, t.space, size, toggled=t.name in doubled, reads=reads[t.name]
         )
     return found
-
-
-def piece_name(result: str, piece: int) -> str:
-    """Return the name of the buffer of a piece of the result."""
-    return f"{result}/{piece}"
 
 
 def _lifetimes(stream: Stream) -> dict[str, tuple[int, int]]:

@@ -312,6 +312,32 @@ def test_a_token_that_never_comes_is_a_timeout() -> None:
         assert not any(written.values())
 
 
+def run_on_a_late_bus(
+    arch: Architecture, kind: type[Load | Store], asleep: int, faults: Sequence[range] = ()
+) -> tuple[reference.Memory, list[Run]]:
+    """Run a transfer on a bus that falls asleep after so many cycles, then HALT twice.
+
+    It wakes up in the last run. Return the memory before, and the three runs.
+    """
+    code = Program((kind(beats=110), Halt())).encode()
+    memory = filled(arch)
+    memory.external[CODE : CODE + len(code)] = code
+    runs: list[Run] = []
+
+    async def script(machine: Machine, ctx: Any, port: HostPort) -> None:
+        await machine.start(port, CODE, 2, watchdog=100)
+        await ctx.tick().repeat(asleep)
+        machine.bus.awake_from = 1 << 30
+        runs.append(await machine.finish(ctx, port, counters=False))
+        for watchdog in (100, 3000):
+            await machine.start(port, CODE + WORD_BYTES, 1, watchdog=watchdog)
+            runs.append(await machine.finish(ctx, port, counters=False))
+            machine.bus.awake_from = machine.bus.cycle + 1000
+
+    Machine(arch, memory, faults=faults).script(script)
+    return memory, runs
+
+
 @pytest.mark.parametrize("kind", [Load, Store])
 def test_a_bus_that_answers_too_late_is_drained_before_the_next_program(
     kind: type[Load | Store],
@@ -320,22 +346,7 @@ def test_a_bus_that_answers_too_late_is_drained_before_the_next_program(
 
     A beat that is already offered must be written, since AXI forbids to change it; no other.
     """
-    code = Program((kind(beats=110), Halt())).encode()
-    memory = filled(NANO)
-    memory.external[CODE : CODE + len(code)] = code
-    runs: list[Run] = []
-
-    async def script(machine: Machine, ctx: Any, port: HostPort) -> None:
-        await machine.start(port, CODE, 2, watchdog=100)
-        await ctx.tick().repeat(50)
-        machine.bus.awake_from = 1 << 30
-        runs.append(await machine.finish(ctx, port, counters=False))
-        for watchdog in (100, 3000):
-            await machine.start(port, CODE + WORD_BYTES, 1, watchdog=watchdog)
-            runs.append(await machine.finish(ctx, port, counters=False))
-            machine.bus.awake_from = machine.bus.cycle + 1000
-
-    Machine(NANO, memory).script(script)
+    memory, runs = run_on_a_late_bus(NANO, kind, 50)
     assert [ran.error for ran in runs] == [(Error.TIMEOUT, 1), (Error.TIMEOUT, 0), None]
     assert any(changed(memory, runs[0].memory).values())
     stray = changed(runs[0].memory, runs[-1].memory)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -231,7 +231,7 @@ def test_alone_copies_and_fills_move_a_vector_a_cycle(kind: type[Copy] | type[Fi
 
 
 #: Changes after which an instruction is not alike any more.
-UNLIKE: dict[str, dict[str, int]] = {
+UNLIKE: dict[str, dict[str, Any]] = {
     "does not overlap": {"overlaps": 0},
     "other lanes": {"nl0": 3},
     "other strides of lanes": {"dst_l0": 2},
@@ -253,7 +253,7 @@ def test_alike_instructions_read_while_the_one_before_writes(change: str) -> Non
         replace(first, overlaps=1, src_base=64 * k, dst_base=96 + 32 * k, cell_base=256 + 64 * k)
         for k in (1, 2)
     ]
-    later = [replace(i, **UNLIKE.get(change, {})) for i in later]  # type: ignore[arg-type]
+    later = [replace(i, **UNLIKE.get(change, {})) for i in later]
     if change not in ("", "does not overlap"):
         later[1] = replace(later[1], overlaps=0)
     seen = run(arch, [first, *later], random_memory(arch, np.random.default_rng(0)), never)
