@@ -41,7 +41,7 @@ def _any_in(cells: Collection[Any], *kinds: Any) -> bool:
 
 
 class CellLane(wiring.Component):
-    """One lane of numeric's cells, their inputs one after the other on one element port.
+    """One lane of numeric's cells, their inputs one after the other, the state on its own port.
 
     Everything read is brought to an activation's format by one requantiser, joined with what is
     added to it, and kept as one of N_PRE pre-activations. From there on each multiplier,
@@ -68,6 +68,8 @@ class CellLane(wiring.Component):
     -------
     element : signed(data_bits), in
         What was read, READ_LATENCY after the grant.
+    plane : signed(data_bits), in
+        Likewise, where it is a plane of the state.
     control : control_layout(planes), in
     state : signed(16), out
         The new state, valid while CellSchedule says that one of its planes is ready.
@@ -76,6 +78,7 @@ class CellLane(wiring.Component):
     """
 
     element: Signal
+    plane: Signal
     control: Any
     state: Signal
     hidden: Signal
@@ -86,6 +89,7 @@ class CellLane(wiring.Component):
         super().__init__(
             {
                 "element": In(signed(data_bits)),
+                "plane": In(signed(data_bits)),
                 "control": In(control_layout(self._planes)),
                 "state": Out(signed(WIDE_BITS)),
                 "hidden": Out(signed(data_bits)),
@@ -127,7 +131,7 @@ class CellLane(wiring.Component):
         state = Signal(signed(WIDE_BITS), name="old_state")
         for k in range(self._planes):
             with m.If(self.control.plane[k]):
-                m.d.sync += state.word_select(k, self._data_bits).eq(self.element)
+                m.d.sync += state.word_select(k, self._data_bits).eq(self.plane)
         return state
 
     def _seen(self, m: Module, state: Signal) -> Signal:
@@ -228,13 +232,15 @@ class CellLane(wiring.Component):
         control = self.control
         output = Signal(signed(WIDE_BITS))
         held = Signal(signed(WIDE_BITS))
+        late = Signal(signed(WIDE_BITS), reset_less=True)
         product = Signal(signed(_PRODUCT_BITS), reset_less=True)
         with m.If(control.output):
             m.d.sync += output.eq(first)
         with m.If(control.held):
             m.d.sync += held.eq(Mux(control.kind.Peephole, second, output))
+        m.d.sync += late.eq(held)
         with m.If(control.hidden):
-            m.d.sync += product.eq(held * second)
+            m.d.sync += product.eq(late * second)
         return product
 
     def _hidden(self, m: Module, aged: Signal, new: Signal, product: Value) -> None:

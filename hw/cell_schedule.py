@@ -13,7 +13,7 @@ from einchip.arch import (
     READ_LATENCY,
     REQUANTISE_LATENCY,
 )
-from einchip.hw.vector_kinds import CELLS, most_operations, n_writes, operations
+from einchip.hw.vector_kinds import CELLS, most_operations, operations
 from einchip.numeric import ACT_IN_FRAC, ACT_OUT_FRAC
 from einchip.program import Gru, GruReset, GruUpdate, Lstm, Peephole, Read
 
@@ -101,8 +101,8 @@ def strobes(kind: Any) -> dict[str, int]:
     when["gate"] = out[INPUT if kind in (Lstm, Peephole) else FACTOR]
     when["total"] = out[CANDIDATE] + MULTIPLY_LATENCY
     new = when["total"] + 1 + REQUANTISE_LATENCY
-    # as late as the vector behind allows, for the planes are written one after the other
-    when["state"] = max(new, kind.LATENCY - _period(kind))
+    # before its first write, but no later than the vector behind allows
+    when["state"] = min(kind.STATE_LATENCY, new + _period(kind)) - 1
     if kind in (Lstm, Peephole):
         when |= _output_strobes(kind, out, new)
     return when
@@ -111,8 +111,8 @@ def strobes(kind: Any) -> dict[str, int]:
 def _output_strobes(kind: Any, out: dict[int, int], new: int) -> dict[str, int]:
     """Return when the registers load that a cell with an output gate uses; c' stands at `new`."""
     tanh = new + REQUANTISE_LATENCY + ACTIVATION_LATENCY
-    if kind is Lstm:  # o is there before tanh(c'), held as long as the vector behind allows
-        return {"output": out[OUTPUT], "held": tanh - _period(kind), "hidden": tanh}
+    if kind is Lstm:  # o is there before tanh(c'): `output`, `held` and `late` keep it until then
+        return {"output": out[OUTPUT], "held": tanh - 1 - _period(kind), "hidden": tanh}
     inner = _summed(new)
     # o's part stands after PRE_LATENCY; p_o, which came before, is not overwritten yet
     return {
@@ -130,19 +130,24 @@ def _summed(factor: int) -> int:
 
 def _period(kind: Any) -> int:
     """Return the least cycles from one vector to the next."""
-    return len(operations(kind, planes=1))
+    return len(operations(kind, planes=1)) - kind.STATE_BESIDE
 
 
 def _check_latency(kind: Any) -> None:
-    """Raise AssertionError where a kind's results come at another time than LATENCY says."""
+    """Raise AssertionError where a kind's results do not stand when their writes are ready."""
     when = strobes(kind)
+    for planes in (1, 2) if kind.WRITES_STATE else ():
+        first, *_, target = kind.latencies(planes)
+        last = first + planes - 1
+        if not (when["state"] < first and last <= when["state"] + _period(kind) and last < target):
+            raise AssertionError(f"{kind.__name__}: the state does not stand from {first} to {last}")
     if kind in (Lstm, Peephole):
         known = when["hidden"] + MULTIPLY_LATENCY + REQUANTISE_LATENCY
     elif kind is GruReset:
         known = when["aged"] + MULTIPLY_LATENCY + REQUANTISE_LATENCY
     else:
         known = when["total"] + 1 + 2 * REQUANTISE_LATENCY
-    if known != kind.LATENCY:
+    if not known <= kind.LATENCY <= known + 1:
         raise AssertionError(f"{kind.__name__}: results after {known}, not {kind.LATENCY}, cycles")
 
 
@@ -204,8 +209,8 @@ def _grants(planes: int) -> list[_Grant]:
 class CellSchedule(wiring.Component):
     """Turn the grants of reads into the control of the lanes and the readiness of the writes.
 
-    With a vector's last read granted in t, its write k is ready in t + LATENCY + k (LATENCY of the
-    instruction's class). Vectors may follow each other as fast as their reads do, and the reads of
+    With a vector's last read granted in t, its writes are ready after the `latencies` of the
+    instruction's class. Vectors may follow each other as fast as their reads do, and the reads of
     one may be any number of cycles apart: what is read goes into registers when it comes, and
     everything else happens at fixed times after the last read.
 
@@ -220,7 +225,10 @@ class CellSchedule(wiring.Component):
         The kind of the instruction that is executed, one bit each in the order of CELLS, or none.
     formats : FORMATS, in
     granted : most_operations(planes), in
-        Which micro-operation of a vector is granted in this cycle, one bit each.
+        Which of `operations` is granted in this cycle, one bit each.
+    beside : in
+        With it a plane of the state, of an instruction with STATE_BESIDE: plane k with the k-th of
+        the operations behind the planes'. Constant like `kind`.
     clear : in
         Forgets all that is under way; 1 before `kind` changes, for the vectors' ages are kept
         longer than most kinds ask for them.
@@ -233,6 +241,7 @@ class CellSchedule(wiring.Component):
     kind: Signal
     formats: Any
     granted: Signal
+    beside: Signal
     clear: Signal
     control: Any
     ready: Signal
@@ -245,6 +254,7 @@ class CellSchedule(wiring.Component):
                 "kind": In(len(CELLS)),
                 "formats": In(FORMATS),
                 "granted": In(most_operations(planes)),
+                "beside": In(1),
                 "clear": In(1),
                 "control": Out(control_layout(planes)),
                 "ready": Out(planes + 1),
@@ -256,7 +266,7 @@ class CellSchedule(wiring.Component):
         m.d.comb += self.control.kind.eq(self.kind)
         self._follow_reads(m)
         last = self._any(g for g in self._grants if g.is_last)
-        line = self._delay(m, last, max(k.LATENCY for k in CELLS) + self._planes, "last")
+        line = self._delay(m, last, max(k.LATENCY for k in CELLS), "last")
         self._follow_vectors(m, line)
         self._shift(m)
         return m
@@ -264,6 +274,16 @@ class CellSchedule(wiring.Component):
     def _any(self, grants: Iterable[_Grant]) -> Value:
         """Return whether the operation that is granted is one of these."""
         return Cat(self.kind[CELLS.index(g.kind)] & self.granted[g.number] for g in grants).any()
+
+    def _plane(self, plane: int) -> Value:
+        """Return whether a plane of the state is read, by an operation of its own or beside one."""
+        alone = self._any(
+            g for g in self._grants if g.read.source == "state" and g.plane == plane
+        )
+        beside = self._any(
+            g for g in self._grants if g.kind.STATE_BESIDE and g.number == self._planes + plane
+        )
+        return alone | (self.beside & beside)
 
     def _delay(self, m: Module, source: Value, cycles: int, name: str) -> list[Value]:
         """Return `source`, delayed by 0 .. cycles."""
@@ -278,10 +298,7 @@ class CellSchedule(wiring.Component):
         """Load registers from the element, and two cycles later from the widened one."""
         grants, control = self._grants, self.control
         element = {
-            "plane": Cat(
-                self._any(g for g in grants if g.read.source == "state" and g.plane == plane)
-                for plane in range(self._planes)
-            ),
+            "plane": Cat(self._plane(plane) for plane in range(self._planes)),
             "from_aux": self._any(g for g in grants if g.read.source in ("aux", "packed")),
             "seen": self._any(g for g in grants if g.read in SEEN),
             "weight": self._any(g for g in grants if g.read == WEIGHT),
@@ -319,9 +336,9 @@ class CellSchedule(wiring.Component):
         for k in range(len(self.ready)):
             # write number k, but the destination's has the last place whatever is before it
             late = len(self.ready) - k
-            writes = {kind: n_writes(kind, self._planes) - late for kind in CELLS}
+            writes = {kind: kind.latencies(self._planes) for kind in CELLS}
             m.d.comb += self.ready[k].eq(
-                at({kind: kind.LATENCY + n for kind, n in writes.items() if n >= 0})
+                at({kind: its[-late] for kind, its in writes.items() if late <= len(its)})
             )
 
     def _shift(self, m: Module) -> None:

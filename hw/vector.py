@@ -58,9 +58,9 @@ class VectorUnit(wiring.Component):
     An instruction that overlaps the alike one before it reads while that one writes: operations,
     lanes and lane offsets are the same for both, so that only what writes has numbers of its own.
 
-    Latency: a vector's write k is ready LATENCY + k cycles after its last micro-operation, LATENCY
-    that of its class. Throughput: a vector takes a cycle of the read ports for each of its reads
-    (FILL: a cycle) and one of the write ports for each of its writes, as long as no more than
+    Latency: a vector's writes are ready so many cycles after its last micro-operation as `latencies`
+    of its class says. Throughput: a vector takes a cycle for each of its reads (FILL: a
+    cycle), those of the state that are read beside others left out, and one of the write ports for each of its writes, as long as no more than
     VECTOR_WRITES writes are under way. docs/timing.md has every rule.
 
     Members
@@ -68,8 +68,8 @@ class VectorUnit(wiring.Component):
     issue : IssueSignature(VECTOR_ISSUE), in
     tokens : TokenSignature(TOKENS), out
     read_x, read_y, read_x_window, read_y_window : ReadSignature(arch), out
-        Of the windows that there are. Requested only in cycles in which the read is issued when it
-        is granted.
+        Of the windows that there are. Requested only in cycles in which they are granted, all that
+        an operation needs.
     write_x, write_y : WriteSignature(arch), out
     stop : in
         Nothing more is requested, and all that is under way is forgotten.
@@ -152,6 +152,7 @@ class VectorUnit(wiring.Component):
             offsets.setup_active.eq(front.setup_active),
             offsets.setup_lane.eq(front.setup_lane),
             lanes.granted.eq(reads.granted),
+            lanes.beside.eq(reads.beside),
             lanes.ends.eq(reads.ends),
             queue.arrives.eq(lanes.valid),
             queue.arriving.eq(lanes.result),
@@ -256,22 +257,25 @@ class VectorUnit(wiring.Component):
         writes: VectorWrite,
         head: Any,
     ) -> None:
-        """Drive the ports."""
+        """Drive the ports: lanes at the offsets of a table, or consecutive."""
         for k, port in enumerate(self._reads):
-            m.d.comb += [port.valid.eq(reads.valid[k]), reads.ready[k].eq(port.ready)]
-            self._address(m, port, reads, offsets.source, offsets.enable)
+            of_state = reads.of_state[k]
+            m.d.comb += [
+                port.valid.eq(reads.valid[k]),
+                reads.ready[k].eq(port.ready),
+                port.base.eq(Mux(of_state, reads.state_base, reads.base)),
+            ]
+            self._lanes(m, port, offsets.source, of_state | reads.consecutive, offsets.enable)
         for s, port in enumerate((self.write_x, self.write_y)):
             m.d.comb += [port.valid.eq(writes.valid[s]), writes.granted[s].eq(port.ready)]
-            m.d.comb += port.data.eq(head)
-            self._address(m, port, writes, offsets.target, offsets.enable)
+            m.d.comb += [port.data.eq(head), port.base.eq(writes.base)]
+            self._lanes(m, port, offsets.target, writes.consecutive, offsets.enable)
 
-    def _address(
-        self, m: Module, port: Any, part: VectorIssue | VectorWrite, table: Any, enable: Signal
-    ) -> None:
-        """Drive a port's lane addresses: `table`, but consecutive where the part says so."""
-        m.d.comb += [port.base.eq(part.base), port.enable.eq(enable)]
+    def _lanes(self, m: Module, port: Any, table: Any, consecutive: Value, enable: Signal) -> None:
+        """Drive a port's lanes."""
+        m.d.comb += port.enable.eq(enable)
         for p in range(self._arch.lanes):
-            m.d.comb += port.offsets[p].eq(Mux(part.consecutive, p, table[p]))
+            m.d.comb += port.offsets[p].eq(Mux(consecutive, p, table[p]))
 
     def _count_events(
         self,

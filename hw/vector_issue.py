@@ -53,10 +53,11 @@ class VectorIssue(wiring.Component):
     """Issue the micro-operations of one instruction in order, at most one a cycle.
 
     A vector takes the reads of its class, COPY among them one, and FILL one operation without a
-    read. It starts only while its writes and the `pending` ones of the cycle before are
-    VECTOR_WRITES or fewer. A read
-    is issued in the cycle of its grant, a FILL's operation once it has room. The first may be
-    issued in the cycle after `begins`.
+    read. Where the state has another port than the source, a class with STATE_BESIDE reads its
+    planes in the operations of its first gates, `beside` them. A vector starts only while its
+    writes and the `pending` ones of the cycle before are VECTOR_WRITES or fewer. An operation is
+    issued when it has room and all its ports are free; requests are made in that cycle alone. The
+    first may be issued in the cycle after `begins`.
 
     Members
     -------
@@ -77,10 +78,12 @@ class VectorIssue(wiring.Component):
         Ends the instruction; nothing is requested.
     valid, ready : one bit for each of read_ports(arch), out and in
         The read requests.
-    base : offset_bits(arch), out
-        The address of lane 0 of any.
+    of_state : one bit for each of read_ports(arch), out
+        The port that reads the state in this operation, if one does.
+    state_base, base : offset_bits(arch), out
+        The address of lane 0 there, and of the other reads.
     consecutive : out
-        The operation reads the state or packed weights, so lanes are consecutive.
+        The other read is of packed weights, so its lanes are consecutive, as those of the state.
     issue, blocked : out
         An operation is issued; it has room, but the port is taken.
     issued : out
@@ -89,6 +92,8 @@ class VectorIssue(wiring.Component):
         The operation that is issued is the first, the last of its vector.
     granted : most_operations(planes), out
         Which operation of a cell's vector is issued, one bit each.
+    beside : out
+        The planes of the state are read beside gates.
     """
 
     load: Signal
@@ -104,6 +109,8 @@ class VectorIssue(wiring.Component):
     stop: Signal
     valid: Signal
     ready: Signal
+    of_state: Signal
+    state_base: Signal
     base: Signal
     consecutive: Signal
     issue: Signal
@@ -112,6 +119,7 @@ class VectorIssue(wiring.Component):
     starts: Signal
     ends: Signal
     granted: Signal
+    beside: Signal
 
     def __init__(self, arch: Architecture) -> None:
         self._arch = arch
@@ -131,6 +139,8 @@ class VectorIssue(wiring.Component):
                 "stop": In(1),
                 "valid": Out(len(read_ports(arch))),
                 "ready": In(len(read_ports(arch))),
+                "of_state": Out(len(read_ports(arch))),
+                "state_base": Out(offset_bits(arch)),
                 "base": Out(offset_bits(arch)),
                 "consecutive": Out(1),
                 "issue": Out(1),
@@ -139,6 +149,7 @@ class VectorIssue(wiring.Component):
                 "starts": Out(1),
                 "ends": Out(1),
                 "granted": Out(most_operations(arch.cell_planes)),
+                "beside": Out(1),
             }
         )
 
@@ -149,21 +160,30 @@ class VectorIssue(wiring.Component):
         # the next operation of a cell's vector, one bit each; COPY and FILL stay at the first
         at = Signal(most_operations(planes))
         following = Signal.like(at)  # of the one behind it
+        coming = Signal()  # as `beside`, of the instruction that is prepared
+        m.d.comb += coming.eq(
+            is_any(self.first_kinds, [kind for kind in CELLS if kind.STATE_BESIDE])
+            & ~(self.first_ports.cell & self.first_ports.src).any()
+        )
+        with m.If(self.load):
+            m.d.sync += self.beside.eq(coming)
+        first = self._first(self.beside)
+        starts = (at & first).any()
         is_cell = is_any(kinds, CELLS)
         lengths = {kind: len(operations(kind, planes)) for kind in CELLS}
         is_last = Cat(at[n - 1] & is_kind(kinds, kind) for kind, n in lengths.items()).any()
         m.d.comb += [
-            self.starts.eq(self.issue & at[0]),
+            self.starts.eq(self.issue & starts),
             self.ends.eq(self.issue & (is_last | ~is_cell)),
             nest.advance.eq(self.ends),
-            following.eq(Mux(is_cell & ~is_last, at << 1, 1)),
+            following.eq(Mux(is_cell & ~is_last, at << 1, first)),
         ]
         with m.If(self.issue & is_cell):
             m.d.comb += self.granted.eq(at)
         with m.If(self.issue):
             m.d.sync += at.eq(following)
         with m.If(self.load):
-            m.d.sync += at.eq(1)
+            m.d.sync += at.eq(self._first(coming))
         issuing = Signal()
         m.d.comb += self.issued.eq(~issuing)
         with m.If(self.begins):
@@ -182,8 +202,17 @@ class VectorIssue(wiring.Component):
         with m.If(self.alone):
             m.d.sync += room.eq(1)
         self._address(m, at, nest.address)
-        self._request(m, following, issuing & ~self.stop & (room | ~at[0]))
+        self._request(m, following, coming, issuing & ~self.stop & (room | ~starts))
         return m
+
+    def _first(self, beside: Value) -> Value:
+        """Return the first operation of a vector, one bit each: those of planes alone may be none.
+
+        They are the first ones of a class with STATE_BESIDE.
+        """
+        planes = self._arch.cell_planes
+        n = most_operations(planes)
+        return Mux(beside, Const(1 << planes, n), Const(1, n))
 
     def _nest(self, m: Module) -> Nest:
         """Return the loops around a vector, stepping the addresses of src and aux."""
@@ -209,50 +238,67 @@ class VectorIssue(wiring.Component):
         return self._at(at, [step for step in self._steps if step.source in sources], kinds)
 
     def _port(self, at: Value, kinds: Value, ports: Any) -> Value:
-        """Return the read port that an operation takes, one bit each; none of a FILL."""
+        """Return the port of an operation's read of src, aux or packed weights, one bit each."""
         of_state = self._reading(at, "state", kinds=kinds)
         of_aux = self._reading(at, "aux", "packed", kinds=kinds)
-        of_cell = Mux(of_state, ports.cell, Mux(of_aux, ports.aux, ports.src))
-        return Mux(is_kind(kinds, Fill), 0, of_cell)
+        port = Mux(of_aux, ports.aux, ports.src)
+        return Mux(is_kind(kinds, Fill) | of_state, 0, port)
 
-    def _request(self, m: Module, following: Signal, has_room: Value) -> None:
+    def _state_port(self, at: Value, kinds: Value, ports: Any, beside: Value) -> Value:
+        """Return the port of an operation's read of the state, one bit each."""
+        planes = self._arch.cell_planes
+        reads = self._reading(at, "state", kinds=kinds)
+        reads_too = beside & at[planes : 2 * planes].any()
+        return Mux(reads | reads_too, ports.cell, 0)
+
+    def _request(self, m: Module, following: Signal, coming: Signal, has_room: Value) -> None:
         """Request what may be issued, and issue what is granted.
 
-        Other units wait for the request: so the port that it takes stands in a register.
+        Other units wait for the request: so the ports that it takes stand in registers.
         """
-        port = Signal.like(self.valid)
+        port, taken = Signal.like(self.valid), Signal.like(self.valid)
         m.d.comb += [
-            self.valid.eq(Mux(has_room, port, 0)),
-            self.issue.eq(has_room & (is_kind(self.kinds, Fill) | (port & self.ready).any())),
+            taken.eq(port | self.of_state),
+            self.issue.eq(has_room & ~(taken & ~self.ready).any()),
+            self.valid.eq(Mux(self.issue, taken, 0)),
             self.blocked.eq(has_room & ~self.issue),
         ]
         with m.If(self.load):
-            m.d.sync += port.eq(
-                self._port(Const(1, len(following)), self.first_kinds, self.first_ports)
-            )
+            of_first = self._first(coming), self.first_kinds, self.first_ports
+            m.d.sync += [
+                port.eq(self._port(*of_first)),
+                self.of_state.eq(self._state_port(*of_first, coming)),
+            ]
         with m.Elif(self.issue):
-            m.d.sync += port.eq(self._port(following, self.kinds, self.ports))
+            of_next = following, self.kinds, self.ports
+            m.d.sync += [
+                port.eq(self._port(*of_next)),
+                self.of_state.eq(self._state_port(*of_next, self.beside)),
+            ]
 
     def _address(self, m: Module, at: Signal, vector: Any) -> None:
-        """Choose the address: of the vector, of a later gate, or the next consecutive one."""
+        """Choose the address: of the vector, of a later gate, or the next consecutive one.
+
+        That of the state is always the next consecutive one.
+        """
         moves = ~is_any(self.kinds, CELLS)  # COPY; FILL needs no address
         choices: list[tuple[Value, Value]] = [(moves, vector[0])]
         for k, source in enumerate(_STRIDED):
             first = self._at(at, [s for s in self._steps if s.source == source and s.first])
             later = self._at(at, [s for s in self._steps if s.source == source and not s.first])
             choices += [(first, vector[k]), (later, self._gate(m, at, source))]
-        for source, start in (("state", self.first.cell), ("packed", self.first.aux)):
-            reads = self._reading(at, source)
-            following = Signal.like(self.base, name=f"{source}_address")
+        packed = Signal.like(self.base, name="packed_address")
+        m.d.comb += self.consecutive.eq(self._reading(at, "packed"))
+        choices.append((self.consecutive, packed))
+        m.d.comb += self.base.eq(one_hot(choices))
+        for address, reads, start in (
+            (self.state_base, self.of_state.any(), self.first.cell),
+            (packed, self.consecutive, self.first.aux),
+        ):
             with m.If(self.issue & reads):
-                m.d.sync += following.eq(following + self._arch.lanes)
+                m.d.sync += address.eq(address + self._arch.lanes)
             with m.If(self.load):
-                m.d.sync += following.eq(start)
-            choices.append((reads, following))
-        m.d.comb += [
-            self.base.eq(one_hot(choices)),
-            self.consecutive.eq(self._reading(at, "state", "packed")),
-        ]
+                m.d.sync += address.eq(start)
 
     def _gate(self, m: Module, at: Signal, source: str) -> Signal:
         """Return the address of a source's next gate."""

@@ -28,8 +28,8 @@ if COPY_LATENCY != READ_LATENCY:
 class VectorLanes(wiring.Component):
     """Turn the reads of vectors into their writes.
 
-    The k-th write of a vector leaves LATENCY + k cycles after its last operation was issued,
-    LATENCY that of its class. One operation a cycle, no back pressure.
+    The writes of a vector leave so many cycles after its last operation was issued as `latencies`
+    of its class says. One operation a cycle, no back pressure.
 
     Members
     -------
@@ -39,8 +39,8 @@ class VectorLanes(wiring.Component):
         That instruction, from the next cycle on.
     kinds : len(KINDS), in
         Its decoded opcode, likewise.
-    granted : most_operations(planes), in
-        Which operation of a cell's vector is issued in this cycle, one bit each.
+    granted, beside : in
+        As `CellSchedule` takes them.
     ends : in
         The last operation of a vector is issued in this cycle.
     ports : stream_ports(arch), in
@@ -57,6 +57,7 @@ class VectorLanes(wiring.Component):
     desc: Any
     kinds: Signal
     granted: Signal
+    beside: Signal
     ends: Signal
     ports: Any
     read: Any
@@ -72,6 +73,7 @@ class VectorLanes(wiring.Component):
                 "desc": In(VECTOR_ISSUE),
                 "kinds": In(len(KINDS)),
                 "granted": In(most_operations(arch.cell_planes)),
+                "beside": In(1),
                 "ends": In(1),
                 "ports": In(stream_ports(arch)),
                 "read": In(data.ArrayLayout(elements(arch), len(read_ports(arch)))),
@@ -89,12 +91,12 @@ class VectorLanes(wiring.Component):
         m.d.comb += [
             schedule.kind.eq(Cat(is_kind(self.kinds, kind) for kind in CELLS)),
             schedule.granted.eq(self.granted),
+            schedule.beside.eq(self.beside),
             schedule.clear.eq(self.stop | self.load),
             *(schedule.formats[name].eq(raw[name]) for name, _ in schedule.formats.shape()),
         ]
         control = schedule.control
-        ports = self.ports
-        port = Mux(control.plane.any(), ports.cell, Mux(control.from_aux, ports.aux, ports.src))
+        port = Mux(control.from_aux, self.ports.aux, self.ports.src)
         moved, fills = self._moved(m), is_kind(self.kinds, Fill)
         m.d.comb += self.valid.eq(schedule.ready.any() | moved)
         for p in range(self._arch.lanes):
@@ -107,7 +109,11 @@ class VectorLanes(wiring.Component):
             ]
             if cells:
                 m.submodules[f"lane_{p}"] = lane = CellLane(bits, cells)
-                m.d.comb += [lane.element.eq(element), lane.control.eq(control)]
+                m.d.comb += [
+                    lane.element.eq(element),
+                    lane.plane.eq(one_hot(zip(self.ports.cell, given, strict=True))),
+                    lane.control.eq(control),
+                ]
                 parts = [*(lane.state.word_select(k, bits) for k in range(planes)), lane.hidden]
                 results += zip(schedule.ready, parts, strict=True)
             m.d.comb += self.result[p].eq(one_hot(results))

@@ -239,8 +239,7 @@ class ModelSearch:
         if len(chosen) < len(other) or chosen == first.chosen:
             return None
         with contextlib.suppress(MappingError):
-            window = Window.ALL if self.arch.windows else Window.NONE
-            found = self._assembled(chosen, window, first.reloading)
+            found = self._assembled(chosen, Window.ALL, first.reloading)
             if found.step_cycles < first.found.step_cycles:
                 return first._replace(found=found, chosen=chosen)
         return None
@@ -338,14 +337,17 @@ class ModelSearch:
         yield from sorted(subsets, key=lambda s: (sum(sizes[p] for p in s), len(s)))
 
     def _placements(self, fits: _Fits) -> Iterator[Mapped]:
-        """Yield a model that fits; of one with large cells also without weights in the windows.
+        """Yield a model that fits; of one with large cells also placed in other ways.
 
-        Addends from there hold up the vector unit, from elsewhere the array.
+        Without weights in the windows: addends from there hold up the vector unit, from elsewhere
+        the array. And with states apart from what their cells read.
         """
         yield fits.found
-        if self.arch.windows and any(is_large(p) for p in fits.found.phases):
+        if not any(is_large(p) for p in fits.found.phases):
+            return
+        for window in (Window.RESULTS, Window.APART) if self.arch.windows else (Window.APART,):
             with contextlib.suppress(MappingError):
-                yield self._assembled(fits.chosen, Window.RESULTS, fits.reloading)
+                yield self._assembled(fits.chosen, window, fits.reloading)
 
     def _alike(self) -> Iterator[tuple[int, ...]]:
         """Yield the attempts, the same one for each phase."""
@@ -373,8 +375,7 @@ class ModelSearch:
                     chosen, least = trial, self.failures[-1].excess
 
     def _try(self, chosen: tuple[int, ...], reloading: frozenset[int]) -> Mapped | None:
-        ways = (Window.ALL, Window.NONE) if self.arch.windows else (Window.NONE,)
-        for window in ways:
+        for window in (Window.ALL, Window.NONE) if self.arch.windows else (Window.ALL,):
             try:
                 return self._assembled(chosen, window, reloading)
             except MappingError as error:

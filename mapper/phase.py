@@ -46,6 +46,7 @@ class Phase:
     ahead: bool = False  # the input part runs a time step ahead, its first one before the loop
     shares: Shares | None = None  # of the hidden part and the cell
     serial: bool = False  # network after network, so that the fewest intermediates live at a time
+    apart: bool = False  # the state is kept apart from what its cell reads, to be read beside it
     reloads: bool = False  # its weights are loaded before its loop in every run, not by setup
     offsets: Mapping[str, int] = field(default_factory=dict)  # of these, from BASE0
 

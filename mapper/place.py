@@ -40,9 +40,14 @@ from einchip.program import Halt, Instruction, Program, Unit
 
 
 class Window(Enum):
-    """What is given a place in a window: all that is worth it, not what setup loads, nothing."""
+    """What is given a place in a window: all that is worth it, not what setup loads, nothing.
+
+    APART: all but states that a cell can read beside its source, so that both have ports of their
+    own. The cell is quicker then, and the array waits for the state's port.
+    """
 
     ALL = "all"
+    APART = "apart"
     RESULTS = "results"
     NONE = "none"
 
@@ -169,10 +174,15 @@ def assemble(
 
     def phases(nets: Sequence[Nets], spaces: Mapping[str, int]) -> list[Phase]:
         found = _phases(nets, spaces, problem, arch)
-        return [replace(p, serial=serial, reloads=p.number in reloading) for p in found]
+        return [
+            replace(
+                p, serial=serial, reloads=p.number in reloading, apart=window is Window.APART
+            )
+            for p in found
+        ]
 
     trial = phases(nets, defaultdict(int))
-    spaces = _balanced(trial, arch, window if arch.windows else Window.NONE)
+    spaces = _balanced(trial, arch, window)
     return placed(phases([n.in_spaces(spaces) for n in nets], spaces), arch)
 
 
@@ -384,7 +394,8 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
     A window for those that are worth most there while it has room. Of two the one that other units
     use less, so that the vector unit has the ports of one scratchpad, that of h, while the array
     adds and drains the input part of the next step in the other one. X, which the array reads less
-    often, for others that are read; else where most room is.
+    often, for others that are read; else where most room is. What a cell reads in one cycle where
+    the ports differ is kept apart (`_read_beside`), where there is room.
     """
     free = []
     for phase in phases:
@@ -414,26 +425,39 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
     left = [[arch.window(s) * arch.lanes for s in (0, 1)] for _ in phases]
     used = [_used_by_vectors(phase, names) for phase in phases]
     spaces: dict[str, int] = {}
+    beside = _read_beside(phases)
     for f in sorted(free, key=lambda f: (-f.worth, -f.size)):
         touched = range(len(room)) if f.kept else [f.phase]
-        inside = use is Window.ALL or (use is Window.RESULTS and not f.kept)
+        inside = use in (Window.ALL, Window.APART) or (use is Window.RESULTS and not f.kept)
         fitting = [s for s in (1, 0) if all(f.size <= min(left[p][s], room[p][s]) for p in touched)]
-        if inside and f.worth and fitting:
+        if inside and f.worth and fitting and f.name not in beside:
             space = min(fitting, key=lambda s: max(f.disturbed(used[p][s]) for p in touched))
             spaces[f.name] = space
             for p in touched:
                 left[p][space] -= f.size
                 room[p][space] -= f.size
                 used[p][space].update(f.reads)
-    for f in sorted(free, key=lambda f: -f.size):
+    windowed = {*spaces}
+    for f in sorted(free, key=lambda f: (f.name in beside, -f.size)):
         if f.name not in spaces:
             rooms = room if f.kept else [room[f.phase]]
             least = [min(r[space] for r in rooms) for space in (0, 1)]
-            in_x = use is not Window.NONE and f.worth and f.size <= least[0]
+            in_x = arch.windows and use is not Window.NONE and f.worth and f.size <= least[0]
             spaces[f.name] = 0 if in_x else int(least[1] > least[0])
+            if f.name in beside:
+                source = beside[f.name]
+                wanted = spaces[source] ^ (source not in windowed)
+                spaces[f.name] = wanted if f.size <= least[wanted] else 1 - wanted
             for r in rooms:
                 r[spaces[f.name]] -= f.size
     return spaces
+
+
+def _read_beside(phases: Sequence[Phase]) -> dict[str, str]:
+    """Return the states that are kept apart from their cells' sources, each with that source."""
+    work = [phase.work for phase in phases if phase.work and phase.apart]
+    parts = [p for w in work for p in w.pointwise() if p.kind.STATE_BESIDE]
+    return {p.cell.name: p.source.name for p in parts}
 
 
 def _used_by_vectors(phase: Phase, free: Collection[str]) -> tuple[Counter[Unit], Counter[Unit]]:
@@ -458,6 +482,8 @@ def _lifetimes(
     buffers: dict[str, op.Buffer] = {}
     spans: dict[str, tuple[int, int]] = {}
     reads = sum((op.reading(phase.body) for phase in phases), Counter[str]())
+    for state in _read_beside(phases):
+        reads[state] = 0  # a window's port is that of the source
     for phase in phases:
         start = phase.number * SPAN
         inside = phase.lifetimes()

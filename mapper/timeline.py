@@ -15,7 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from einchip.accesses import read_streams
+from einchip.accesses import operations, read_streams
 from einchip.arch import READ_BURSTS, WRITE_BURSTS, Architecture
 from einchip.mapper import serial
 from einchip.mapper.bursts import MEMORY_LATENCY, bursts
@@ -254,7 +254,7 @@ class _Machine:
         if len(self.vectors) == 2:
             slot_free = max(self.vectors[1].commit, self.launched[Unit.VECTOR]) + 1
         self._commit(i, slot_free)
-        found = VectorCycles(i, *self._vector_ports(i), self.fetch - 1, self._taken(i.wait))
+        found = self._vector(i, self._taken(i.wait))
         self.vectors.append(found)
         if len(self.vectors) == 1:
             self._launch(Unit.VECTOR, found.commit, found.tokens)
@@ -265,11 +265,16 @@ class _Machine:
             launch = max(ready, free, found.tokens)
         self.estimate = found.run(launch, self.array, before, self.array.taken)
 
-    def _vector_ports(self, i: Vector) -> tuple[list[int], list[int]]:
-        """Return the read ports of a vector's reads, and the scratchpads of its writes."""
-        ports = [self._port(i, stream) for stream in read_streams(i, self.arch)]
-        state = [i.cell_space] * (self.arch.cell_planes * i.WRITES_STATE)
-        return ports, [*state, i.dst_space]
+    def _vector(self, i: Vector, tokens: int) -> VectorCycles:
+        """Return a vector instruction that was committed, and has its tokens from a cycle on."""
+        streams, planes = read_streams(i, self.arch), self.arch.cell_planes
+        ports = {stream: self._port(i, stream) for stream in streams}
+        issued = tuple(
+            tuple(ports[streams[k]] for k in reads) for reads in operations(i, ports, self.arch)
+        )
+        state = [i.cell_space] * (planes * i.WRITES_STATE)
+        writes = tuple(zip(i.latencies(planes), [*state, i.dst_space], strict=True))
+        return VectorCycles(i, issued, writes, self.fetch - 1, tokens)
 
     def _settle(self) -> None:
         """Complete the vector instruction in execution, and launch the next one."""

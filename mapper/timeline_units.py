@@ -188,21 +188,21 @@ class VectorRun:
 
 @dataclass(frozen=True)
 class VectorCycles:
-    """An instruction of the vector unit: `ports` of a vector's reads, `spaces` of its writes.
+    """An instruction of the vector unit: of a vector, what its operations read, and its writes.
 
-    `commit` is the cycle in which its slot is taken, `tokens` the first one with all its tokens.
+    `operations` are the ports of each, `writes` pairs of a latency and a scratchpad. `commit` is the cycle in which its slot is taken, `tokens` the first one with all its tokens.
     """
 
     instruction: Vector
-    ports: Sequence[int]
-    spaces: Sequence[int]
+    operations: tuple[tuple[int, ...], ...]
+    writes: tuple[tuple[int, int], ...]
     commit: int
     tokens: int
 
     def overlaps(self, before: VectorCycles) -> bool:
         """Tell whether it may launch while the instruction before it writes."""
         i, j = before.instruction, self.instruction
-        return bool(j.overlaps) and j.likeness == i.likeness and self.ports == before.ports
+        return bool(j.overlaps) and j.likeness == i.likeness and self.operations == before.operations
 
     def run(
         self, launch: int, array: ArrayCycles, before: VectorRun, reads: Sequence[Spans] = ()
@@ -213,24 +213,23 @@ class VectorCycles:
         of the drain path finds what the one before it found, so do those that follow, until the
         drain path has something to do.
         """
-        i, n_reads, n_writes = self.instruction, len(self.ports), len(self.spaces)
-        noted = [reads[port] if port < len(reads) else None for port in self.ports]
+        n_operations, n_writes = len(self.operations), len(self.writes)
+        noted = [[reads[port] for port in its if port < len(reads)] for its in self.operations]
         pending = deque(write for write in before.pending if write > launch)
-        t, last, vectors = launch + 1, max(launch, before.done), i.vectors
+        t, last, vectors = launch + 1, max(launch, before.done), self.instruction.vectors
         clear = last
         known: tuple[int, list[int]] = (t, [])
         while vectors:
             vectors -= 1
             if len(pending) + n_writes > VECTOR_WRITES:
                 t = max(t, pending[len(pending) + n_writes - VECTOR_WRITES - 1] + 1)
-            for port, read in zip(self.ports, noted, strict=True):
-                t = array.addends[port].free(t)
-                if read is not None:
+            for ports, its in zip(self.operations, noted, strict=True):
+                t = _all_free([array.addends[port] for port in ports], t)
+                for read in its:
                     read.add(t, t + 1)
                 t += 1
-            t += 0 if self.ports else 1
-            for k, space in enumerate(self.spaces):
-                last = array.drained[space].free(max(t - 1 + i.LATENCY + k, last + 1))
+            for latency, space in self.writes:
+                last = array.drained[space].free(max(t - 1 + latency, last + 1))
                 pending.append(last)
             while pending and pending[0] < t:
                 pending.popleft()
@@ -242,9 +241,9 @@ class VectorCycles:
                 alike = min(vectors, (clear - 1 - last) // period)
                 for _ in range(alike):
                     t += period
-                    for k, read in enumerate(noted):
-                        if read is not None:
-                            read.add(t - n_reads + k, t - n_reads + k + 1)
+                    for k, its in enumerate(noted):
+                        for read in its:
+                            read.add(t - n_operations + k, t - n_operations + k + 1)
                 vectors, last = vectors - alike, last + alike * period
                 pending = deque(write + alike * period for write in pending)
             known = after
@@ -252,5 +251,13 @@ class VectorCycles:
 
     def _next_drain(self, array: ArrayCycles, read: int, write: int) -> int:
         """Return when the drain path next has a port of these, for reads and writes from now on."""
-        reads = [array.addends[port].next_busy(read) for port in {*self.ports}]
-        return min(reads + [array.drained[space].next_busy(write) for space in {*self.spaces}])
+        ports = {port for ports in self.operations for port in ports}
+        reads = [array.addends[port].next_busy(read) for port in ports]
+        spaces = {space for _, space in self.writes}
+        return min(reads + [array.drained[space].next_busy(write) for space in spaces])
+
+
+def _all_free(taken: Sequence[Spans], t: int) -> int:
+    """Return the first cycle from t on in a span of none of these."""
+    at = max((spans.free(t) for spans in taken), default=t)
+    return t if at == t else _all_free(taken, at)

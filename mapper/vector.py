@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from einchip.accesses import read_streams
+from einchip.accesses import operations, read_streams
 from einchip.arch import Architecture
 from einchip.mapper.emit import Loop, merge, pad_loops, unroll
 from einchip.mapper.errors import MappingError
@@ -111,11 +111,14 @@ def _placed(made: V, sweep: Sweep, source: int, target: int) -> V:
     )  # fmt: skip
 
 
-def cycles(kind: type[Vector], vectors: int, arch: Architecture) -> int:
-    """Estimate the cycles of an instruction from its launch to its last write."""
-    planes = arch.cell_planes
-    reads = sum(planes if r.source == "state" else 1 for r in kind.READS)
-    return vectors * reads + kind.LATENCY + kind.WRITES_STATE * planes + 1
+def cycles(
+    kind: type[Vector], vectors: int, arch: Architecture, ports: Mapping[str, int]
+) -> int:
+    """Estimate the cycles of an instruction from its launch to its last write.
+
+    `ports` tells the streams apart that are read through different ports.
+    """
+    return vectors * len(operations(kind, ports, arch)) + kind.LATENCY + 1
 
 
 class Operand(NamedTuple):
@@ -153,7 +156,7 @@ class Pointwise:
         writes = {self.target.name} | ({self.cell.name} if self.kind.WRITES_STATE else set())
         return Op(
             self.name, Unit.VECTOR, frozenset(reads), frozenset(writes),
-            cycles(self.kind, self.vectors, arch) - self.kind.LATENCY,
+            cycles(self.kind, self.vectors, arch, self._spaces) - self.kind.LATENCY,
             lambda place: [self._instruction(s, place, arch) for s in self.sweeps],
             self.kind.LATENCY, self._reading(arch), disjoint=True,
         )  # fmt: skip
@@ -166,6 +169,11 @@ class Pointwise:
             if operand := operands[stream]:
                 found[operand.name] += self.vectors
         return found
+
+    @property
+    def _spaces(self) -> dict[str, int]:
+        """The scratchpads of the streams that are read; which has a window is not known yet."""
+        return {"src": self.source.space, "cell": self.cell.space}
 
     @property
     def scales(self) -> tuple[str, ...]:
@@ -215,7 +223,7 @@ def copy_op(
     vectors = sum(s.vectors for s in found)
     return Op(
         name, Unit.VECTOR, frozenset({source.name}), frozenset({target.name}),
-        cycles(Copy, vectors, arch) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
+        cycles(Copy, vectors, arch, {}) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
         source.name != target.name,
     )  # fmt: skip
 

@@ -91,7 +91,7 @@ class Vector(Unit):
             return max(t + n - 1, self._ready[n - 1])
         left = self._left(work)
         if left:
-            return t + left - 1 + work.latency + len(work.writes) - 1
+            return t + left - 1 + work.latencies[-1]
         return max(t + len(self._ready) - 1, self._ready[-1])
 
     def advance(self, t: int, end: int, addends: Sequence[Spans], drained: Sequence[Spans]) -> None:
@@ -118,8 +118,7 @@ class Vector(Unit):
                 self.stall_write += until - t
                 t = until
                 continue
-            port = work.operations[k]
-            if port is not None and t in taken[port]:
+            if any(t in taken[port] for port in work.operations[k]):
                 self.spend("stall_port", t, t + 1)
             else:
                 self._issue(work, t, k)
@@ -153,10 +152,10 @@ class Vector(Unit):
     def _issue(self, work: VectorWork, t: int, k: int) -> None:
         """Issue the next micro-operation, number k of its vector, in cycle t."""
         self.issue += 1
-        port = work.operations[k]
-        if port is not None:
-            if self._operation == work.read_fault.access:
-                self.stops.append(read_stop(t, port, work.read_fault.address))
+        vector = self._operation // len(work.operations)
+        for port, fault in zip(work.operations[k], work.read_faults[k], strict=True):
+            if vector == fault.access:
+                self.stops.append(read_stop(t, port, fault.address))
             self.read_spans[port].add(t, t + 1)
             self.reads[PORT_SPACES[port]] += work.lanes
         if self.record is not None:
@@ -167,14 +166,13 @@ class Vector(Unit):
         if k == len(work.operations) - 1:
             self.operations += work.lanes
             self.activations += work.activations
-            self._ready.extend(range(t + work.latency, t + work.latency + len(work.writes)))
+            self._ready.extend(t + latency for latency in work.latencies)
             self._overlap_from = t + 1
 
     def _record_issue(self, record: Record, work: VectorWork, t: int, k: int) -> None:
         """Note what micro-operation k of a vector, in cycle t, counts."""
-        port = work.operations[k]
         record.add("vector_issue", t, t + 1)
-        if port is not None:
+        for port in work.operations[k]:
             record.access("reads", PORT_SPACES[port], t, t + 1, work.lanes)
         if k == len(work.operations) - 1:
             record.add("vector_ops", t, t + 1, work.lanes)

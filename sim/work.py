@@ -6,6 +6,7 @@ the stream's order and the address of its lowest offending lane.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from einchip.accesses import (
     VECTORS,
     Access,
     first_addresses,
+    operations,
     read_streams,
     streams,
     vector_accesses,
@@ -152,29 +154,32 @@ class ContractWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class VectorWork(Work):
-    """A vector unit's instruction: per vector, the ports of its reads and writes in order.
+    """A vector unit's instruction: its operations and writes of each vector, in order.
 
-    A FILL has one operation per vector, which reads nothing: port None. Faults count the
-    operations (the writes) of all vectors. `overlaps` if it may launch while the one before it
-    still writes, `likeness` what that one must have in common with it.
+    An operation is the ports of its reads (that of a FILL reads nothing), and `read_faults` has of
+    each read the first vector that is at fault. A write is its scratchpad, ready so many cycles
+    after the vector's last operation as `latencies` says; `write_fault` counts those of all
+    vectors. `overlaps` if it may launch while the one before it still writes, `likeness` what that
+    one must have in common with it.
     """
 
-    TIMELESS = Work.TIMELESS | {"read_fault", "write_fault"}
+    TIMELESS = Work.TIMELESS | {"read_faults", "write_fault"}
 
     vectors: int
     lanes: int
-    operations: tuple[int | None, ...]
+    operations: tuple[tuple[int, ...], ...]
     writes: tuple[int, ...]
-    latency: int
+    latencies: tuple[int, ...]
     activations: int
-    read_fault: Fault
+    read_faults: tuple[tuple[Fault, ...], ...]
     write_fault: Fault
     overlaps: bool
     likeness: tuple[Hashable, ...]
 
     @property
     def faulty(self) -> bool:
-        return self.read_fault is not NO_FAULT or self.write_fault is not NO_FAULT
+        faults = (*itertools.chain(*self.read_faults), self.write_fault)
+        return any(fault is not NO_FAULT for fault in faults)
 
 
 class Burst(NamedTuple):
@@ -289,11 +294,16 @@ def _contract(i: Contract, step: reference.Step, arch: Architecture) -> Contract
 def _vector(i: Vector, step: reference.Step, arch: Architecture) -> VectorWork:
     reads, writes = vector_accesses(i, step.registers, arch)
     bases = dict(zip(streams(i), first_addresses(i, step.registers), strict=True))
-    ports = tuple(arch.read_port(*bases[stream]) for stream in read_streams(i, arch))
+    of_stream = {stream: arch.read_port(*bases[stream]) for stream in bases}
+    ports = [of_stream[stream] for stream in read_streams(i, arch)]
+    faults = [_stream(access).fault(arch) for access in reads]
+    numbers = operations(i, of_stream, arch)
+    its_ports = tuple(tuple(ports[k] for k in its) for its in numbers)
     return VectorWork(
-        step.pc, i, i.vectors, i.n_lanes, ports or (None,),
-        tuple(a.space for a in writes), i.LATENCY, i.ACTIVATIONS * i.n_lanes,
-        _first_of(reads, arch), _first_of(writes, arch), bool(i.overlaps), (*i.likeness, ports),
+        step.pc, i, i.vectors, i.n_lanes, its_ports, tuple(a.space for a in writes),
+        i.latencies(arch.cell_planes), i.ACTIVATIONS * i.n_lanes,
+        tuple(tuple(faults[k] for k in its) for its in numbers), _first_of(writes, arch),
+        bool(i.overlaps), (*i.likeness, its_ports),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -124,6 +124,20 @@ def read_streams(kind: Vector | type[Vector], arch: Architecture) -> list[str]:
         for read in kind.READS
         for _ in range(arch.cell_planes if read.source == "state" else 1)
     ]
+
+
+def operations(
+    kind: Vector | type[Vector], ports: Mapping[str, int], arch: Architecture
+) -> tuple[tuple[int, ...], ...]:
+    """Return the micro-operations of a vector: of each the numbers of its reads, or none (FILL).
+
+    `ports` are the read ports of the streams. A micro-operation has one read, or two where the
+    state is read beside the source (`STATE_BESIDE`).
+    """
+    n, planes = len(read_streams(kind, arch)), arch.cell_planes
+    if not (kind.STATE_BESIDE and ports["cell"] != ports["src"]):
+        return tuple((k,) for k in range(n)) or ((),)
+    return tuple((k, planes + k) if k < planes else (planes + k,) for k in range(n - planes))
 
 
 class VectorAccesses(NamedTuple):

@@ -42,21 +42,24 @@ HOLD_LATENCY: Final = 1
 REQUANTISE_LATENCY: Final = 2
 #: Cycles of an activation: table address, table, interpolation, sign.
 ACTIVATION_LATENCY: Final = 4
-#: Cycles from an LSTM vector's last read grant to the first of its writes being ready.
+#: Cycles from the grant of a vector's last read to its destination's write being ready, of the
+#: cells; and to that of the first plane of its state. docs/timing.md says how they come about.
 LSTM_LATENCY: Final = (
-    READ_LATENCY + 4 * REQUANTISE_LATENCY + 2 * ACTIVATION_LATENCY + 2 * MULTIPLY_LATENCY
+    1 + READ_LATENCY + 4 * REQUANTISE_LATENCY + 2 * ACTIVATION_LATENCY + 2 * MULTIPLY_LATENCY
 )
-#: Likewise of the other cells. All of a vector's results are known when the first write is ready.
-#: (docs/timing.md says how the figures come about.)
+LSTM_STATE_LATENCY: Final = LSTM_LATENCY - 3
 PEEPHOLE_LATENCY: Final = 23
-GRU_LATENCY: Final = 19
+PEEPHOLE_STATE_LATENCY: Final = 21
+GRU_LATENCY: Final = 20
+GRU_STATE_LATENCY: Final = 18
 GRU_RESET_LATENCY: Final = 12
-GRU_UPDATE_LATENCY: Final = 15
+GRU_UPDATE_LATENCY: Final = 16
+GRU_UPDATE_STATE_LATENCY: Final = 14
 #: Cycles from a copied vector's read grant (or a filled vector's issue) to its write being ready.
 COPY_LATENCY: Final = READ_LATENCY
-#: Writes that the vector unit may have between issue and grant, a power of two. 16 cover the three
-#: writes of each vector in LSTM_LATENCY cycles; with 8 an LSTM takes twice as long.
-VECTOR_WRITES: Final = 16
+#: Writes that the vector unit may have between issue and grant, a power of two. An LSTM
+#: that starts a vector every four cycles has up to 19, its latency long.
+VECTOR_WRITES: Final = 32
 #: Accumulators of a PE whose fold holds operands, if not said otherwise, and at most.
 USUAL_ACCUMULATORS: Final = 16
 MAX_ACCUMULATORS: Final = 64

@@ -32,9 +32,13 @@ from einchip.arch import (
     COPY_LATENCY,
     GRU_LATENCY,
     GRU_RESET_LATENCY,
+    GRU_STATE_LATENCY,
     GRU_UPDATE_LATENCY,
+    GRU_UPDATE_STATE_LATENCY,
     LSTM_LATENCY,
+    LSTM_STATE_LATENCY,
     PEEPHOLE_LATENCY,
+    PEEPHOLE_STATE_LATENCY,
     Architecture,
 )
 
@@ -484,14 +488,19 @@ class _Vector(UnitInstruction):
     WORDS: ClassVar[int] = 4
     #: The reads of one vector, in order.
     READS: ClassVar[tuple[Read, ...]] = ()
+    #: Whether plane k of the state is read beside read k of the source, in one cycle, where they
+    #: have ports of their own; the planes are the first reads then.
+    STATE_BESIDE: ClassVar[bool] = False
     #: Whether a vector's writes are the planes of the state, then the destination; else only that.
     WRITES_STATE: ClassVar[bool] = False
     #: The cell that the instruction is for: one of `arch.CELLS`, "" where it is for none.
     CELL: ClassVar[str] = ""
     #: Activations of one lane.
     ACTIVATIONS: ClassVar[int] = 0
-    #: Cycles from a vector's last micro-operation to the first of its writes being ready.
+    #: Cycles from a vector's last micro-operation to its destination's write being ready.
     LATENCY: ClassVar[int] = COPY_LATENCY
+    #: Likewise to the write of the state's first plane; each other plane is a cycle later.
+    STATE_LATENCY: ClassVar[int] = 0
     nl0: int = f(7, "lanes of the first factor", 1)
     nl1: int = f(7, "lanes of the second factor; nl0 * nl1 is at most the machine's lanes", 1)
     loop_count: tuple[int, ...] = words(VECTOR_LOOPS, 16, "iterations, at least 1", 1)
@@ -545,6 +554,12 @@ class _Vector(UnitInstruction):
         """Vectors of the instruction."""
         return _product(self.loop_count)
 
+    @classmethod
+    def latencies(cls, planes: int) -> tuple[int, ...]:
+        """Return the cycles from a vector's last micro-operation to each of its writes."""
+        state = range(cls.STATE_LATENCY, cls.STATE_LATENCY + planes * cls.WRITES_STATE)
+        return (*state, cls.LATENCY)
+
 
 @dataclass(frozen=True)
 class Lstm(_Vector):
@@ -557,17 +572,21 @@ class Lstm(_Vector):
                 dst[d + l0*dst_l0 + l1*dst_l1] = h;  cell = c'
 
     with s = src_base + r[src_reg] + sum_i i * loop_src[i] and d alike; planes = 16 / data_bits.
-    Reads of one vector in order: i, f, g, the cell's planes, o. Writes: the cell's planes, then h.
+    Reads of one vector in order: the cell's planes, i, f, g, o; where the cell's read port is
+    another one than the source's, each plane is read beside a gate, from i on, and takes no cycle
+    of its own. Writes: the cell's planes, then h.
     """
 
     OPCODE: ClassVar[int] = 24
     CELL: ClassVar[str] = "lstm"
     READS: ClassVar[tuple[Read, ...]] = (
-        Read("src", 0), Read("src", 1), Read("src", 2), Read("state"), Read("src", 3),
+        Read("state"), Read("src", 0), Read("src", 1), Read("src", 2), Read("src", 3),
     )  # fmt: skip
+    STATE_BESIDE: ClassVar[bool] = True
     WRITES_STATE: ClassVar[bool] = True
     ACTIVATIONS: ClassVar[int] = 5
     LATENCY: ClassVar[int] = LSTM_LATENCY
+    STATE_LATENCY: ClassVar[int] = LSTM_STATE_LATENCY
 
 
 @dataclass(frozen=True)
@@ -590,6 +609,7 @@ class Peephole(_Vector):
     WRITES_STATE: ClassVar[bool] = True
     ACTIVATIONS: ClassVar[int] = 5
     LATENCY: ClassVar[int] = PEEPHOLE_LATENCY
+    STATE_LATENCY: ClassVar[int] = PEEPHOLE_STATE_LATENCY
 
 
 @dataclass(frozen=True)
@@ -616,6 +636,7 @@ class Gru(_Vector):
     WRITES_STATE: ClassVar[bool] = True
     ACTIVATIONS: ClassVar[int] = 3
     LATENCY: ClassVar[int] = GRU_LATENCY
+    STATE_LATENCY: ClassVar[int] = GRU_STATE_LATENCY
 
 
 @dataclass(frozen=True)
@@ -647,6 +668,7 @@ class GruUpdate(_Vector):
     WRITES_STATE: ClassVar[bool] = True
     ACTIVATIONS: ClassVar[int] = 2
     LATENCY: ClassVar[int] = GRU_UPDATE_LATENCY
+    STATE_LATENCY: ClassVar[int] = GRU_UPDATE_STATE_LATENCY
 
 
 @dataclass(frozen=True)

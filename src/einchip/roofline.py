@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from einchip.accesses import operations
 from einchip.arch import Architecture
 from einchip.network import Network, NetworkError, Subsets
 from einchip.program import Vector
@@ -122,9 +123,11 @@ def vector_cycles(kinds: Iterable[type[Vector]], elements: int, arch: Architectu
     """Return the least cycles of a vector unit that runs some classes of instructions in a row.
 
     Each class takes ceil(elements / L) vectors of L lanes, and each vector one cycle for every one
-    of its reads (`READS`; of a state one for each plane); its writes overlap with later reads.
+    of its micro-operations (source and state in different scratchpads); its writes overlap with
+    later reads.
     """
-    reads = sum(arch.cell_planes if r.source == "state" else 1 for k in kinds for r in k.READS)
+    apart = {"src": 0, "cell": 1}
+    reads = sum(len(operations(kind, apart, arch)) for kind in kinds)
     return math.ceil(elements / arch.lanes) * reads
 
 

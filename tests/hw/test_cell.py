@@ -76,13 +76,15 @@ def bench_of(data_bits: int, cells: tuple[Any, ...]) -> Bench[Scheduled]:
 def run(
     kind: Any,
     data_bits: int,
-    reads: dict[int, tuple[int, int]],
+    reads: dict[int, tuple[int, int, int]],
     fracs: dict[str, int],
     cells: Sequence[Any],
+    beside: bool,
 ) -> list[tuple[int, int, int]]:
-    """Return (cycle, write, value) of every ready write; `reads`: cycle to (operation, element).
+    """Return (cycle, write, value) of every ready write.
 
-    The lane executes `cells`, one of which is `kind`.
+    `reads`: to each cycle the operation, its element, and that of the state which it brings. The
+    lane executes `cells`, one of which is `kind`.
     """
     machine = bench_of(data_bits, tuple(cells))
     schedule, lane = machine.dut.schedule, machine.dut.lane
@@ -91,11 +93,14 @@ def run(
 
     async def bench(ctx: Any) -> None:
         ctx.set(schedule.kind, 1 << CELLS.index(kind))
+        ctx.set(schedule.beside, beside)
         for name, frac in fracs.items():
             ctx.set(schedule.formats[name], frac)
-        for t in range(max(reads) + kind.LATENCY + planes + 1):
+        for t in range(max(reads) + kind.LATENCY + 1):
             ctx.set(schedule.granted, 1 << reads[t][0] if t in reads else 0)
-            ctx.set(lane.element, reads.get(t - READ_LATENCY, (0, 0))[1])
+            _, element, of_state = reads.get(t - READ_LATENCY, (0, 0, 0))
+            ctx.set(lane.element, element)
+            ctx.set(lane.plane, of_state)
             for k in range(planes + 1):
                 if ctx.get(schedule.ready[k]):
                     state = plane(ctx.get(lane.state), k, data_bits)
@@ -136,12 +141,24 @@ def test_each_write_is_exact_and_ready_on_time(
 
 
 @pytest.mark.parametrize("data_bits", [8, 16])
+@pytest.mark.parametrize("stalls", ["never", "some", "long"])
+@pytest.mark.parametrize("seed", range(2))
+def test_with_the_state_beside_gates_the_same_comes_out(
+    data_bits: int, stalls: str, seed: int
+) -> None:
+    assert [kind for kind in CELLS if kind.STATE_BESIDE] == [Lstm]
+    check(Lstm, data_bits, stalls, seed, CELLS, beside=True)
+
+
+@pytest.mark.parametrize("data_bits", [8, 16])
 @pytest.mark.parametrize("kind", CELLS, ids=lambda kind: kind.__name__)
 def test_a_lane_for_one_cell_alone_does_the_same(kind: Any, data_bits: int) -> None:
     check(kind, data_bits, "some", 0, (kind,))
 
 
-def check(kind: Any, data_bits: int, stalls: str, seed: int, cells: Sequence[Any]) -> None:
+def check(
+    kind: Any, data_bits: int, stalls: str, seed: int, cells: Sequence[Any], beside: bool = False
+) -> None:
     """Run 40 vectors of a cell on a lane for some cells, against numeric."""
     rng = np.random.default_rng([seed, data_bits])
     planes, n = 16 // data_bits, 40
@@ -151,15 +168,21 @@ def check(kind: Any, data_bits: int, stalls: str, seed: int, cells: Sequence[Any
     fracs = {f"{name}_frac": int(rng.integers(16)) for name in names}
     new, hidden = oracle(kind, values, fracs, data_bits)
     waits = iter(gaps(stalls, n * len(each), rng))
-    reads: dict[int, tuple[int, int]] = {}
+    reads: dict[int, tuple[int, int, int]] = {}
     expected, t = [], -1
     for v in range(n):
+        state = [plane(int(values[STATE][v]), k, data_bits) for k in range(planes)]
         for k, (read, number) in enumerate(each):
+            if beside and read == STATE:
+                continue
             t += 1 + next(waits)
-            value = int(values[read][v])
-            reads[t] = k, plane(value, number, data_bits) if read == STATE else value
+            if read == STATE:
+                reads[t] = k, 0, state[number]
+            else:
+                brings = state[k - planes] if beside and k < 2 * planes else 0
+                reads[t] = k, int(values[read][v]), brings
         results = [] if new is None else [plane(int(new[v]), k, data_bits) for k in range(planes)]
-        results.append(int(hidden[v]))
-        first = planes + 1 - len(results)
-        expected += [(t + kind.LATENCY + k, first + k, r) for k, r in enumerate(results)]
-    assert run(kind, data_bits, reads, fracs, cells) == sorted(expected)
+        first = planes - len(results)
+        expected += [(t + kind.STATE_LATENCY + k, k, r) for k, r in enumerate(results)]
+        expected.append((t + kind.LATENCY, first + len(results), int(hidden[v])))
+    assert run(kind, data_bits, reads, fracs, cells, beside) == sorted(expected)

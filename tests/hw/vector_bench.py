@@ -7,7 +7,17 @@ from typing import Any
 from einchip.accesses import vector_accesses
 from einchip.arch import READ_LATENCY, VECTOR_WRITES, Architecture
 from einchip.hw.vector import VectorUnit
-from einchip.program import REGISTERS, Vector
+from einchip.program import (
+    REGISTERS,
+    Copy,
+    Fill,
+    Gru,
+    GruReset,
+    GruUpdate,
+    Lstm,
+    Peephole,
+    Vector,
+)
 from einchip.reference import Memory
 from tests.hw.simulator import bench_of
 
@@ -20,6 +30,11 @@ EVENTS = (
 READS = ("read_x", "read_y", "read_x_window", "read_y_window")
 WRITES = ("write_x", "write_y")
 PORTS = (*READS, *WRITES)
+#: Cycles from a vector's last micro-operation to the state's first plane, and to the destination.
+LATENCIES: dict[type[Vector], tuple[int, int]] = {
+    Lstm: (19, 22), Peephole: (21, 23), Gru: (18, 20), GruReset: (0, 12), GruUpdate: (14, 16),
+    Copy: (0, 3), Fill: (0, 3),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,10 +49,9 @@ class Inputs:
 
 @dataclass
 class Access:
-    """A micro-operation or a write: its port (None: no access) and lane 0's address."""
+    """A micro-operation or a write: its ports (None: no access) and lane 0's address in each."""
 
-    port: str | None
-    base: int
+    ports: dict[str, int]
     starts: bool = False
     ends: bool = False
     ready_at: int | None = None
@@ -62,10 +76,14 @@ def accesses(i: Vector, arch: Architecture) -> tuple[list[Access], list[list[Acc
     reads: list[Access] = []
     writes: list[list[Access]] = []
     for v in range(i.vectors):
-        vector = [Access(port, bases[v]) for port, bases in each[0]] or [Access(None, 0)]
+        vector = [Access({port: bases[v]}) for port, bases in each[0]] or [Access({})]
+        if isinstance(i, Lstm) and read_port(i, "src", arch) != read_port(i, "state", arch):
+            planes, vector = vector[: arch.cell_planes], vector[arch.cell_planes :]
+            for plane, gate in zip(planes, vector, strict=False):
+                gate.ports |= plane.ports
         vector[0].starts = vector[-1].ends = True
         reads += vector
-        writes.append([Access(port, bases[v]) for port, bases in each[1]])
+        writes.append([Access({port: bases[v]}) for port, bases in each[1]])
     return reads, writes
 
 
@@ -140,7 +158,7 @@ class Model:
             return False
         if t <= self.moved + self.arch.setup_cycles or self.stage.wait & ~inputs.positive:
             return False
-        ports = [[a.port for a in accesses(i, self.arch)[0]] for i in (self.now[0], self.stage)]
+        ports = [[{*a.ports} for a in accesses(i, self.arch)[0]] for i in (self.now[0], self.stage)]
         n = len(ports[0]) // self.now[0].vectors
         alike = self.stage.likeness == self.now[0].likeness and ports[0][:n] == ports[1][:n]
         return alike and bool(self.stage.overlaps)
@@ -162,25 +180,26 @@ class Model:
         op = self.reads[0]
         if op.starts and pending + len(self.unstarted[0]) > VECTOR_WRITES:
             return "vector_stall_write"
-        if op.port is not None:
-            out[op.port] = op.base
-            if not inputs.ready[PORTS.index(op.port)]:
-                return "vector_stall_port"
+        if not all(inputs.ready[PORTS.index(port)] for port in op.ports):
+            return "vector_stall_port"
+        out.update(op.ports)
         self.reads.pop(0)
         if op.starts:
             self.started.append(self.unstarted.pop(0))
         if op.ends:
+            state, target = LATENCIES[type(self.now[-1])]
             for k, write in enumerate(self.started[-1]):
-                write.ready_at = t + self.now[-1].LATENCY + k
+                write.ready_at = t + state + k
+            self.started[-1][-1].ready_at = t + target
             out["vector_ops"] = self.now[-1].n_lanes
             out["activations"] = self.now[-1].ACTIVATIONS * self.now[-1].n_lanes
         return "vector_issue"
 
     def _write(self, inputs: Inputs, out: Outputs) -> None:
         write = self.started[0][0]
-        assert write.port is not None
-        out[write.port] = write.base
-        if not inputs.ready[PORTS.index(write.port)]:
+        ((port, base),) = write.ports.items()
+        out[port] = base
+        if not inputs.ready[PORTS.index(port)]:
             return
         self.started[0].pop(0)
         if self.started[0]:

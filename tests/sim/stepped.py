@@ -78,26 +78,29 @@ STORE_OFFER = 4  # cycles from a store's read grant to `wvalid`
 
 
 class Cell(NamedTuple):
-    """An instruction of the vector unit: its reads, latency and activations, by isa.md.
+    """An instruction of the vector unit: its reads, latencies and activations, by isa.md.
 
-    `reads` has a letter for each: s (source), a (aux), c (all planes of the state), - (none).
+    `reads` has a letter for each: s (source), a (aux), c (all planes of the state). `state` is the
+    latency of the state's first plane, 0 where none is written.
     """
 
     reads: str
-    latency: int
+    state: int
+    destination: int
     activations: int
-    writes_state: bool
 
 
 CELLS: dict[type[Instruction], Cell] = {
-    Lstm: Cell("ssscs", 21, 5, True),
-    Peephole: Cell("casassas", 23, 5, True),
-    Gru: Cell("sasasac", 19, 3, True),
-    GruReset: Cell("sc", 12, 1, False),
-    GruUpdate: Cell("sac", 15, 2, True),
-    Copy: Cell("s", 3, 0, False),
-    Fill: Cell("-", 3, 0, False),
+    Lstm: Cell("cssss", 19, 22, 5),
+    Peephole: Cell("casassas", 21, 23, 5),
+    Gru: Cell("sasasac", 18, 20, 3),
+    GruReset: Cell("sc", 0, 12, 1),
+    GruUpdate: Cell("sac", 14, 16, 2),
+    Copy: Cell("s", 0, 3, 0),
+    Fill: Cell("", 0, 3, 0),
 }
+#: What an LSTM reads cycle by cycle where the state has a port of its own, by its planes.
+BESIDE = {1: ("cs", "s", "s", "s"), 2: ("cs", "cs", "s", "s")}
 
 
 def read_port(arch: Architecture, space: int, base: int, register: int) -> int:
@@ -117,15 +120,16 @@ def literal(work: VectorWork, arch: Architecture, registers: tuple[int, ...]) ->
         "s": read_port(arch, i.src_space, i.src_base, registers[i.src_reg]),
         "a": read_port(arch, i.aux_space, i.aux_base, registers[i.aux_reg]),
         "c": read_port(arch, i.cell_space, i.cell_base, registers[i.cell_reg]),
-        "-": None,
     }
-    reads = cell.reads.replace("c", "c" * planes)
-    state = [i.cell_space] * planes if cell.writes_state else []
+    reads: tuple[str, ...] = tuple(cell.reads.replace("c", "c" * planes)) or ("",)
+    if isinstance(i, Lstm) and ports["c"] != ports["s"]:
+        reads = BESIDE[planes]
+    n_states = planes if cell.state else 0
     return replace(
         work,
-        operations=tuple(ports[letter] for letter in reads),
-        writes=(*state, i.dst_space),
-        latency=cell.latency,
+        operations=tuple(tuple(ports[letter] for letter in its) for its in reads),
+        writes=(*[i.cell_space] * n_states, i.dst_space),
+        latencies=(*(cell.state + k for k in range(n_states)), cell.destination),
         activations=cell.activations * i.n_lanes,
     )
 
@@ -586,23 +590,22 @@ class Stepped:
         if vector == work.vectors or (k == 0 and pending + len(work.writes) > VECTOR_WRITES):
             self.count("vector_stall_write")
             return
-        port = work.operations[k]
-        if port is not None and reads[port]:
+        if any(reads[port] for port in work.operations[k]):
             self.count("vector_stall_port")
             return
         self.count("vector_issue")
-        if port is not None:
+        for port, fault in zip(work.operations[k], work.read_faults[k], strict=True):
             reads[port] = True
             self.count(f"{NAMES[port % 2]}_reads", work.lanes)
-            if v.operation == work.read_fault.access:
-                self.fault(t, READ_PORTS[port], work.read_fault.address)
+            if vector == fault.access:
+                self.fault(t, READ_PORTS[port], fault.address)
         if k == 0:
             v.pending += len(work.writes)
         if k == len(work.operations) - 1:
             self.count("vector_ops", work.lanes)
             self.count("activations", work.activations)
-            for n, target in enumerate(work.writes):
-                v.writes.append((t + work.latency + n, target))
+            for latency, target in zip(work.latencies, work.writes, strict=True):
+                v.writes.append((t + latency, target))
         v.operation += 1
 
     # --- load and store unit -----------------------------------------------------------------

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from einchip.arch import COPY_LATENCY, LSTM_LATENCY, PRESETS, Architecture
+from einchip.arch import (
+    COPY_LATENCY,
+    LSTM_LATENCY,
+    LSTM_STATE_LATENCY,
+    PRESETS,
+    Architecture,
+)
 from einchip.program import (
     Act,
     Cell,
@@ -248,13 +254,17 @@ def test_lone_lstm_vector(bits: int) -> None:
     arch = NANO.override(data_bits=bits)
     planes = 16 // bits
     cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64)
-    assert span(run(cell, arch=arch).timeline[0]) == 4 + planes + LSTM_LATENCY + planes
+    assert span(run(cell, arch=arch).timeline[0]) == planes + 4 + LSTM_LATENCY
+    apart = run(replace(cell, cell_space=1), arch=arch)
+    assert span(apart.timeline[0]) == 4 + LSTM_LATENCY
+    assert apart.counters["vector_issue"] == 4
+    assert (apart.counters["x_reads"], apart.counters["y_reads"]) == (4 * 4, 4 * planes)
 
 
-#: Per kind: reads beside the state's planes, latency in cycles as docs/timing.md works it out,
-#: writes beside the planes' (which are written where the last is true).
-CELLS = {Peephole: (7, 23, True), Gru: (6, 19, True), GruReset: (1, 12, False),
-         GruUpdate: (2, 15, True)}  # fmt: skip
+#: Per kind: reads besides the state's planes, latency in cycles as docs/timing.md works it out,
+#: whether the planes are written, too.
+CELLS = {Peephole: (7, 23, True), Gru: (6, 20, True), GruReset: (1, 12, False),
+         GruUpdate: (2, 16, True)}  # fmt: skip
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -264,8 +274,8 @@ def test_lone_vector_of_a_cell(kind: type[Cell], bits: int) -> None:
     planes = 16 // bits
     cell = kind(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, aux_base=128)
     found = run(cell, arch=NANO.override(data_bits=bits))
-    # launched in u: the last read in u + reads + planes, then the latency, the last write
-    assert span(found.timeline[0]) == reads + planes + latency + planes * writes_state
+    # launched in u: the last read in u + reads + planes, the last write a latency later
+    assert span(found.timeline[0]) == reads + planes + latency
     counted = found.counters
     assert counted["vector_issue"] == reads + planes
     assert counted["x_reads"] == 4 * (reads + planes)
@@ -281,11 +291,9 @@ def test_cells_count_their_activations(kind: type[Cell], each: int) -> None:
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_vectors_of_a_cell_follow_each_other_at_one_read_a_cycle(kind: type[Cell]) -> None:
-    reads, latency, writes_state = CELLS[kind]
+    reads, latency, _ = CELLS[kind]
     cell = kind(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(9, 1, 1, 1))
-    # 16 pending writes are room for every vector that starts within the latency
-    expected = 9 * (reads + 2) + latency + 2 * writes_state
-    assert span(run(cell).timeline[0]) == expected
+    assert span(run(cell).timeline[0]) == 9 * (reads + 2) + latency
 
 
 def test_relu_costs_what_no_activation_costs() -> None:
@@ -330,20 +338,34 @@ def test_sync_waits_for_ever_for_an_instruction_that_waits_for_ever() -> None:
     assert simulate(program, NANO).error == (Error.TIMEOUT, 1)
 
 
-def test_lstm_vectors_follow_each_other_without_a_gap() -> None:
-    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(9, 1, 1, 1))
+@pytest.mark.parametrize(("space", "period"), [(0, 6), (1, 4)])
+def test_lstm_vectors_follow_each_other_without_a_gap(space: int, period: int) -> None:
+    """Their pending writes find room: of the state, in either scratchpad, and of h."""
+    cell = Lstm(
+        nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, cell_space=space,
+        loop_count=(19, 1, 1, 1),
+    )  # fmt: skip
     found = run(cell)
-    assert span(found.timeline[0]) == 9 * 6 + LSTM_LATENCY + 2
-    assert found.counters["vector_stall_write"] == LSTM_LATENCY + 2
+    assert span(found.timeline[0]) == 19 * period + LSTM_LATENCY
+    assert found.counters["vector_stall_write"] == LSTM_LATENCY
+
+
+def test_the_state_is_read_beside_gates_when_both_ports_are_free() -> None:
+    # the addends of the array's rows take Y's port, of which the state's planes are read
+    cell = Lstm(nl0=4, src_l0=1, dst_l0=1, cell_space=1, cell_base=64, loop_count=(20, 1, 1, 1))
+    rows = contract(1, 40, has_addend=1, d_space=1)
+    alone, found = run(cell).counters, run(rows, cell).counters
+    assert alone["vector_issue"] == found["vector_issue"] == 4 * 20
+    assert alone["vector_stall_port"] == 0 < found["vector_stall_port"]
 
 
 def test_vector_waits_for_room_for_its_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     # 3 writes a vector, room for 8: the third vector waits until one write was granted, the first
-    # one's first in u + 6 + LSTM_LATENCY
+    # one's first in u + 6 + LSTM_STATE_LATENCY
     monkeypatch.setattr(vector, "VECTOR_WRITES", 8)
     cell = Lstm(nl0=4, src_l0=1, dst_l0=1, gate_stride=4, cell_base=64, loop_count=(3, 1, 1, 1))
-    third = 6 + LSTM_LATENCY + 1
-    assert span(run(cell).timeline[0]) == third + 6 - 1 + LSTM_LATENCY + 2
+    third = 6 + LSTM_STATE_LATENCY + 1
+    assert span(run(cell).timeline[0]) == third + 6 - 1 + LSTM_LATENCY
 
 
 @pytest.mark.parametrize("kind", [Copy, Fill])
