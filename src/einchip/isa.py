@@ -62,9 +62,12 @@ def _instruction(kind: type[Instruction]) -> Iterator[str]:
 def _vector(kind: type[Vector]) -> str:
     """Return the sentence on one vector: reads, writes, latency, activations."""
     reads = [r.source if r.source == "state" else f"{r.source} {r.gate}" for r in kind.READS]
-    writes = "the state's planes, then dst" if kind.WRITES_STATE else "dst"
     operations = ", ".join(reads) if reads else "no read"
-    found = f"One vector: {operations}; {kind.LATENCY} cycles after the last: {writes}."
+    if kind.STATE_BESIDE:
+        operations += " (the state beside src, where it has another read port)"
+    found = f"One vector: {operations}; {kind.LATENCY} cycles after the last: dst."
+    if kind.WRITES_STATE:
+        found = found[:-1] + f", before it, from {kind.STATE_LATENCY} on, the state's planes."
     return found + (f" Activations a lane: {kind.ACTIVATIONS}." if kind.ACTIVATIONS else "")
 
 
