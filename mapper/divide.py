@@ -153,7 +153,7 @@ KINDS = (
     Kind(fuse=True),
 )
 #: Predictions are this near: what is predicted to be quicker by less need not be.
-SURE = 0.98
+SURE = 0.997
 #: How near the bound a model is good enough.
 NEAR = 1.02
 

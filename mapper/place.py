@@ -262,7 +262,7 @@ def in_shares(mapped: Mapped, arch: Architecture) -> Mapped:
                 tried.append(found)
         if tried:
             found = reordered(min(tried, key=attrgetter("step_cycles")), arch)
-            mapped = min(mapped, found, key=attrgetter("step_cycles"))
+            mapped = min(found, mapped, key=attrgetter("step_cycles"))
     return mapped
 
 
