@@ -442,7 +442,8 @@ def _balanced(phases: Sequence[Phase], arch: Architecture, use: Window) -> dict[
         if f.name not in spaces:
             rooms = room if f.kept else [room[f.phase]]
             least = [min(r[space] for r in rooms) for space in (0, 1)]
-            in_x = arch.windows and use is not Window.NONE and f.worth and f.size <= least[0]
+            prefers_x = bool(arch.windows) and use in (Window.ALL, Window.RESULTS)
+            in_x = prefers_x and f.worth and f.size <= least[0]
             spaces[f.name] = 0 if in_x else int(least[1] > least[0])
             if f.name in beside:
                 source = beside[f.name]

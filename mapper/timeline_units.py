@@ -35,6 +35,14 @@ class Spans:
         else:
             insort(self.spans, (low, high))
 
+    def push(self, low: int, high: int) -> None:
+        """Add a span of a client that is served first: who was there before comes behind it."""
+        later = sum(max(0, min(high, end) - max(low, start)) for start, end in self.spans)
+        self.add(low, high)
+        if later:
+            at = self.free(high)
+            self.add(at, at + later)
+
     def forget(self, t: int) -> None:
         """Drop the spans that end by cycle t."""
         k = 0
@@ -145,7 +153,7 @@ class ArrayCycles:
         if addend_port is not None:
             self.addends[addend_port].add(start, end)
             if addend_port < len(self.taken):
-                self.taken[addend_port].add(start, end)
+                self.taken[addend_port].push(start, end)
 
     def _issue(self, slots: Slots, slot: int, t: int, n: int) -> int:
         """Return the cycle of the last of n slots from `slot` on, none of them before t.

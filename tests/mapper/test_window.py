@@ -132,3 +132,27 @@ def test_the_window_is_room_for_all_else_where_y_is_full() -> None:
     assert {arch.in_window(1, at) for at in found.values()} == {False, True}
     whole = allocate([Buffer("weights", 1, 464), Buffer("gates", 1, 48, reads=8)], {}, arch)
     assert len(whole) == 2
+
+
+def test_a_large_cell_reads_its_state_beside_its_gates_where_that_is_quicker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arch = PRESETS["small"]
+
+    def mapped() -> tuple[bool, int]:
+        """Return whether gates and state have ports of their own, and the simulator's cycles."""
+        mapping = map_model(LAYERS["other hidden modes"], arch)
+        code = mapping.emit().run
+        run = simulate(code, arch, host=mapping.host(6, 0, 1 << 20, 1 << 21), fetch=False)
+        cells = [i for i in code.instructions if isinstance(i, Lstm)]
+        apart = {
+            arch.read_port(i.src_space, i.src_base) != arch.read_port(i.cell_space, i.cell_base)
+            for i in cells
+        }
+        return apart == {True}, run.cycles
+
+    apart, cycles = mapped()
+    monkeypatch.setattr("einchip.mapper.place._read_beside", lambda phases: {})
+    together, more = mapped()
+    assert (apart, together) == (True, False)
+    assert cycles < more
