@@ -137,10 +137,10 @@ def _check_latency(kind: Any) -> None:
     """Raise AssertionError where a kind's results do not stand when their writes are ready."""
     when = strobes(kind)
     for planes in (1, 2) if kind.WRITES_STATE else ():
-        first, *_, target = kind.latencies(planes)
-        last = first + planes - 1
-        if not (when["state"] < first and last <= when["state"] + _period(kind) and last < target):
-            raise AssertionError(f"{kind.__name__}: the state does not stand from {first} to {last}")
+        *each, target = kind.latencies(planes)
+        stands = range(when["state"] + 1, when["state"] + _period(kind) + 1)
+        if not all(t in stands and t < target for t in each):
+            raise AssertionError(f"{kind.__name__}: planes after {each}, the state at {stands}")
     if kind in (Lstm, Peephole):
         known = when["hidden"] + MULTIPLY_LATENCY + REQUANTISE_LATENCY
     elif kind is GruReset:
@@ -277,9 +277,7 @@ class CellSchedule(wiring.Component):
 
     def _plane(self, plane: int) -> Value:
         """Return whether a plane of the state is read, by an operation of its own or beside one."""
-        alone = self._any(
-            g for g in self._grants if g.read.source == "state" and g.plane == plane
-        )
+        alone = self._any(g for g in self._grants if g.read.source == "state" and g.plane == plane)
         beside = self._any(
             g for g in self._grants if g.kind.STATE_BESIDE and g.number == self._planes + plane
         )

@@ -58,10 +58,11 @@ class VectorUnit(wiring.Component):
     An instruction that overlaps the alike one before it reads while that one writes: operations,
     lanes and lane offsets are the same for both, so that only what writes has numbers of its own.
 
-    Latency: a vector's writes are ready so many cycles after its last micro-operation as `latencies`
-    of its class says. Throughput: a vector takes a cycle for each of its reads (FILL: a
-    cycle), those of the state that are read beside others left out, and one of the write ports for each of its writes, as long as no more than
-    VECTOR_WRITES writes are under way. docs/timing.md has every rule.
+    Latency: a vector's writes are ready so many cycles after its last micro-operation as its
+    class's `latencies` say. Throughput: a vector takes a cycle for each of its reads (FILL: a
+    cycle), without those of the state that are beside others, and one of the write ports for each
+    of its writes, as long as no more than VECTOR_WRITES writes are under way. docs/timing.md has
+    every rule.
 
     Members
     -------

@@ -111,8 +111,7 @@ class CellWork:
     def cycles(self) -> int:
         """Cycles from the pre-activations to h, about."""
         kind: type[Vector] = _KINDS.get(self.cell.kind, Copy)
-        spaces = {"src": self.cell.hidden.result.space, "cell": self.spaces.get(self.state_name, 0)}
-        return cycles(kind, self.n_vectors, self.arch, spaces)
+        return cycles(kind, self.n_vectors, self.arch)
 
     def copy(self) -> op.Op:
         """Return the COPY of a cell without a wide state: pre-activations to h."""

@@ -175,9 +175,7 @@ def assemble(
     def phases(nets: Sequence[Nets], spaces: Mapping[str, int]) -> list[Phase]:
         found = _phases(nets, spaces, problem, arch)
         return [
-            replace(
-                p, serial=serial, reloads=p.number in reloading, apart=window is Window.APART
-            )
+            replace(p, serial=serial, reloads=p.number in reloading, apart=window is Window.APART)
             for p in found
         ]
 
@@ -483,8 +481,7 @@ def _lifetimes(
     buffers: dict[str, op.Buffer] = {}
     spans: dict[str, tuple[int, int]] = {}
     reads = sum((op.reading(phase.body) for phase in phases), Counter[str]())
-    for state in _read_beside(phases):
-        reads[state] = 0  # a window's port is that of the source
+    reads.subtract({name: reads[name] for name in _read_beside(phases)})  # in no window
     for phase in phases:
         start = phase.number * SPAN
         inside = phase.lifetimes()

@@ -198,7 +198,8 @@ class VectorRun:
 class VectorCycles:
     """An instruction of the vector unit: of a vector, what its operations read, and its writes.
 
-    `operations` are the ports of each, `writes` pairs of a latency and a scratchpad. `commit` is the cycle in which its slot is taken, `tokens` the first one with all its tokens.
+    `operations` are the ports of each, `writes` pairs of a latency and a scratchpad. `commit` is
+    the cycle in which its slot is taken, `tokens` the first one with all its tokens.
     """
 
     instruction: Vector
@@ -210,7 +211,8 @@ class VectorCycles:
     def overlaps(self, before: VectorCycles) -> bool:
         """Tell whether it may launch while the instruction before it writes."""
         i, j = before.instruction, self.instruction
-        return bool(j.overlaps) and j.likeness == i.likeness and self.operations == before.operations
+        alike = j.likeness == i.likeness and self.operations == before.operations
+        return bool(j.overlaps) and alike
 
     def run(
         self, launch: int, array: ArrayCycles, before: VectorRun, reads: Sequence[Spans] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple, TypeVar
@@ -111,14 +111,13 @@ def _placed(made: V, sweep: Sweep, source: int, target: int) -> V:
     )  # fmt: skip
 
 
-def cycles(
-    kind: type[Vector], vectors: int, arch: Architecture, ports: Mapping[str, int]
-) -> int:
+def cycles(kind: type[Vector], vectors: int, arch: Architecture, apart: bool = False) -> int:
     """Estimate the cycles of an instruction from its launch to its last write.
 
-    `ports` tells the streams apart that are read through different ports.
+    `apart`: source and state are read through different ports.
     """
-    return vectors * len(operations(kind, ports, arch)) + kind.LATENCY + 1
+    each = len(operations(kind, {"src": 0, "cell": int(apart)}, arch))
+    return vectors * each + kind.LATENCY + 1
 
 
 class Operand(NamedTuple):
@@ -156,7 +155,7 @@ class Pointwise:
         writes = {self.target.name} | ({self.cell.name} if self.kind.WRITES_STATE else set())
         return Op(
             self.name, Unit.VECTOR, frozenset(reads), frozenset(writes),
-            cycles(self.kind, self.vectors, arch, self._spaces) - self.kind.LATENCY,
+            cycles(self.kind, self.vectors, arch, self._apart) - self.kind.LATENCY,
             lambda place: [self._instruction(s, place, arch) for s in self.sweeps],
             self.kind.LATENCY, self._reading(arch), disjoint=True,
         )  # fmt: skip
@@ -171,9 +170,9 @@ class Pointwise:
         return found
 
     @property
-    def _spaces(self) -> dict[str, int]:
-        """The scratchpads of the streams that are read; which has a window is not known yet."""
-        return {"src": self.source.space, "cell": self.cell.space}
+    def _apart(self) -> bool:
+        """Whether source and state are in different scratchpads; of windows nothing is known."""
+        return self.source.space != self.cell.space
 
     @property
     def scales(self) -> tuple[str, ...]:
@@ -223,7 +222,7 @@ def copy_op(
     vectors = sum(s.vectors for s in found)
     return Op(
         name, Unit.VECTOR, frozenset({source.name}), frozenset({target.name}),
-        cycles(Copy, vectors, arch, {}) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
+        cycles(Copy, vectors, arch) - Copy.LATENCY, build, Copy.LATENCY, {source.name: vectors},
         source.name != target.name,
     )  # fmt: skip
 
