@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from einchip import reference
-from einchip.accesses import VECTORS, Access, accesses, first_addresses, streams, vector_accesses
+from einchip.accesses import (
+    VECTORS,
+    Access,
+    accesses,
+    first_addresses,
+    operations,
+    streams,
+    vector_accesses,
+)
 from einchip.arch import PRESETS, Architecture
 from einchip.program import (
     INSTRUCTIONS,
@@ -23,6 +31,7 @@ from einchip.program import (
     Store,
     Unit,
     UnitInstruction,
+    Vector,
 )
 from tests.sim.programs import MACHINES, contracts
 
@@ -112,3 +121,28 @@ def test_reads_and_writes_of_a_vector_follow_its_class(kind: type[Instruction], 
     assert [a.what for a in writes] == ["state"] * planes * i.WRITES_STATE + ["destination"]
     assert not any(a.write for a in reads)
     assert all(a.write for a in writes)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", [kind for kind in VECTORS if kind.STATE_BESIDE])
+def test_a_state_with_a_port_of_its_own_is_read_beside_the_source(
+    kind: type[Vector], bits: int
+) -> None:
+    arch, planes = NANO.override(data_bits=bits), 16 // bits
+    sources = [read.source for read in kind.READS]
+    assert sources[0] == "state"
+    assert "state" not in sources[1:]
+    assert sources[1 : 1 + planes] == ["src"] * planes
+    n = planes + len(sources) - 1
+    together = operations(kind, {"src": 2, "cell": 2, "aux": 1}, arch)
+    assert together == tuple((k,) for k in range(n))
+    apart = operations(kind, {"src": 2, "cell": 0, "aux": 1}, arch)
+    assert [len(reads) for reads in apart] == [2] * planes + [1] * (n - 2 * planes)
+    assert sorted(k for reads in apart for k in reads) == list(range(n))
+
+
+def test_other_vectors_take_an_operation_for_each_read() -> None:
+    for kind in (kind for kind in VECTORS if not kind.STATE_BESIDE):
+        found = operations(kind, {"src": 0, "cell": 1, "aux": 2}, NANO)
+        n = len(vector_accesses(kind(), REGISTERS, NANO).reads)
+        assert found == (tuple((k,) for k in range(n)) or ((),))

@@ -99,6 +99,16 @@ def test_some_programs_overlap_vector_instructions(arch: Architecture) -> None:
     assert found > 5
 
 
+@ARCHITECTURES
+def test_some_programs_read_a_state_beside_its_gates(arch: Architecture) -> None:
+    found = {False: 0, True: 0}
+    for seed in range(60):
+        code = random_case(seed, arch).program.instructions
+        for i in (i for i in code if isinstance(i, Lstm)):
+            found[i.src_space != i.cell_space] += 1
+    assert min(found.values()) > 5 or "lstm" not in arch.cells
+
+
 #: What some random program must hold, by kind of instruction; the oracle is the list itself.
 FEATURES: dict[type[Instruction], dict[str, Callable[[Any], bool]]] = {
     Contract: {
